@@ -1,0 +1,1 @@
+"""How the registry is reached: HTTP and the command line."""

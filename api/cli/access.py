@@ -1,0 +1,178 @@
+"""`scrinia whoami`, `principal`, `grant`, `token`."""
+
+from typing import Any
+
+import click
+
+from api.cli.context import Cli, pass_cli
+from api.cli.prompts import all_pages
+from domain.access import PERMISSIONS, ROLES
+
+
+@click.command()
+@pass_cli
+def whoami(cli: Cli) -> None:
+    """Who the token speaks for and what it may do."""
+    answer = cli.call("GET", "/v1/whoami")
+    rows = [(g["role"], g["scope"] or "registry", g["expires_at"]) for g in answer["grants"]]
+    if not cli.output.as_json:
+        click.echo(f"{answer['name']} ({answer['type']}, {answer['principal_id']})")
+    cli.output.table(answer, ("role", "scope", "expires"), rows)
+
+
+@click.group()
+def principal() -> None:
+    """Principals: people and services."""
+
+
+@principal.command("list")
+@pass_cli
+def list_principals(cli: Cli) -> None:
+    """All principals."""
+    items = cli.run(lambda client: all_pages(client, "/v1/principals", []))
+    rows = [(p["principal_id"], p["type"], p["name"], p["active"]) for p in items]
+    cli.output.table({"items": items}, ("id", "type", "name", "active"), rows)
+
+
+@principal.command("create")
+@click.argument("name")
+@click.option("--type", "type_", type=click.Choice(["person", "service"]), default="service")
+@pass_cli
+def create(cli: Cli, name: str, type_: str) -> None:
+    """Make a principal without grants."""
+    answer = cli.call("POST", "/v1/principals", {"type": type_, "name": name})
+    cli.output.say(answer, answer["principal_id"])
+
+
+@principal.command("deactivate")
+@click.argument("principal_id")
+@click.option("--reason", "-m", help="Why.")
+@pass_cli
+def deactivate(cli: Cli, principal_id: str, reason: str | None) -> None:
+    """Take every right from a principal, for good."""
+    body = {"active": False, "reason": reason}
+    answer = cli.call("PATCH", f"/v1/principals/{principal_id}", body)
+    cli.output.say(answer, f"{principal_id} is deactivated.")
+
+
+@click.group()
+def grant() -> None:
+    """Grants: roles in a scope."""
+
+
+def _scope(project: str | None, folder: str | None, environment: str | None) -> dict[str, str]:
+    given = {"project": project, "folder": folder, "environment": environment}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+@grant.command("list")
+@click.option("--principal", "principal_id", help="Only this principal's.")
+@click.option("--as-of", help="A position or an RFC 3339 time.")
+@pass_cli
+def list_grants(cli: Cli, principal_id: str | None, as_of: str | None) -> None:
+    """The grants in force that you may see."""
+    given = {"principal_id": principal_id, "as_of": as_of}
+    params = [(name, value) for name, value in given.items() if value is not None]
+    items = cli.run(lambda client: all_pages(client, "/v1/grants", params))
+    rows = [
+        (g["grant_id"], g["principal_id"], g["role"], g["scope"] or "registry", g["expires_at"])
+        for g in items
+    ]
+    columns = ("grant", "principal", "role", "scope", "expires")
+    cli.output.table({"items": items}, columns, rows)
+
+
+@grant.command("give")
+@click.argument("principal_id")
+@click.argument("role", type=click.Choice(ROLES))
+@click.option("--project")
+@click.option("--folder", help="A folder of the project.")
+@click.option("--environment", help="An environment of the project.")
+@click.option("--expires-at", help="RFC 3339.")
+@pass_cli
+def give(
+    cli: Cli,
+    principal_id: str,
+    role: str,
+    project: str | None,
+    folder: str | None,
+    environment: str | None,
+    expires_at: str | None,
+) -> None:
+    """Give a role; in the whole registry where no project is named."""
+    body: dict[str, Any] = {"principal_id": principal_id, "role": role, "expires_at": expires_at}
+    answer = cli.call("POST", "/v1/grants", body | _scope(project, folder, environment))
+    cli.output.say(answer, answer["grant_id"])
+
+
+@grant.command("revoke")
+@click.argument("grant_id")
+@click.option("--reason", "-m", help="Why.")
+@pass_cli
+def revoke_grant(cli: Cli, grant_id: str, reason: str | None) -> None:
+    """Take a grant away."""
+    answer = cli.call("DELETE", f"/v1/grants/{grant_id}", {"reason": reason})
+    cli.output.say(answer, f"{answer['role']} taken from {answer['principal_id']}.")
+
+
+@click.group()
+def token() -> None:
+    """API tokens."""
+
+
+@token.command("list")
+@click.option("--principal", "principal_id", help="Only this principal's.")
+@pass_cli
+def list_tokens(cli: Cli, principal_id: str | None) -> None:
+    """Tokens, without their secrets."""
+    params = [("principal_id", principal_id)] if principal_id is not None else []
+    items = cli.run(lambda client: all_pages(client, "/v1/tokens", params))
+    rows = [
+        (t["token_id"], t["principal_id"], t["scopes"], t["expires_at"], t["revoked"])
+        for t in items
+    ]
+    columns = ("token", "principal", "scopes", "expires", "revoked")
+    cli.output.table({"items": items}, columns, rows)
+
+
+@token.command("issue")
+@click.argument("principal_id")
+@click.option("--description")
+@click.option("--permission", "permissions", multiple=True, type=click.Choice(PERMISSIONS))
+@click.option("--project")
+@click.option("--folder")
+@click.option("--environment")
+@click.option("--expires-at", help="RFC 3339.")
+@pass_cli
+def issue(
+    cli: Cli,
+    principal_id: str,
+    description: str | None,
+    permissions: tuple[str, ...],
+    project: str | None,
+    folder: str | None,
+    environment: str | None,
+    expires_at: str | None,
+) -> None:
+    """Issue a token and print it, once. Options narrow what it may do."""
+    scope: dict[str, Any] = _scope(project, folder, environment)
+    if permissions:
+        scope["permissions"] = list(permissions)
+    body = {
+        "principal_id": principal_id,
+        "description": description,
+        "scopes": [scope] if scope else None,
+        "expires_at": expires_at,
+    }
+    answer = cli.call("POST", "/v1/tokens", body)
+    cli.output.say(answer, answer["token"])
+
+
+@token.command("revoke")
+@click.argument("token_id")
+@click.option("--reason", "-m", help="Why.")
+@pass_cli
+def revoke_token(cli: Cli, token_id: str, reason: str | None) -> None:
+    """Take a token away."""
+    answer = cli.call("DELETE", f"/v1/tokens/{token_id}", {"reason": reason})
+    cli.output.say(answer, f"Token {token_id} is revoked.")

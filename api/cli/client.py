@@ -1,0 +1,153 @@
+"""The CLI's way to the server: the public API and nothing else."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import aiohttp
+import orjson
+
+from api.settings import Settings
+
+TIMEOUT_SECONDS = 60
+T = TypeVar("T")
+
+
+class ServerRefusedError(Exception):
+    """The server said no."""
+
+    def __init__(self, problem: Mapping[str, Any]) -> None:
+        super().__init__(problem.get("detail", "refused"))
+        self.problem = problem
+
+    @property
+    def code(self) -> str:
+        """The stable code of the refusal."""
+        return str(self.problem.get("code", "unknown"))
+
+
+class UnreachableError(Exception):
+    """There is no server to talk to, or no token to talk with."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Which server, with which token."""
+
+    url: str
+    token: str
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Target":
+        """`SCRINIA_URL` and `SCRINIA_TOKEN`, else the local data directory's."""
+        return cls(_url(settings), _token(settings))
+
+
+def _url(settings: Settings) -> str:
+    if settings.url:
+        return settings.url.rstrip("/")
+    directory = settings.directory
+    if directory.address.exists():
+        return directory.address.read_text().strip()
+    return f"http://{settings.bind}"
+
+
+def _token(settings: Settings) -> str:
+    if settings.token:
+        return settings.token
+    try:
+        return settings.token_file.read_text().strip()
+    except OSError:
+        raise UnreachableError(
+            f"No token: set SCRINIA_TOKEN, or SCRINIA_DATA_DIR so that there is"
+            f" {settings.token_file}."
+        ) from None
+
+
+class Client:
+    """One session with a server."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session = session
+        self._url = url
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        params: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        """The JSON answer; ServerRefusedError for a problem, UnreachableError for no answer."""
+        data = None if body is None else orjson.dumps(body)
+        sent = {"Content-Type": "application/json"} if data is not None else {}
+        sent |= headers or {}
+        try:
+            async with self._session.request(
+                method,
+                self._url + path,
+                data=data,
+                params=params,
+                headers=sent,
+            ) as response:
+                raw = await response.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise UnreachableError(
+                f"No answer from {self._url} ({error}): is 'scrinia serve' running?"
+                " SCRINIA_URL says where."
+            ) from None
+        answer = _parsed(raw)
+        if response.status >= 400:
+            raise ServerRefusedError(answer)
+        return answer
+
+    @asynccontextmanager
+    async def stream(
+        self, path: str, *, params: Any = None, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[aiohttp.StreamReader]:
+        """A streamed answer, without a time limit."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT_SECONDS)
+        try:
+            async with self._session.get(
+                self._url + path, params=params, headers=headers, timeout=timeout
+            ) as response:
+                if response.status >= 400:
+                    raise ServerRefusedError(_parsed(await response.read()))
+                yield response.content
+        except aiohttp.ClientError as error:
+            raise UnreachableError(f"The stream from {self._url} ended: {error}") from None
+
+
+def _parsed(raw: bytes) -> Any:
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return {"detail": raw[:200].decode("utf-8", "replace")}
+
+
+async def with_client(target: Target, work: Callable[[Client], Awaitable[T]]) -> T:
+    """Run some calls in one session."""
+    headers = {"Authorization": f"Bearer {target.token}"}
+    timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
+    async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
+        return await work(Client(session, target.url))
+
+
+def run(target: Target, work: Callable[[Client], Awaitable[T]]) -> T:
+    """`with_client` from the outside."""
+    return asyncio.run(with_client(target, work))
+
+
+def project_path(project: str) -> str:
+    """The route of a project."""
+    return f"/v1/projects/{quote(project, safe='')}"
+
+
+def prompt_path(project: str, name: str) -> str:
+    """The route of a prompt."""
+    return f"{project_path(project)}/prompts/{quote(name)}"

@@ -1,0 +1,68 @@
+"""What every command shares: settings, output, how prompts are named, how refusals end."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+from api.cli.client import Client, Target, run
+from api.cli.output import Output
+from api.settings import Settings
+
+T = TypeVar("T")
+
+EXIT_REFUSED = 1
+EXIT_USAGE = 2
+EXIT_PARTLY = 3
+EXIT_TAMPERED = 4
+EXIT_UNREACHABLE = 5
+
+
+@dataclass(frozen=True)
+class Cli:
+    """The running command's settings and output."""
+
+    settings: Settings
+    output: Output
+
+    def run(self, work: Callable[[Client], Awaitable[T]]) -> T:
+        """Talk to the server."""
+        return run(Target.of(self.settings), work)
+
+    def call(self, method: str, path: str, body: Any = None, **options: Any) -> Any:
+        """One call."""
+        return self.run(lambda client: client.call(method, path, body, **options))
+
+
+pass_cli = click.make_pass_decorator(Cli)
+
+
+class PromptRef(click.ParamType[Any]):
+    """`project/name`, optionally with `@version` or `@label`."""
+
+    name = "PROJECT/NAME[@REF]"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, str, str | None]:
+        """(project, name, reference or None)."""
+        if isinstance(value, tuple):
+            return value
+        path, _, reference = str(value).partition("@")
+        project, _, name = path.partition("/")
+        if not project or not name:
+            self.fail(f"{value!r} is not PROJECT/NAME or PROJECT/NAME@LABEL.", param, ctx)
+        return project, name, reference or None
+
+
+PROMPT = PromptRef()
+
+
+def selector(reference: str | None) -> dict[str, str]:
+    """Query parameters for a reference: a number is a version, `sha256:…` a digest."""
+    if reference is None:
+        return {}
+    if reference.isdecimal():
+        return {"version": reference}
+    if reference.startswith("sha256:"):
+        return {"digest": reference}
+    return {"label": reference}

@@ -1,0 +1,90 @@
+"""The `scrinia` command.
+
+Exit codes: 0 done; 1 refused; 2 wrong usage; 3 done in part; 4 verification found faults;
+5 no server or no token.
+"""
+
+from pathlib import Path
+
+import click
+from pydantic import ValidationError
+
+from api.cli import access, importing, operations, projects, promoting, prompts, trail
+from api.cli.client import ServerRefusedError, UnreachableError
+from api.cli.context import EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_USAGE, Cli
+from api.cli.output import Output
+from api.settings import Settings
+from ledger.errors import LedgerError
+from plugins.importer import UnknownFormatError
+from projections.errors import ProjectionError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="The data directory.")
+@click.version_option(package_name="scrinia-server", prog_name="scrinia")
+@click.pass_context
+def cli(ctx: click.Context, as_json: bool, data_dir: Path | None) -> None:
+    """A prompt registry whose history can be proven.
+
+    Commands talk to SCRINIA_URL with SCRINIA_TOKEN; by default to the server of the data directory.
+    """
+    try:
+        settings = Settings() if data_dir is None else Settings(data_dir=data_dir)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise click.UsageError(
+            f"Setting SCRINIA_{'_'.join(map(str, first['loc'])).upper()}: {first['msg']}."
+        ) from None
+    ctx.obj = Cli(settings, Output(as_json=as_json))
+
+
+for command in (
+    operations.init,
+    operations.serve_command,
+    operations.verify,
+    operations.projections_group,
+    importing.import_command,
+    projects.project,
+    prompts.prompt,
+    promoting.label,
+    promoting.promote,
+    promoting.rollback,
+    access.whoami,
+    access.principal,
+    access.grant,
+    access.token,
+    trail.events,
+    trail.audit,
+):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """The console script: refusals become one clear line and an exit code."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Abort:
+        raise SystemExit(EXIT_REFUSED) from None
+    except click.ClickException as error:
+        error.show()
+        raise SystemExit(EXIT_USAGE) from None
+    except ServerRefusedError as refusal:
+        _show_refusal(refusal)
+        raise SystemExit(EXIT_REFUSED) from None
+    except UnreachableError as error:
+        click.secho(str(error), fg="red", err=True)
+        raise SystemExit(EXIT_UNREACHABLE) from None
+    except (LedgerError, ProjectionError, UnknownFormatError) as error:
+        click.secho(str(error), fg="red", err=True)
+        raise SystemExit(EXIT_REFUSED) from None
+
+
+def _show_refusal(refusal: ServerRefusedError) -> None:
+    click.secho(f"{refusal.code}: {refusal}", fg="red", err=True)
+    for fault in refusal.problem.get("errors", [])[:20]:
+        click.echo(f"  {fault['pointer']}: {fault['detail']}", err=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""Running and checking a registry: init, serve, verify, projections."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import uvloop
+
+from api.cli.context import EXIT_PARTLY, EXIT_TAMPERED, Cli, pass_cli
+from api.main import initialise_if_missing, projections, serve
+from api.settings import Settings
+from ledger.datadir import initialise
+from ledger.errors import NoLedgerError
+from ledger.ids import SystemIds
+from ledger.mapper import SigningMapper
+from ledger.sqlite import SQLiteLedgerRecorder, ledger_id
+from ledger.verify import verify_data_directory
+from projections.errors import UnknownProjectionError
+from projections.rebuild import Rebuilder
+from projections.views import SqlProjection, Views
+
+
+@click.command()
+@pass_cli
+def init(cli: Cli) -> None:
+    """Begin a registry: keys, ledger, first admin and the admin's token file."""
+    directory = cli.settings.directory
+    made = initialise(directory, cli.settings.token_file, SystemIds())
+    value = {"ledger": made, "data_dir": str(directory.path.resolve())}
+    cli.output.say(
+        value,
+        f"Ledger {made} begins in {directory.path.resolve()}\n"
+        f"Admin token: {cli.settings.token_file.resolve()} (mode 0600)\n"
+        f"Keys: {directory.event_key.parent.resolve()} (back them up apart from the ledger)",
+    )
+
+
+@click.command("serve")
+@click.option("--bind", help="Address and port; port 0 takes any free one.")
+@pass_cli
+def serve_command(cli: Cli, bind: str | None) -> None:
+    """Serve the registry, beginning one where there is none."""
+    settings = cli.settings
+    if bind is not None:
+        settings = settings.model_copy(update={"bind": bind})
+    logging.basicConfig(
+        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    if initialise_if_missing(settings):
+        click.echo(f"Began a new registry in {settings.data_dir.resolve()}")
+    uvloop.run(serve(settings, lambda url: _announce(settings, url)))
+
+
+def _announce(settings: Settings, url: str) -> None:
+    token_file = settings.token_file.resolve()
+    click.echo(f"Scrinia listens on {url}")
+    click.echo(f"Admin token: {token_file}")
+    click.echo(f'Try: curl -H "Authorization: Bearer $(cat {token_file})" {url}/v1/whoami')
+
+
+@click.command()
+@click.option("--trust", type=click.Path(path_type=Path), help="A trust.json kept elsewhere.")
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="A checkpoint kept elsewhere.")
+@pass_cli
+def verify(cli: Cli, trust: Path | None, checkpoint: Path | None) -> None:
+    """Check every event, signature, chain, text, authorisation and checkpoint; list all faults."""
+    directory = cli.settings.directory
+    with cli.output.progress("verifying") as progress:
+        report = verify_data_directory(directory, trust, checkpoint, progress)
+    value = report.as_json()
+    if report.faults and not cli.output.as_json:
+        rows = [(f.position, f.code, f.detail) for f in report.faults]
+        cli.output.table(value, ("position", "code", "detail"), rows)
+    cli.output.say(value, report.summary())
+    if report.faults:
+        raise SystemExit(EXIT_TAMPERED)
+
+
+@click.group("projections")
+def projections_group() -> None:
+    """Look after the read models (works on the data directory; --server asks the server)."""
+
+
+@projections_group.command()
+@click.option("--server", is_flag=True, help="Ask the running server.")
+@pass_cli
+def status(cli: Cli, server: bool) -> None:
+    """How far each projection has come."""
+    if server:
+        items = cli.call("GET", "/v1/projections")["items"]
+    else:
+        items = _local_status(cli.settings)
+    rows = [(i["projection"], i["position"], i["head"], i["lag"]) for i in items]
+    cli.output.table({"items": items}, ("projection", "position", "head", "lag"), rows)
+
+
+@projections_group.command()
+@click.argument("name")
+@click.option("--server", is_flag=True, help="Ask the running server.")
+@pass_cli
+def rebuild(cli: Cli, name: str, server: bool) -> None:
+    """Build a projection anew beside the live one and swap it in."""
+    if server:
+        answer = cli.call("POST", f"/v1/projections/{name}/rebuild")
+        cli.output.say(answer, f"Rebuilding {name}: see 'scrinia projections status --server'.")
+        return
+    with _rebuilder(cli.settings, name) as rebuilder, cli.output.progress("rebuilding") as progress:
+        position = rebuilder.rebuild(progress)
+    cli.output.say({"projection": name, "position": position}, f"{name} rebuilt to {position}.")
+
+
+@projections_group.command()
+@click.argument("name")
+@click.option("--server", is_flag=True, help="Ask the running server.")
+@pass_cli
+def compare(cli: Cli, name: str, server: bool) -> None:
+    """Build a projection anew and compare it with the live one, row by row."""
+    if server:
+        value = cli.call("POST", f"/v1/projections/{name}/compare")
+    else:
+        with _rebuilder(cli.settings, name) as rebuilder, cli.output.progress("comparing") as bar:
+            position, tables = rebuilder.compare(bar)
+        value = {
+            "projection": name,
+            "position": position,
+            "equal": all(t.equal for t in tables),
+            "tables": [vars(t) for t in tables],
+        }
+    rows = [(t["table"], t["rows"], len(t["only_live"]), len(t["only_rebuilt"]))
+            for t in value["tables"]]  # fmt: skip
+    cli.output.table(value, ("table", "rows", "only live", "only rebuilt"), rows)
+    if not value["equal"]:
+        raise SystemExit(EXIT_PARTLY)
+
+
+@contextmanager
+def _rebuilder(settings: Settings, name: str) -> Iterator[Rebuilder]:
+    directory = settings.directory
+    known: dict[str, SqlProjection] = {p.name: p for p in projections()}
+    if name not in known:
+        raise UnknownProjectionError(f"There is no {name!r}; there are: {', '.join(known)}.")
+    mapper = SigningMapper(ledger_id(directory.ledger), None)
+    recorder = SQLiteLedgerRecorder(directory.ledger)
+    views = Views(directory.views)
+    try:
+        yield Rebuilder(recorder, mapper, views, known[name])
+    finally:
+        views.close()
+        recorder.close()
+
+
+def _local_status(settings: Settings) -> list[dict[str, Any]]:
+    directory = settings.directory
+    if not directory.exists:
+        raise NoLedgerError(f"There is no ledger in {directory.path}: run 'scrinia init'.")
+    recorder = SQLiteLedgerRecorder(directory.ledger)
+    views = Views(directory.views)
+    try:
+        head = recorder.head()
+        positions = {p.name: views.position(p.name) for p in projections()}
+    finally:
+        views.close()
+        recorder.close()
+    return [
+        {"projection": name, "position": position, "head": head, "lag": head - position}
+        for name, position in positions.items()
+    ]

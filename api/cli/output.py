@@ -1,0 +1,86 @@
+"""What a person sees: tables, diffs in colour on a terminal, progress; JSON with `--json`."""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+import orjson
+
+
+class Output:
+    """Writes for people, or JSON for programs."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+
+    def json(self, value: Any) -> None:
+        """One JSON value."""
+        options = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS
+        click.echo(orjson.dumps(value, option=options).decode())
+
+    def say(self, value: Any, text: str) -> None:
+        """The value as JSON, or a sentence about it."""
+        if self.as_json:
+            self.json(value)
+        else:
+            click.echo(text)
+
+    def table(self, value: Any, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """The value as JSON, or rows under headings."""
+        if self.as_json:
+            self.json(value)
+            return
+        if not rows:
+            click.echo("Nothing here.")
+            return
+        cells = [[_cell(cell) for cell in row] for row in rows]
+        widths = [
+            max(len(column), *(len(row[index]) for row in cells))
+            for index, column in enumerate(columns)
+        ]
+        click.secho(_line(columns, widths), bold=True)
+        for row in cells:
+            click.echo(_line(row, widths))
+
+    def diff(self, unified: str) -> None:
+        """A unified diff, coloured on a terminal."""
+        for line in unified.splitlines():
+            click.secho(line, fg=_diff_colour(line))
+
+    @contextmanager
+    def progress(self, label: str) -> Iterator[Callable[[int, int], None]]:
+        """A progress bar on a terminal's error stream; the callee is given (done, of)."""
+        if self.as_json or not sys.stderr.isatty():
+            yield lambda done, of: None
+            return
+        from rich.progress import Progress  # noqa: PLC0415  # slow to import
+
+        with Progress(transient=True) as bar:
+            task = bar.add_task(label, total=None)
+            yield lambda done, of: bar.update(task, completed=done, total=of)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(str(item) for item in value) or "-"
+    if isinstance(value, dict):
+        return ", ".join(f"{k}={v}" for k, v in value.items()) or "-"
+    text = str(value).replace("\n", " ")
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+    return "  ".join(padded).rstrip()
+
+
+def _diff_colour(line: str) -> str | None:
+    if line.startswith(("+++", "---")):
+        return "white"
+    return {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])

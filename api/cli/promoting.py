@@ -1,0 +1,100 @@
+"""`scrinia label`, `promote`, `rollback`."""
+
+from typing import Any
+
+import click
+
+from api.cli.client import prompt_path
+from api.cli.context import PROMPT, Cli, pass_cli, selector
+
+Ref = tuple[str, str, str | None]
+
+
+@click.group()
+def label() -> None:
+    """Labels: movable names that point at versions."""
+
+
+@label.command("list")
+@click.argument("ref", type=PROMPT)
+@click.option("--as-of", help="A position or an RFC 3339 time.")
+@pass_cli
+def list_labels(cli: Cli, ref: Ref, as_of: str | None) -> None:
+    """The labels of a prompt."""
+    params = {"as_of": as_of} if as_of else None
+    answer = cli.call("GET", f"{prompt_path(*ref[:2])}/-/labels", params=params)
+    rows = [
+        (i["label"], i["version"], i["environment"], i["promoted_at"][:19]) for i in answer["items"]
+    ]
+    cli.output.table(answer, ("label", "version", "environment", "since"), rows)
+
+
+@label.command("history")
+@click.argument("ref", type=PROMPT)
+@click.argument("name")
+@pass_cli
+def history(cli: Cli, ref: Ref, name: str) -> None:
+    """Every move of a label, newest first."""
+    answer = cli.call("GET", f"{prompt_path(*ref[:2])}/-/labels/{name}/history")
+    rows = [(i["at"][:19], i["act"], i["from"], i["to"], i["reason"]) for i in answer["items"]]
+    cli.output.table(answer, ("at", "act", "from", "to", "reason"), rows)
+
+
+def _set(cli: Cli, ref: Ref, name: str, version: int | None, reason: str | None) -> None:
+    path = prompt_path(*ref[:2])
+    if version is None:
+        chosen = selector(ref[2] or "latest")
+        version = cli.call("GET", path, params=chosen)["version"]
+    body = {"version": version, "reason": reason}
+    _say(cli, cli.call("PUT", f"{path}/-/labels/{name}", body))
+
+
+def _say(cli: Cli, answer: dict[str, Any]) -> None:
+    before = "" if answer["from"] is None else f" (was {answer['from']})"
+    state = f"points at version {answer['version']}{before}"
+    cli.output.say(answer, f"{answer['ref']} {state}" if answer["changed"] else
+                   f"{answer['ref']} stays where it is")  # fmt: skip
+
+
+@label.command("set")
+@click.argument("ref", type=PROMPT)
+@click.argument("name")
+@click.argument("version", type=int, required=False)
+@click.option("--reason", "-m", help="Why.")
+@pass_cli
+def set_label(cli: Cli, ref: Ref, name: str, version: int | None, reason: str | None) -> None:
+    """Point a label at VERSION (default: the reference's, else the newest)."""
+    _set(cli, ref, name, version, reason)
+
+
+@label.command("remove")
+@click.argument("ref", type=PROMPT)
+@click.argument("name")
+@click.option("--reason", "-m", help="Why.")
+@pass_cli
+def remove(cli: Cli, ref: Ref, name: str, reason: str | None) -> None:
+    """Let a label point nowhere."""
+    answer = cli.call("DELETE", f"{prompt_path(*ref[:2])}/-/labels/{name}", {"reason": reason})
+    cli.output.say(answer, f"{answer['ref']} points nowhere.")
+
+
+@click.command()
+@click.argument("ref", type=PROMPT)
+@click.option("--to", "environment", default="production", help="The environment.")
+@click.option("--reason", "-m", help="Why.")
+@pass_cli
+def promote(cli: Cli, ref: Ref, environment: str, reason: str | None) -> None:
+    """Promote PROJECT/NAME[@VERSION] (default: the newest version)."""
+    _set(cli, ref, environment, None, reason)
+
+
+@click.command()
+@click.argument("ref", type=PROMPT)
+@click.option("--label", "name", default="production", help="The label to roll back.")
+@click.option("--to", type=int, help="The version; default: the target before this one.")
+@click.option("--reason", "-m", help="Why.")
+@pass_cli
+def rollback(cli: Cli, ref: Ref, name: str, to: int | None, reason: str | None) -> None:
+    """Return a label to an earlier target."""
+    body = {"label": name, "to": to, "reason": reason}
+    _say(cli, cli.call("POST", f"{prompt_path(*ref[:2])}/-/rollback", body))

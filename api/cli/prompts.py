@@ -1,0 +1,239 @@
+"""`scrinia prompt`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from api.cli.client import Client, project_path, prompt_path
+from api.cli.context import PROMPT, Cli, pass_cli, selector
+
+Ref = tuple[str, str, str | None]
+
+
+@click.group()
+def prompt() -> None:
+    """Prompts: PROJECT/NAME, with @3 or @production for one version."""
+
+
+def _content(source: str) -> dict[str, Any]:
+    """A content from a file (or -): JSON where it is an object with a type, else a text."""
+    text = sys.stdin.read() if source == "-" else Path(source).read_text()
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = None
+    if isinstance(value, dict) and "type" in value:
+        return value
+    return {"type": "text", "text": text}
+
+
+@prompt.command("create")
+@click.argument("ref", type=PROMPT)
+@click.argument("file", type=click.Path(exists=True, allow_dash=True))
+@click.option("--message", "-m", help="Why.")
+@click.option("--description", help="What it is for.")
+@click.option("--tag", "tags", multiple=True, help="A tag; repeat for more.")
+@pass_cli
+def create(
+    cli: Cli,
+    ref: Ref,
+    file: str,
+    message: str | None,
+    description: str | None,
+    tags: tuple[str, ...],
+) -> None:
+    """Make a prompt from FILE (text, or a content as JSON; - reads standard input)."""
+    project, name, _ = ref
+    body = {
+        "name": name,
+        "content": _content(file),
+        "message": message,
+        "description": description,
+        "tags": list(tags),
+    }
+    answer = cli.call("POST", f"{project_path(project)}/prompts", body)
+    cli.output.say(answer, f"{answer['ref']} {answer['digest']}")
+
+
+@prompt.command("commit")
+@click.argument("ref", type=PROMPT)
+@click.argument("file", type=click.Path(exists=True, allow_dash=True))
+@click.option("--message", "-m", help="Why.")
+@click.option("--expected-version", type=int, help="Only on top of this version.")
+@pass_cli
+def commit(
+    cli: Cli, ref: Ref, file: str, message: str | None, expected_version: int | None
+) -> None:
+    """Commit FILE as the next version."""
+    body = {"content": _content(file), "message": message, "expected_version": expected_version}
+    _say_commit(cli, cli.call("POST", f"{prompt_path(*ref[:2])}/-/versions", body))
+
+
+def _say_commit(cli: Cli, answer: dict[str, Any]) -> None:
+    what = "committed" if answer["changed"] else "is this already"
+    cli.output.say(answer, f"{answer['ref']} {what} ({answer['digest']})")
+
+
+@prompt.command("edit")
+@click.argument("ref", type=PROMPT)
+@click.option("--message", "-m", help="Why.")
+@pass_cli
+def edit(cli: Cli, ref: Ref, message: str | None) -> None:
+    """Edit the newest version in $EDITOR and commit it on top of exactly that one."""
+    path = prompt_path(*ref[:2])
+    newest = cli.call("GET", path, params=selector(ref[2] or "latest"))
+    content = newest["content"]
+    plain = content["type"] == "text"
+    before = content["text"] if plain else json.dumps(content, ensure_ascii=False, indent=2)
+    after = click.edit(before, extension=".md" if plain else ".json")
+    if after is None:
+        cli.output.say({"changed": False}, "Left as it was.")
+        return
+    edited = {**content, "text": after} if plain else json.loads(after)
+    latest = cli.call("GET", path, params={"label": "latest"})["version"]
+    expected = newest["version"] if ref[2] in (None, "latest") else latest
+    body = {"content": edited, "message": message, "expected_version": expected}
+    _say_commit(cli, cli.call("POST", f"{path}/-/versions", body))
+
+
+@prompt.command("list")
+@click.argument("project")
+@click.option("--folder")
+@click.option("--tag", "tags", multiple=True, help="Has this tag; repeat for all of several.")
+@click.option("--any-tag", "any_tags", multiple=True, help="Has any of these tags.")
+@click.option("--query", "-q", help="A part of the name or description.")
+@click.option("--label", help="Has this label.")
+@click.option("--status", type=click.Choice(["active", "archived", "all"]), default="active")
+@click.option("--sort", default="name", help="name, updated_at, created_at; - before it descends.")
+@click.option("--as-of", help="A position or an RFC 3339 time.")
+@pass_cli
+def list_prompts(cli: Cli, /, project: str, tags: Any, any_tags: Any, **options: Any) -> None:
+    """List a project's prompts."""
+    named = {"query": "q"}
+    params = [(named.get(k, k), str(v)) for k, v in options.items() if v is not None]
+    params += [("tag", tag) for tag in tags] + [("any_tag", tag) for tag in any_tags]
+    path = f"{project_path(project)}/prompts"
+    items = cli.run(lambda client: all_pages(client, path, params))
+    rows = [
+        (p["name"], p["type"], p["latest_version"], p["labels"], p["tags"], p["updated_at"][:19])
+        for p in items
+    ]
+    columns = ("name", "type", "versions", "labels", "tags", "updated")
+    cli.output.table({"items": items}, columns, rows)
+
+
+async def all_pages(client: Client, path: str, params: list[tuple[str, str]]) -> list[Any]:
+    """The items of every page of a list."""
+    items: list[Any] = []
+    cursor: str | None = None
+    while True:
+        more = [("cursor", cursor)] if cursor is not None else []
+        page = await client.call("GET", path, params=[*params, ("limit", "500"), *more])
+        items += page["items"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return items
+
+
+@prompt.command("show")
+@click.argument("ref", type=PROMPT)
+@click.option("--as-of", help="A position or an RFC 3339 time.")
+@pass_cli
+def show(cli: Cli, ref: Ref, as_of: str | None) -> None:
+    """Show a prompt (default: what `latest` is)."""
+    params = selector(ref[2] or "latest") | ({"as_of": as_of} if as_of else {})
+    answer = cli.call("GET", prompt_path(*ref[:2]), params=params)
+    if cli.output.as_json:
+        cli.output.json(answer)
+        return
+    click.secho(f"{answer['ref']}  {answer['digest']}", bold=True)
+    content = answer["content"]
+    for message in content.get("messages", []):
+        click.secho(f"[{message.get('role', 'placeholder')}]", fg="cyan")
+        click.echo(message.get("content", message.get("placeholder")))
+    if "text" in content:
+        click.echo(content["text"])
+    shown = ("messages", "text", "type")
+    rest = {k: v for k, v in content.items() if k not in shown}
+    click.echo(json.dumps(rest, ensure_ascii=False, indent=2))
+
+
+@prompt.command("diff")
+@click.argument("ref", type=PROMPT)
+@click.argument("from_", metavar="FROM")
+@click.argument("to", default="latest")
+@pass_cli
+def diff(cli: Cli, ref: Ref, from_: str, to: str) -> None:
+    """Compare two versions, each by number or label."""
+    path = f"{prompt_path(*ref[:2])}/-/diff"
+    answer = cli.call("GET", path, params={"from": from_, "to": to})
+    if cli.output.as_json:
+        cli.output.json(answer)
+    else:
+        cli.output.diff(answer["unified"])
+
+
+@prompt.command("log")
+@click.argument("ref", type=PROMPT)
+@pass_cli
+def log(cli: Cli, ref: Ref) -> None:
+    """A prompt's versions, newest first."""
+    path = f"{prompt_path(*ref[:2])}/-/versions"
+    items = cli.run(lambda client: all_pages(client, path, []))
+    rows = [
+        (v["version"], v["committed_at"][:19], v["labels"], v["message"], v["author"][-12:])
+        for v in items
+    ]
+    columns = ("version", "committed", "labels", "message", "author")
+    cli.output.table({"items": items}, columns, rows)
+
+
+@prompt.command("render")
+@click.argument("ref", type=PROMPT)
+@click.option("--var", "-v", "pairs", multiple=True, help="name=value; JSON values are taken so.")
+@click.option("--format", "format_", type=click.Choice(["messages", "text"]), default="text")
+@pass_cli
+def render(cli: Cli, ref: Ref, pairs: tuple[str, ...], format_: str) -> None:
+    """Fill a prompt with variables."""
+    variables = dict(_variable(pair) for pair in pairs)
+    chosen: dict[str, Any] = selector(ref[2])
+    if "version" in chosen:
+        chosen["version"] = int(chosen["version"])
+    body = {"variables": variables, "format": format_, **chosen}
+    answer = cli.call("POST", f"{prompt_path(*ref[:2])}/-/render", body)
+    text = answer.get("text") or json.dumps(answer.get("messages"), ensure_ascii=False, indent=2)
+    cli.output.say(answer, text)
+
+
+def _variable(pair: str) -> tuple[str, Any]:
+    name, equals, text = pair.partition("=")
+    if not equals:
+        raise click.BadParameter(f"{pair!r} is not name=value.")
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = text
+    return name, text if isinstance(value, str) else value
+
+
+@prompt.command("archive")
+@click.argument("ref", type=PROMPT)
+@click.option("--reason", "-m", help="Why.")
+@pass_cli
+def archive(cli: Cli, ref: Ref, reason: str | None) -> None:
+    """Refuse further changes."""
+    answer = cli.call("POST", f"{prompt_path(*ref[:2])}/-/archive", {"reason": reason})
+    cli.output.say(answer, f"{answer['project']}/{answer['name']} is {answer['status']}.")
+
+
+@prompt.command("restore")
+@click.argument("ref", type=PROMPT)
+@click.option("--reason", "-m", help="Why.")
+@pass_cli
+def restore(cli: Cli, ref: Ref, reason: str | None) -> None:
+    """Accept changes again."""
+    answer = cli.call("POST", f"{prompt_path(*ref[:2])}/-/restore", {"reason": reason})
+    cli.output.say(answer, f"{answer['project']}/{answer['name']} is {answer['status']}.")

@@ -1,0 +1,339 @@
+"""Access: principals, grants, tokens, whoami."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from aiohttp import web
+from pydantic import Field
+
+from api.http import edge
+from api.http.problems import EdgeError
+from api.http.route import Route
+from api.http.schemas import (
+    CommandAnswer,
+    CreatePrincipalRequest,
+    GiveGrantRequest,
+    Id,
+    IssueTokenRequest,
+    ObjectAnswer,
+    PageAnswer,
+    PatchPrincipalRequest,
+    ReasonRequest,
+    Request,
+)
+from domain import access, commands
+from domain.access import ACCESS_READ, ACCESS_WRITE, REGISTRY, Grant, Token, not_found
+from domain.principal import Principal
+from ledger.ids import now
+from projections.access import AccessView
+from projections.cursors import decode_cursor, encode_cursor
+from projections.past import access_at, position_of
+
+
+class PrincipalsQuery(Request):
+    """Which page."""
+
+    model_config = {"strict": False, "extra": "forbid"}
+    limit: Annotated[int, Field(ge=1, le=500)] = 50
+    cursor: str | None = None
+
+
+class HeldQuery(PrincipalsQuery):
+    """Whose, and which page."""
+
+    principal_id: Id | None = None
+
+
+class GrantsQuery(HeldQuery):
+    """Whose, at which moment (default: now), which page."""
+
+    as_of: str | None = Field(None, description="A ledger position or an RFC 3339 time.")
+
+
+def _id(request: web.Request) -> UUID:
+    try:
+        return UUID(request.match_info["id"])
+    except ValueError:
+        raise EdgeError(400, "invalid_parameter", "An id is a UUID.") from None
+
+
+async def whoami(request: web.Request) -> web.StreamResponse:
+    """Who the token speaks for and what it may do."""
+    who = edge.caller(request)
+    edge.no_query(request)
+    await edge.fresh_memory(request)
+    view = edge.services(request).access
+    principal = view.principals[who.principal_id].principal
+    names = await _names(request, [principal])
+    token = principal.tokens[who.token_id]
+    body = {
+        "principal_id": who.principal_id,
+        "type": principal.type,
+        "name": names.get(who.principal_id),
+        "grants": [_grant_item(who.principal_id, g) for g in principal.grants.values()],
+        "token": _token_item(who.principal_id, token),
+    }
+    return edge.view_answer(request, body, view.position)
+
+
+# Principals
+
+
+async def list_principals(request: web.Request) -> web.StreamResponse:
+    """A page of principals, oldest first."""
+    who = edge.caller(request)
+    wanted = edge.query(request, PrincipalsQuery)
+    await edge.fresh_memory(request)
+    view = edge.services(request).access
+    view.authorise(who, ACCESS_READ, REGISTRY, now())
+    page, next_cursor = _page(sorted(view.principals), wanted)
+    known = [view.principals[principal_id] for principal_id in page]
+    names = await _names(request, [k.principal for k in known])
+    items = [
+        {
+            "principal_id": str(k.principal.id),
+            "type": k.principal.type,
+            "name": names.get(str(k.principal.id)),
+            "active": k.principal.active,
+            "created_at": k.created_at,
+        }
+        for k in known
+    ]
+    return edge.view_answer(request, {"items": items, "next_cursor": next_cursor}, view.position)
+
+
+async def create_principal(request: web.Request) -> web.StreamResponse:
+    """Make a person or a service, without grants."""
+    who = edge.caller(request)
+    edge.no_query(request)
+    wanted = await edge.body(request, CreatePrincipalRequest)
+    return await edge.submit(request, who, commands.CreatePrincipal(wanted.type, wanted.name))
+
+
+async def deactivate_principal(request: web.Request) -> web.StreamResponse:
+    """Take every right from a principal, for good."""
+    who = edge.caller(request)
+    edge.no_query(request)
+    wanted = await edge.body(request, PatchPrincipalRequest)
+    return await edge.submit(
+        request, who, commands.DeactivatePrincipal(_id(request), wanted.reason)
+    )
+
+
+async def _names(request: web.Request, principals: Iterable[Principal]) -> dict[str, str]:
+    commitments = {str(p.id): p.name["commitment"] for p in principals}
+    recorder = edge.services(request).recorder
+    held = await edge.read(request, recorder.contents, list(commitments.values()))
+    return {
+        principal_id: held[commitment].body.decode()
+        for principal_id, commitment in commitments.items()
+        if commitment in held
+    }
+
+
+def _page(ids: list[str], wanted: PrincipalsQuery) -> tuple[list[str], str | None]:
+    after = decode_cursor(wanted.cursor, str)[0] if wanted.cursor is not None else ""
+    rest = [one for one in ids if one > after]
+    page = rest[: wanted.limit]
+    return page, encode_cursor(page[-1]) if len(rest) > wanted.limit else None
+
+
+# Grants
+
+
+async def list_grants(request: web.Request) -> web.StreamResponse:
+    """A page of the grants in force that the caller may see, now or as of a moment."""
+    who = edge.caller(request)
+    wanted = edge.query(request, GrantsQuery)
+    await edge.fresh_memory(request)
+    live = edge.services(request).access
+    rights = live.rights(who, now())
+    view, moment = await _view_at(request, wanted.as_of)
+    visible = {
+        grant.id: _grant_item(principal_id, grant)
+        for principal_id, grant in _grants(view, wanted.principal_id)
+        if grant.expires_at is None or grant.expires_at > moment
+        if access.permitted(rights, ACCESS_READ, grant.scope.resource, now()).allowed
+    }
+    if not visible:
+        live.authorise(who, ACCESS_READ, REGISTRY, now())
+    page, next_cursor = _page(sorted(visible), wanted)
+    items = [visible[grant_id] for grant_id in page]
+    return edge.view_answer(request, {"items": items, "next_cursor": next_cursor}, view.position)
+
+
+async def _view_at(request: web.Request, as_of: str | None) -> tuple[AccessView, datetime]:
+    services = edge.services(request)
+    if as_of is None:
+        return services.access, now()
+    moment = edge.parse_moment(as_of)
+    position = await edge.read(request, position_of, services.recorder, moment)
+    view = await edge.read(request, access_at, services.recorder, services.mapper, position)
+    if isinstance(moment, datetime):
+        return view, moment
+    stored = await edge.read(request, services.recorder.select_after, position - 1, 1)
+    return view, datetime.fromisoformat(stored[0].time) if stored else now()
+
+
+def _grants(view: AccessView, principal_id: UUID | None) -> Iterable[tuple[str, Grant]]:
+    for known_id, known in view.principals.items():
+        if principal_id is None or known_id == str(principal_id):
+            for grant in known.principal.grants.values():
+                yield known_id, grant
+
+
+def _grant_item(principal_id: str, grant: Grant) -> dict[str, Any]:
+    return {
+        "grant_id": grant.id,
+        "principal_id": principal_id,
+        "role": grant.role,
+        "scope": grant.scope.as_data(),
+        "expires_at": grant.expires_at.isoformat() if grant.expires_at else None,
+    }
+
+
+async def give_grant(request: web.Request) -> web.StreamResponse:
+    """Give a role in a scope."""
+    who = edge.caller(request)
+    edge.no_query(request)
+    wanted = await edge.body(request, GiveGrantRequest)
+    return await edge.submit(request, who, commands.GiveGrant(**dict(wanted)))
+
+
+async def revoke_grant(request: web.Request) -> web.StreamResponse:
+    """Take a grant away."""
+    who = edge.caller(request)
+    edge.no_query(request)
+    grant_id = str(_id(request))
+    wanted = await edge.body(request, ReasonRequest, optional=True)
+    await edge.fresh_memory(request)
+    view = edge.services(request).access
+    holder = view.holder_of(grant_id)
+    if holder is None:
+        view.authorise(who, ACCESS_WRITE, REGISTRY, now())
+        raise not_found(access.Resource(f"grants/{grant_id}"))
+    return await edge.submit(request, who, commands.RevokeGrant(holder, grant_id, wanted.reason))
+
+
+# Tokens
+
+
+async def list_tokens(request: web.Request) -> web.StreamResponse:
+    """A page of tokens, without secrets: all of them for who has access.read, else one's own."""
+    who = edge.caller(request)
+    wanted = edge.query(request, HeldQuery)
+    await edge.fresh_memory(request)
+    view = edge.services(request).access
+    everybody = view.permitted(who, ACCESS_READ, REGISTRY, now())
+    asked = str(wanted.principal_id) if wanted.principal_id is not None else None
+    if not everybody and asked not in (None, who.principal_id):
+        view.authorise(who, ACCESS_READ, REGISTRY, now())
+    owners = [asked or who.principal_id] if asked or not everybody else list(view.principals)
+    tokens = {
+        token.id: _token_item(owner, token)
+        for owner in owners
+        if owner in view.principals
+        for token in view.principals[owner].principal.tokens.values()
+    }
+    page, next_cursor = _page(sorted(tokens), wanted)
+    items = [tokens[token_id] for token_id in page]
+    return edge.view_answer(request, {"items": items, "next_cursor": next_cursor}, view.position)
+
+
+def _token_item(principal_id: str, token: Token) -> dict[str, Any]:
+    scopes = None
+    if token.scopes is not None:
+        scopes = [
+            {
+                **scope.scope.as_data(),
+                "permissions": None if scope.permissions is None else sorted(scope.permissions),
+            }
+            for scope in token.scopes
+        ]
+    return {
+        "token_id": token.id,
+        "principal_id": principal_id,
+        "scopes": scopes,
+        "expires_at": token.expires_at.isoformat() if token.expires_at else None,
+        "revoked": token.revoked,
+    }
+
+
+async def issue_token(request: web.Request) -> web.StreamResponse:
+    """Issue an API token; the secret is in this answer and never again."""
+    who = edge.caller(request)
+    edge.no_query(request)
+    wanted = await edge.body(request, IssueTokenRequest)
+    scopes = None
+    if wanted.scopes is not None:
+        scopes = tuple(scope.model_dump(exclude_none=True) for scope in wanted.scopes)
+    command = commands.IssueToken(
+        wanted.principal_id, wanted.description, scopes, wanted.expires_at
+    )
+    response = await edge.submit(request, who, command)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+async def revoke_token(request: web.Request) -> web.StreamResponse:
+    """Take a token away."""
+    who = edge.caller(request)
+    edge.no_query(request)
+    token_id = str(_id(request))
+    wanted = await edge.body(request, ReasonRequest, optional=True)
+    await edge.fresh_memory(request)
+    view = edge.services(request).access
+    holder = view.holder_of(token_id)
+    if holder is None:
+        view.authorise(who, ACCESS_WRITE, REGISTRY, now())
+        raise not_found(access.Resource(f"tokens/{token_id}"))
+    return await edge.submit(request, who, commands.RevokeToken(holder, token_id, wanted.reason))
+
+
+_FRESH = ("Scrinia-Min-Position",)
+ROUTES = (
+    Route(
+        "GET", "/v1/whoami", whoami, "Who am I", "access", answers={200: ObjectAnswer},
+        headers=_FRESH,
+    ),
+    Route(
+        "GET", "/v1/principals", list_principals, "List principals", "access", ACCESS_READ,
+        query=PrincipalsQuery, answers={200: PageAnswer}, headers=_FRESH,
+    ),
+    Route(
+        "POST", "/v1/principals", create_principal, "Create a principal", "access", ACCESS_WRITE,
+        body=CreatePrincipalRequest, answers={201: CommandAnswer}, command=True,
+    ),
+    Route(
+        "PATCH", "/v1/principals/{id}", deactivate_principal, "Deactivate a principal", "access",
+        ACCESS_WRITE, body=PatchPrincipalRequest, answers={200: CommandAnswer}, command=True,
+    ),
+    Route(
+        "GET", "/v1/grants", list_grants, "List grants", "access", ACCESS_READ, query=GrantsQuery,
+        answers={200: PageAnswer}, headers=_FRESH,
+    ),
+    Route(
+        "POST", "/v1/grants", give_grant, "Give a grant", "access", ACCESS_WRITE,
+        body=GiveGrantRequest, answers={200: CommandAnswer, 201: CommandAnswer}, command=True,
+    ),
+    Route(
+        "DELETE", "/v1/grants/{id}", revoke_grant, "Revoke a grant", "access", ACCESS_WRITE,
+        body=ReasonRequest, body_optional=True, answers={200: CommandAnswer}, command=True,
+        headers=_FRESH,
+    ),
+    Route(
+        "GET", "/v1/tokens", list_tokens, "List tokens", "access", query=HeldQuery,
+        answers={200: PageAnswer}, headers=_FRESH,
+    ),
+    Route(
+        "POST", "/v1/tokens", issue_token, "Issue a token", "access", ACCESS_WRITE,
+        body=IssueTokenRequest, answers={201: CommandAnswer}, command=True,
+    ),
+    Route(
+        "DELETE", "/v1/tokens/{id}", revoke_token, "Revoke a token", "access", ACCESS_WRITE,
+        body=ReasonRequest, body_optional=True, answers={200: CommandAnswer}, command=True,
+        headers=_FRESH,
+    ),
+)  # fmt: skip

@@ -1,0 +1,286 @@
+"""The edge: what every request goes through, and how handlers read and answer.
+
+One middleware gives the request its id, counts it, and turns every refusal into a problem. The
+functions below parse what arrives (unknown things are refused) and build answers.
+"""
+
+import asyncio
+import logging
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from hashlib import sha256
+from itertools import count
+from secrets import token_hex
+from typing import Any, TypeVar
+
+import orjson
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from api.http.problems import EdgeError, problem_of, problem_response, validation_problem
+from api.http.services import SERVICES, Services
+from domain.access import Caller
+from domain.commands import Command
+from domain.errors import Fault, UnauthenticatedError
+from domain.names import check_label, check_project_name, check_prompt_name
+from ledger.batch import Idempotency, Outcome, Submission
+from ledger.ids import now
+from projections.errors import NotCaughtUpError
+
+log = logging.getLogger("scrinia.http")
+
+MIN_POSITION_WAIT_SECONDS = 5.0
+IDEMPOTENCY_KEY_CHARS_MAX = 255
+CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
+REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_ETAG = re.compile(r'"([0-9]{1,18})"')
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+ModelT = TypeVar("ModelT", bound=BaseModel)
+T = TypeVar("T")
+
+
+class RequestIds:
+    """Ids for requests: a random prefix per process and a counter."""
+
+    def __init__(self) -> None:
+        self._prefix = token_hex(6)
+        self._count = count(1)
+
+    def next(self, offered: str | None) -> str:
+        """The client's `X-Request-Id` where it is a plain word, else a new one."""
+        if offered is not None and _REQUEST_ID.fullmatch(offered):
+            return offered
+        return f"{self._prefix}-{next(self._count):x}"
+
+
+class Edge:
+    """The middleware and its counters: requests by (method, route, status)."""
+
+    def __init__(self) -> None:
+        self._ids = RequestIds()
+        self.requests: Counter[tuple[str, str, int]] = Counter()
+
+    @web.middleware
+    async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Give an id, answer or refuse, count."""
+        request_id = self._ids.next(request.headers.get("X-Request-Id"))
+        request[REQUEST_ID] = request_id
+        try:
+            response = await handler(request)
+        except Exception as error:
+            response = self._refuse(request, error, request_id)
+        if not response.prepared:
+            response.headers["X-Request-Id"] = request_id
+        resource = request.match_info.route.resource
+        route = resource.canonical if resource is not None else "none"
+        self.requests[request.method, route, response.status] += 1
+        return response
+
+    def _refuse(self, request: web.Request, error: Exception, request_id: str) -> web.Response:
+        details = problem_of(error)
+        if details.status == 500:
+            log.error("request %s failed", request_id, exc_info=error)
+        headers = {}
+        if isinstance(error, web.HTTPMethodNotAllowed):
+            headers["Allow"] = error.headers["Allow"]
+        return problem_response(details, request_id, headers)
+
+
+def services(request: web.Request) -> Services:
+    """The running parts."""
+    return request.app[SERVICES]
+
+
+# Reading
+
+
+def caller(request: web.Request) -> Caller:
+    """Who asks; UnauthenticatedError where the token is missing or counts for nobody."""
+    header = request.headers.get("Authorization", "")
+    scheme, _, secret = header.partition(" ")
+    if scheme.lower() != "bearer" or not secret:
+        raise UnauthenticatedError("Send 'Authorization: Bearer scr_…'.")
+    return services(request).access.caller_with(secret.strip(), now())
+
+
+def project_name(request: web.Request) -> str:
+    """The project in the path; InvalidNameError where it cannot be one."""
+    return check_project_name(request.match_info["project"])
+
+
+def prompt_name(request: web.Request) -> str:
+    """The prompt in the path; InvalidNameError where it cannot be one."""
+    return check_prompt_name(request.match_info["name"])
+
+
+def label_name(request: web.Request, *, reserved: bool = False) -> str:
+    """The label in the path; InvalidNameError where it cannot be one."""
+    return check_label(request.match_info["label"], reserved=reserved)
+
+
+async def body(request: web.Request, model: type[ModelT], *, optional: bool = False) -> ModelT:
+    """The body as `model`. EdgeError: 400 no JSON, 415 another media type, 422 another form."""
+    raw = await request.read()
+    if not raw and optional:
+        return model()
+    if request.content_type not in ("application/json", "application/merge-patch+json"):
+        raise EdgeError(415, "unsupported_media_type", "Send application/json.")
+    try:
+        return model.model_validate_json(raw)
+    except ValidationError as error:
+        raise validation_problem(error) from None
+
+
+def query(request: web.Request, model: type[ModelT]) -> ModelT:
+    """The query as `model`; EdgeError 400 for unknown, repeated or malformed parameters."""
+    given: dict[str, Any] = {}
+    lists = {n for n, f in model.model_fields.items() if "list[" in str(f.annotation)}
+    for name in request.query:
+        values = request.query.getall(name)
+        if name not in lists and len(values) > 1:
+            raise EdgeError(400, "invalid_parameter", f"Give {name} once.")
+        given[name] = values if name in lists else values[0]
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        faults = [Fault("/".join(str(p) for p in f["loc"]), f["type"], f["msg"]) for f in found]
+        detail = f"{faults[0].pointer}: {faults[0].detail}."
+        raise EdgeError(400, "invalid_parameter", detail, faults) from None
+
+
+def no_query(request: web.Request) -> None:
+    """EdgeError 400 where a route without parameters is given some."""
+    if request.query_string:
+        raise EdgeError(400, "invalid_parameter", "This route takes no query parameters.")
+
+
+def if_match(request: web.Request) -> int | None:
+    """The ETag in `If-Match` as a stream position; -1 where it can match nothing."""
+    header = request.headers.get("If-Match")
+    if header is None or header.strip() == "*":
+        return None
+    found = _ETAG.fullmatch(header.strip())
+    return int(found.group(1)) if found else -1
+
+
+def min_position(request: web.Request) -> int | None:
+    """`Scrinia-Min-Position`; EdgeError 400 where it is no position."""
+    header = request.headers.get("Scrinia-Min-Position")
+    if header is None:
+        return None
+    if not header.isascii() or not header.isdecimal() or len(header) > 18:
+        raise EdgeError(400, "invalid_header", "Scrinia-Min-Position is a ledger position.")
+    return int(header)
+
+
+async def fresh_memory(request: web.Request) -> None:
+    """Wait until the in-memory views have what `Scrinia-Min-Position` asks for."""
+    wanted = min_position(request)
+    follower = services(request).follower
+    if wanted is None or follower.position >= wanted:
+        return
+    if not await follower.wait_beyond(wanted - 1, MIN_POSITION_WAIT_SECONDS):
+        raise NotCaughtUpError(
+            f"This server has read {follower.position}, not yet {wanted}: try again."
+        )
+
+
+async def fresh_view(request: web.Request, name: str) -> None:
+    """Wait until a SQL view has what `Scrinia-Min-Position` asks for."""
+    wanted = min_position(request)
+    runner = services(request).runner
+    if wanted is not None and runner.positions[name] < wanted:
+        await runner.wait_for(name, wanted, MIN_POSITION_WAIT_SECONDS)
+
+
+async def read(request: web.Request, work: Callable[..., T], *args: Any) -> T:
+    """Run a blocking read in the reader threads."""
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(services(request).readers, work, *args)
+
+
+# Commanding
+
+
+async def submit(request: web.Request, who: Caller, command: Command) -> web.Response:
+    """Have a command decided and committed, and answer: 201 for what was made, else 200."""
+    outcome = await services(request).committer.submit(
+        Submission(
+            command=command,
+            caller=who,
+            request=_request_data(request),
+            idempotency=await _idempotency(request),
+            bytes=request.content_length or 0,
+        )
+    )
+    return _command_answer(outcome)
+
+
+def _command_answer(outcome: Outcome) -> web.Response:
+    headers = {"Scrinia-Position": str(outcome.position)}
+    if outcome.replayed:
+        headers["Idempotency-Replayed"] = "true"
+    return answer(outcome.body, status=201 if outcome.made else 200, headers=headers)
+
+
+def _request_data(request: web.Request) -> dict[str, Any]:
+    data = {"id": request[REQUEST_ID]}
+    trace = request.headers.get("traceparent")
+    if trace is not None and _TRACEPARENT.fullmatch(trace):
+        data["trace"] = trace
+    return data
+
+
+async def _idempotency(request: web.Request) -> Idempotency | None:
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    if not 1 <= len(key) <= IDEMPOTENCY_KEY_CHARS_MAX or not key.isprintable() or not key.isascii():
+        raise EdgeError(
+            400, "invalid_header",
+            f"Idempotency-Key is 1 to {IDEMPOTENCY_KEY_CHARS_MAX} printable ASCII characters.",
+        )  # fmt: skip
+    match = request.headers.get("If-Match", "")
+    head = f"{request.method} {request.path_qs}\n{match}\n".encode()
+    return Idempotency(key, sha256(head + await request.read()).hexdigest())
+
+
+# Answering
+
+
+def answer(
+    value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """A JSON answer."""
+    return web.Response(
+        status=status,
+        body=orjson.dumps(value),
+        content_type="application/json",
+        headers=headers,
+    )
+
+
+def view_answer(request: web.Request, value: Any, position: int, **headers: str) -> web.Response:
+    """A JSON answer of a view that has read as far as `position`."""
+    named = {name.replace("_", "-"): text for name, text in headers.items()}
+    return answer(
+        value, headers={"Scrinia-Position": str(position), "Cache-Control": "no-cache", **named}
+    )
+
+
+def parse_moment(text: str) -> int | datetime:
+    """`as_of`: a position or an RFC 3339 time; EdgeError 400 where it is neither."""
+    if text.isascii() and text.isdecimal() and len(text) <= 18:
+        return int(text)
+    try:
+        return datetime.fromisoformat(text.replace(" ", "+"))
+    except ValueError:
+        raise EdgeError(
+            400, "invalid_parameter", "as_of is a ledger position or an RFC 3339 time."
+        ) from None

@@ -1,0 +1,127 @@
+"""Events: the ledger as CloudEvents, by pages or live (Server-Sent Events)."""
+
+from datetime import datetime
+from typing import Annotated
+
+import orjson
+from aiohttp import web
+from aiohttp_sse import EventSourceResponse
+from pydantic import Field
+
+from api.http import edge
+from api.http.problems import EdgeError
+from api.http.route import Route
+from api.http.schemas import EventPageAnswer, ProjectName, PromptName, Request
+from domain import access
+from domain.access import ACCESS_READ, PROMPT_READ, Caller
+from domain.errors import UnauthenticatedError
+from ledger.ids import now
+from ledger.mapper import RecordedEvent
+from projections.feed import FeedFilter, MayRead, cloud_event
+
+PING_SECONDS = 10.0
+RETRY_MS = 1000
+_ACCESS_KINDS = frozenset({"principal", "grant", "token", "key", "ledger"})
+
+
+class EventsQuery(Request):
+    """After which position, and which events."""
+
+    model_config = {"strict": False, "extra": "forbid"}
+    after: Annotated[int, Field(ge=0, le=2**62)] | None = Field(
+        None, description="A position; default 0 for a page, the head for a live feed."
+    )
+    limit: Annotated[int, Field(ge=1, le=500)] = 50
+    kind: Annotated[str, Field(pattern=r"^[a-z]+(\.[a-z]+)?$")] | None = Field(
+        None, description="A kind or kind.verb."
+    )
+    project: ProjectName | None = None
+    prompt: PromptName | None = None
+
+
+async def events(request: web.Request) -> web.StreamResponse:
+    """A page of events, or with `Accept: text/event-stream` the live feed."""
+    who = edge.caller(request)
+    wanted = edge.query(request, EventsQuery)
+    if wanted.prompt is not None and wanted.project is None:
+        raise EdgeError(400, "invalid_parameter", "prompt needs its project.")
+    filtered = FeedFilter(wanted.kind, wanted.project, wanted.prompt)
+    if "text/event-stream" in request.headers.get("Accept", ""):
+        return await _stream(request, who, wanted.after, filtered)
+    await edge.fresh_memory(request)
+    feed = edge.services(request).feed
+    page = await feed.page(wanted.after or 0, wanted.limit, filtered, _may_read(request, who))
+    cursor = None if page.next_after is None else str(page.next_after)
+    body = {"items": page.items, "next_cursor": cursor, "head": page.head}
+    return edge.view_answer(request, body, page.head)
+
+
+def _may_read(request: web.Request, who: Caller) -> MayRead:
+    view = edge.services(request).access
+
+    def may_read(recorded: RecordedEvent) -> bool:
+        return _permitted(view.rights(who, now()), recorded, now())
+
+    return may_read
+
+
+def _permitted(rights: access.Rights, recorded: RecordedEvent, moment: datetime) -> bool:
+    resource = access.resource_from_text(recorded.resource)
+    if recorded.kind_verb.partition(".")[0] in _ACCESS_KINDS:
+        return access.permitted(rights, ACCESS_READ, resource, moment).allowed
+    if resource.path is None and resource.project is not None:
+        return access.readable_folders(rights, resource.project, moment) != ()
+    return access.permitted(rights, PROMPT_READ, resource, moment).allowed
+
+
+def _start(request: web.Request, after: int | None) -> int:
+    feed = edge.services(request).feed
+    last = request.headers.get("Last-Event-ID")
+    if last is not None:
+        if not last.isascii() or not last.isdecimal() or len(last) > 18:
+            raise EdgeError(400, "invalid_header", "Last-Event-ID is a ledger position.")
+        after = int(last)
+    if after is not None and after > feed.head:
+        raise EdgeError(
+            400, "invalid_parameter", f"Position {after} is beyond the head, {feed.head}."
+        )
+    return feed.head if after is None else after
+
+
+async def _stream(
+    request: web.Request, who: Caller, after: int | None, wanted: FeedFilter
+) -> web.StreamResponse:
+    services = edge.services(request)
+    start = _start(request, after)
+    headers = {"X-Request-Id": request[edge.REQUEST_ID], "Scrinia-Position": str(start)}
+    response = EventSourceResponse(headers=headers, ping_interval=PING_SECONDS)
+    await response.prepare(request)
+
+    def still_allowed() -> bool:
+        try:
+            services.access.rights(who, now())
+        except UnauthenticatedError:
+            return False
+        return response.is_connected()
+
+    async with response:
+        live = services.feed.live(start, wanted, still_allowed, _may_read(request, who))
+        try:
+            async for recorded in live:
+                await response.send(
+                    orjson.dumps(cloud_event(recorded)).decode(),
+                    id=str(recorded.position),
+                    event=recorded.kind_verb,
+                    retry=RETRY_MS,
+                )
+        except (ConnectionResetError, UnauthenticatedError):
+            pass
+    return response
+
+
+ROUTES = (
+    Route(
+        "GET", "/v1/events", events, "Events, by pages or live", "events", query=EventsQuery,
+        answers={200: EventPageAnswer}, headers=("Last-Event-ID", "Scrinia-Min-Position"),
+    ),
+)  # fmt: skip

@@ -1,0 +1,114 @@
+"""Health: alive, ready, version, metrics."""
+
+from importlib.metadata import version
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import generate_latest
+
+from api.http import edge
+from api.http.route import Route
+from api.http.schemas import ObjectAnswer
+from api.http.services import SERVICES
+from domain.access import PROJECTION_OPERATE, REGISTRY
+from ledger.ids import now
+
+EDGE: web.AppKey[edge.Edge] = web.AppKey("edge", edge.Edge)
+
+
+async def healthz(request: web.Request) -> web.StreamResponse:
+    """The process answers."""
+    edge.no_query(request)
+    return edge.answer({"status": "ok"})
+
+
+async def readyz(request: web.Request) -> web.StreamResponse:
+    """The process follows the ledger and can take commands; 503 with the reason where not."""
+    edge.no_query(request)
+    services = edge.services(request)
+    faults = [
+        fault.detail for fault in (services.follower.fault, services.transparency.fault) if fault
+    ]
+    body = {
+        "status": "unavailable" if faults else "ready",
+        "position": services.follower.position,
+        "faults": faults,
+    }
+    return edge.answer(body, status=503 if faults else 200)
+
+
+async def server_version(request: web.Request) -> web.StreamResponse:
+    """What runs here, on which ledger."""
+    edge.no_query(request)
+    body = {
+        "name": "scrinia",
+        "version": version("scrinia-server"),
+        "ledger": edge.services(request).ledger_id,
+    }
+    return edge.answer(body)
+
+
+async def metrics(request: web.Request) -> web.StreamResponse:
+    """Prometheus text format."""
+    edge.no_query(request)
+    services = edge.services(request)
+    services.access.authorise(edge.caller(request), PROJECTION_OPERATE, REGISTRY, now())
+    registry = CollectorRegistry()
+    registry.register(_Metrics(request.app))
+    return web.Response(
+        body=generate_latest(registry), headers={"Content-Type": "text/plain; version=0.0.4"}
+    )
+
+
+class _Metrics:
+    """Renders plain counters when asked, so that counting costs an addition."""
+
+    def __init__(self, app: web.Application) -> None:
+        self._services = app[SERVICES]
+        self._edge = app[EDGE]
+
+    def collect(self) -> list[Metric]:
+        """Everything there is to measure."""
+        services = self._services
+        requests = CounterMetricFamily(
+            "scrinia_http_requests", "Requests.", labels=["method", "route", "status"]
+        )
+        for (method, route, status), number in self._edge.requests.items():
+            requests.add_metric([method, route, str(status)], number)
+        lag = GaugeMetricFamily(
+            "scrinia_projection_lag", "Events a view is behind.", labels=["projection"]
+        )
+        for name, position in services.runner.positions.items():
+            lag.add_metric([name], services.follower.position - position)
+        return [
+            requests,
+            lag,
+            GaugeMetricFamily(
+                "scrinia_position", "Last followed position.", services.follower.position
+            ),
+            GaugeMetricFamily("scrinia_sealed", "Sealed size.", services.transparency.position),
+            CounterMetricFamily("scrinia_commands", "Commands.", services.committer.commands),
+            CounterMetricFamily("scrinia_batches", "Batches.", services.committer.batches),
+            CounterMetricFamily("scrinia_serving_hits", "Memory hits.", services.serving.hits),
+            CounterMetricFamily("scrinia_serving_misses", "Misses.", services.serving.misses),
+            GaugeMetricFamily("scrinia_serving_bytes", "Memory used.", services.serving.bytes),
+        ]
+
+
+ROUTES = (
+    Route(
+        "GET", "/healthz", healthz, "Alive", "health", answers={200: ObjectAnswer}, public=True
+    ),
+    Route(
+        "GET", "/readyz", readyz, "Ready", "health", answers={200: ObjectAnswer}, public=True
+    ),
+    Route(
+        "GET", "/v1/version", server_version, "Version", "health", answers={200: ObjectAnswer},
+        public=True,
+    ),
+    Route(
+        "GET", "/metrics", metrics, "Metrics", "health", PROJECTION_OPERATE,
+        answers={200: "Prometheus text"},
+    ),
+)  # fmt: skip

@@ -1,0 +1,134 @@
+"""A prompt's past: its history now or as of a moment, its trail, and diffs between versions."""
+
+from functools import partial
+from typing import Annotated
+
+from aiohttp import web
+from pydantic import Field
+
+from api.http import edge
+from api.http.route import Route
+from api.http.schemas import DiffAnswer, PageAnswer, Request
+from domain.access import PROMPT_READ, not_found, prompt_resource
+from domain.diff import diff_contents
+from domain.name import Name
+from domain.names import check_label, name_id
+from domain.prompt import Prompt, Version
+from ledger.ids import now
+from projections.audit import Audit, AuditFilter, find_records, to_records
+from projections.past import position_of
+from projections.serving import Entry, History, fold_history
+
+REF_PATTERN = r"^([1-9][0-9]{0,8}|[a-z][a-z0-9_-]{0,35})$"
+
+
+class HistoryQuery(Request):
+    """Which page."""
+
+    model_config = {"strict": False, "extra": "forbid"}
+    limit: Annotated[int, Field(ge=1, le=500)] = 50
+    cursor: str | None = None
+
+
+class DiffQuery(Request):
+    """Two versions, each by number or label."""
+
+    model_config = {"strict": False, "extra": "forbid"}
+    from_: Annotated[str, Field(alias="from", pattern=REF_PATTERN)]
+    to: Annotated[str, Field(pattern=REF_PATTERN)]
+
+
+async def entry_for(request: web.Request) -> Entry:
+    """The prompt in the path, for a caller who may read it, as fresh as was asked for."""
+    who = edge.caller(request)
+    project, name = edge.project_name(request), edge.prompt_name(request)
+    services = edge.services(request)
+    services.access.authorise(who, PROMPT_READ, prompt_resource(project, name), now())
+    await edge.fresh_memory(request)
+    return await services.serving.entry(project, name)
+
+
+async def past_history(
+    request: web.Request, project: str, name: str, as_of: str
+) -> tuple[History, int]:
+    """A prompt as of a moment, and the position that this means."""
+    services = edge.services(request)
+    moment = edge.parse_moment(as_of)
+
+    def load() -> tuple[History, int]:
+        position = position_of(services.recorder, moment)
+        claim = services.repository.load(Name, name_id(project, name), until_position=position)
+        if claim.aggregate is None:
+            raise not_found(prompt_resource(project, name))
+        events = services.repository.history(
+            Prompt, claim.aggregate.prompt_id, until_position=position
+        )
+        return fold_history(events, (project, name)), position
+
+    return await edge.read(request, load)
+
+
+async def get_history(request: web.Request) -> web.StreamResponse:
+    """Everything that happened to a prompt, oldest first."""
+    wanted = edge.query(request, HistoryQuery)
+    entry = await entry_for(request)
+    await edge.fresh_view(request, Audit.name)
+    services = edge.services(request)
+    prompt = entry.history.prompt
+    question = partial(
+        find_records,
+        wanted=AuditFilter(
+            exact_resource=prompt_resource(prompt.project, prompt.name).text,
+            limit=wanted.limit,
+            cursor=wanted.cursor,
+        ),
+    )
+    (rows, next_cursor), position = await edge.read(
+        request, services.views.read, question, Audit.name
+    )
+    records = await edge.read(request, to_records, rows, services.recorder.contents)
+    for record in records:
+        del record["authz"], record["request_id"]
+    return edge.view_answer(request, {"items": records, "next_cursor": next_cursor}, position)
+
+
+async def get_diff(request: web.Request) -> web.StreamResponse:
+    """A line diff of two versions."""
+    wanted = edge.query(request, DiffQuery)
+    entry = await entry_for(request)
+    services = edge.services(request)
+    prompt = entry.history.prompt
+    before, after = _version(prompt, wanted.from_), _version(prompt, wanted.to)
+    old = await services.serving.content(entry, before)
+    new = await services.serving.content(entry, after)
+    refs = [f"{prompt.project}/{prompt.name}@{version.number}" for version in (before, after)]
+    diff = await edge.read(request, diff_contents, old, new, *refs)
+    body = {
+        "from": before.number,
+        "to": after.number,
+        "unified": diff.unified,
+        "added": diff.added,
+        "removed": diff.removed,
+    }
+    return edge.view_answer(request, body, services.follower.position)
+
+
+def _version(prompt: Prompt, ref: str) -> Version:
+    if ref.isdecimal():
+        return prompt.version_numbered(int(ref))
+    return prompt.target_of(check_label(ref, reserved=True))
+
+
+_PROMPT = "/v1/projects/{project}/prompts/{name}"
+ROUTES = (
+    Route(
+        "GET", _PROMPT + "/-/history", get_history, "What happened to a prompt", "history",
+        PROMPT_READ, query=HistoryQuery, answers={200: PageAnswer},
+        headers=("Scrinia-Min-Position",),
+    ),
+    Route(
+        "GET", _PROMPT + "/-/diff", get_diff, "Compare two versions", "history", PROMPT_READ,
+        query=DiffQuery, answers={200: DiffAnswer, 410: "Erased"},
+        headers=("Scrinia-Min-Position",),
+    ),
+)  # fmt: skip

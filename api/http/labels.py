@@ -1,0 +1,193 @@
+"""Labels: list, set (promotion), remove, history, rollback."""
+
+from typing import Any
+
+from aiohttp import web
+from pydantic import Field
+
+from api.http import edge
+from api.http.history import entry_for, past_history
+from api.http.route import Route
+from api.http.schemas import (
+    LabelAnswer,
+    LabelCommandAnswer,
+    ObjectAnswer,
+    ReasonRequest,
+    Request,
+    RollbackRequest,
+    SetLabelRequest,
+)
+from domain import commands
+from domain.access import ENVIRONMENT_PROMOTE, PROMPT_READ, prompt_resource
+from domain.names import project_id
+from domain.project import Project
+from domain.prompt import LabelMove
+from ledger.ids import now
+from projections.serving import History
+
+
+class AsOfQuery(Request):
+    """At which moment (default: now)."""
+
+    model_config = {"strict": False, "extra": "forbid"}
+    as_of: str | None = Field(None, description="A ledger position or an RFC 3339 time.")
+
+
+async def _history(request: web.Request) -> tuple[History, int]:
+    wanted = edge.query(request, AsOfQuery)
+    if wanted.as_of is None:
+        entry = await entry_for(request)
+        return entry.history, edge.services(request).follower.position
+    who = edge.caller(request)
+    project, name = edge.project_name(request), edge.prompt_name(request)
+    resource = prompt_resource(project, name)
+    edge.services(request).access.authorise(who, PROMPT_READ, resource, now())
+    return await past_history(request, project, name, wanted.as_of)
+
+
+async def _environments(request: web.Request, history: History) -> tuple[str, ...]:
+    repository = edge.services(request).repository
+    loaded = await edge.read(request, repository.load, Project, project_id(history.prompt.project))
+    project = loaded.aggregate
+    return project.environments if project is not None else ()
+
+
+async def list_labels(request: web.Request) -> web.StreamResponse:
+    """The labels that point somewhere, now or as of a moment."""
+    history, position = await _history(request)
+    environments = await _environments(request, history)
+    items = [_label_item(history, label, environments) for label in history.prompt.labels_set]
+    return edge.view_answer(request, {"items": items}, position)
+
+
+async def get_label(request: web.Request) -> web.StreamResponse:
+    """One label, now or as of a moment."""
+    label = edge.label_name(request)
+    history, position = await _history(request)
+    history.prompt.target_of(label)
+    item = _label_item(history, label, await _environments(request, history))
+    etag = f'"{history.prompt.labels[label].history[-1].stream_position}"'
+    return edge.view_answer(request, item, position, ETag=etag)
+
+
+async def get_label_history(request: web.Request) -> web.StreamResponse:
+    """Every move of a label, newest first."""
+    label = edge.label_name(request)
+    edge.no_query(request)
+    entry = await entry_for(request)
+    history = entry.history
+    state = history.prompt.labels.get(label)
+    if state is None:
+        history.prompt.target_of(label)
+    moves = state.history[::-1] if state else ()
+    commitments = [move.reason["commitment"] for move in moves if move.reason]
+    services = edge.services(request)
+    held = await edge.read(request, services.recorder.contents, commitments)
+    reasons = {commitment: content.body.decode() for commitment, content in held.items()}
+    items = [_move_item(history, move, reasons) for move in moves]
+    return edge.view_answer(request, {"items": items}, services.follower.position)
+
+
+def _label_item(history: History, label: str, environments: tuple[str, ...]) -> dict[str, Any]:
+    state = history.prompt.labels[label]
+    stream_position = state.history[-1].stream_position
+    return {
+        "label": label,
+        "version": state.target,
+        "ref": f"{history.prompt.project}/{history.prompt.name}@{label}",
+        "environment": label in environments,
+        "promoted_by": history.actor_at(stream_position),
+        "promoted_at": history.events[stream_position - 1].time,
+        "position": history.position_at(stream_position),
+    }
+
+
+def _move_item(history: History, move: LabelMove, reasons: dict[str, str]) -> dict[str, Any]:
+    return {
+        "from": move.from_version,
+        "to": move.to_version,
+        "act": move.act,
+        "reason": reasons.get(move.reason["commitment"]) if move.reason else None,
+        "by": history.actor_at(move.stream_position),
+        "at": history.events[move.stream_position - 1].time,
+        "position": history.position_at(move.stream_position),
+    }
+
+
+async def set_label(request: web.Request) -> web.StreamResponse:
+    """Point a label at a version: a promotion where the label is an environment."""
+    who = edge.caller(request)
+    edge.no_query(request)
+    wanted = await edge.body(request, SetLabelRequest)
+    command = commands.SetLabel(
+        project=edge.project_name(request),
+        name=edge.prompt_name(request),
+        label=edge.label_name(request),
+        version=wanted.version,
+        reason=wanted.reason,
+        if_match=edge.if_match(request),
+    )
+    return await edge.submit(request, who, command)
+
+
+async def remove_label(request: web.Request) -> web.StreamResponse:
+    """Let a label point nowhere."""
+    who = edge.caller(request)
+    edge.no_query(request)
+    wanted = await edge.body(request, ReasonRequest, optional=True)
+    command = commands.RemoveLabel(
+        project=edge.project_name(request),
+        name=edge.prompt_name(request),
+        label=edge.label_name(request),
+        reason=wanted.reason,
+        if_match=edge.if_match(request),
+    )
+    return await edge.submit(request, who, command)
+
+
+async def rollback(request: web.Request) -> web.StreamResponse:
+    """Return a label to an earlier target."""
+    who = edge.caller(request)
+    edge.no_query(request)
+    wanted = await edge.body(request, RollbackRequest)
+    command = commands.Rollback(
+        project=edge.project_name(request),
+        name=edge.prompt_name(request),
+        label=wanted.label,
+        to=wanted.to,
+        reason=wanted.reason,
+    )
+    return await edge.submit(request, who, command)
+
+
+_PROMPT = "/v1/projects/{project}/prompts/{name}"
+_LABEL = _PROMPT + "/-/labels/{label}"
+_MOVE = f"{ENVIRONMENT_PROMOTE} or label.write"
+ROUTES = (
+    Route(
+        "GET", _PROMPT + "/-/labels", list_labels, "List labels", "labels", PROMPT_READ,
+        query=AsOfQuery, answers={200: ObjectAnswer}, headers=("Scrinia-Min-Position",),
+    ),
+    Route(
+        "GET", _LABEL, get_label, "Read a label", "labels", PROMPT_READ, query=AsOfQuery,
+        answers={200: LabelAnswer}, headers=("Scrinia-Min-Position",),
+    ),
+    Route(
+        "PUT", _LABEL, set_label, "Set a label, promote", "labels", _MOVE, body=SetLabelRequest,
+        answers={200: LabelCommandAnswer, 201: LabelCommandAnswer}, command=True,
+        headers=("If-Match",),
+    ),
+    Route(
+        "DELETE", _LABEL, remove_label, "Remove a label", "labels", _MOVE, body=ReasonRequest,
+        body_optional=True, answers={200: LabelCommandAnswer}, command=True,
+        headers=("If-Match",),
+    ),
+    Route(
+        "GET", _LABEL + "/history", get_label_history, "Every move of a label", "labels",
+        PROMPT_READ, answers={200: ObjectAnswer}, headers=("Scrinia-Min-Position",),
+    ),
+    Route(
+        "POST", _PROMPT + "/-/rollback", rollback, "Roll a label back", "labels", _MOVE,
+        body=RollbackRequest, answers={200: LabelCommandAnswer}, command=True,
+    ),
+)  # fmt: skip

@@ -1,0 +1,343 @@
+"""Prompts: resolve (the hot path), list, create, metadata, archive, restore."""
+
+from functools import partial
+from typing import Annotated, Any
+
+import orjson
+from aiohttp import web
+from multidict import CIMultiDict
+from pydantic import Field, StringConstraints
+
+from api.http import edge
+from api.http.history import past_history
+from api.http.problems import EdgeError, problem_of
+from api.http.route import Route
+from api.http.schemas import (
+    CommandAnswer,
+    CreatePromptRequest,
+    LabelName,
+    MetadataAnswer,
+    MetadataPatch,
+    PageAnswer,
+    PromptName,
+    ReasonRequest,
+    Request,
+    ResolvedAnswer,
+    ResolvedItemsAnswer,
+    ResolveItem,
+    ResolveRequest,
+    Tag,
+    VersionCommandAnswer,
+)
+from domain import access, commands
+from domain.access import PROMPT_READ, PROMPT_WRITE, Caller, not_found, prompt_resource
+from domain.content import PromptContent
+from domain.errors import DomainError
+from domain.names import check_label, check_project_name, check_prompt_name
+from ledger.ids import now
+from projections.catalog import Catalog
+from projections.listing import Page, PromptFilter, list_prompts, prompt_metadata
+from projections.past import position_of
+from projections.serving import Kind, Resolved, check_erased, encode_answer, select_label
+
+LABEL_DEFAULT = "production"
+IMMUTABLE = "private, max-age=31536000, immutable"
+NO_CACHE = "private, no-cache"
+DIGEST_PATTERN = "^sha256:[0-9a-f]{64}$"
+
+
+class ResolveQuery(Request):
+    """Which version: at most one of label (default `production`), version and digest."""
+
+    model_config = {"strict": False, "extra": "forbid"}
+    label: LabelName | None = None
+    version: Annotated[int, Field(ge=1, le=2**31)] | None = None
+    digest: str | None = Field(None, pattern=DIGEST_PATTERN)
+    as_of: str | None = Field(None, description="A ledger position or an RFC 3339 time.")
+    raw: bool = Field(False, description="As authored, without composition.")
+
+
+class ListQuery(Request):
+    """Which prompts, in which order, which page."""
+
+    model_config = {"strict": False, "extra": "forbid"}
+    folder: PromptName | None = None
+    tag: list[Tag] = Field([], description="Prompts with all of these tags.", max_length=64)
+    any_tag: list[Tag] = Field([], description="Prompts with any of these tags.", max_length=64)
+    q: Annotated[str, StringConstraints(max_length=200)] | None = Field(
+        None, description="A part of the name or description, in any case."
+    )
+    label: LabelName | None = None
+    status: Annotated[str, Field(pattern="^(active|archived|all)$")] = "active"
+    sort: Annotated[str, Field(pattern="^-?(name|updated_at|created_at)$")] = "name"
+    limit: Annotated[int, Field(ge=1, le=500)] = 50
+    cursor: str | None = None
+    as_of: str | None = Field(None, description="A ledger position or an RFC 3339 time.")
+
+
+# Resolve
+
+
+async def resolve(request: web.Request) -> web.StreamResponse:
+    """Answer a prompt: from memory wherever it can be."""
+    who = edge.caller(request)
+    project, name = edge.project_name(request), edge.prompt_name(request)
+    services = edge.services(request)
+    services.access.authorise(who, PROMPT_READ, prompt_resource(project, name), now())
+    kind: Kind = "label"
+    selector: str | int = LABEL_DEFAULT
+    if request.query_string:
+        wanted = edge.query(request, ResolveQuery)
+        if wanted.as_of is not None:
+            return await _resolve_past(request, project, name, wanted)
+        kind, selector = select(wanted.label, wanted.version, wanted.digest)
+    if "Scrinia-Min-Position" in request.headers:
+        await edge.fresh_memory(request)
+    resolved = services.serving.cached(project, name, kind, selector)
+    if resolved is None:
+        resolved = await services.serving.resolve(project, name, kind, selector)
+    return _resolved_answer(request, resolved, services.follower.position)
+
+
+def select(label: str | None, version: int | None, digest: str | None) -> tuple[Kind, str | int]:
+    """What to resolve by; EdgeError 400 where two ways contradict each other."""
+    if sum(given is not None for given in (label, version, digest)) > 1:
+        raise EdgeError(400, "invalid_parameter", "Give one of label, version and digest.")
+    if version is not None:
+        return "version", version
+    if digest is not None:
+        return "digest", digest
+    return "label", check_label(label or LABEL_DEFAULT, reserved=True)
+
+
+def _resolved_answer(request: web.Request, resolved: Resolved, position: int) -> web.Response:
+    headers = CIMultiDict(
+        {
+            "Content-Type": "application/json",
+            "ETag": resolved.etag,
+            "Cache-Control": IMMUTABLE if resolved.immutable else NO_CACHE,
+            "Scrinia-Position": str(position),
+        }
+    )
+    known = request.headers.get("If-None-Match")
+    if known is not None and _matches(known, resolved.etag):
+        del headers["Content-Type"]
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=resolved.body, headers=headers)
+
+
+def _matches(header: str, etag: str) -> bool:
+    candidates = (candidate.strip().removeprefix("W/") for candidate in header.split(","))
+    return any(candidate in (etag, "*") for candidate in candidates)
+
+
+async def _resolve_past(
+    request: web.Request, project: str, name: str, wanted: ResolveQuery
+) -> web.Response:
+    if wanted.version is not None or wanted.digest is not None or wanted.as_of is None:
+        raise EdgeError(400, "invalid_parameter", "as_of goes with a label, not with a version.")
+    label = check_label(wanted.label or LABEL_DEFAULT, reserved=True)
+    history, moment = await past_history(request, project, name, wanted.as_of)
+    version, move = select_label(history.prompt, label)
+    services = edge.services(request)
+    found = await edge.read(request, services.repository.content, version.content["commitment"])
+    body = check_erased(history.prompt, version, found.body if found else None)
+    resolved = encode_answer(history, version, body, label, move)
+    return _resolved_answer(request, resolved, moment)
+
+
+async def resolve_many(request: web.Request) -> web.StreamResponse:
+    """Resolve several prompts; each result or problem stands where its item stood."""
+    who = edge.caller(request)
+    edge.no_query(request)
+    wanted = await edge.body(request, ResolveRequest)
+    await edge.fresh_memory(request)
+    items = [await _resolve_item(request, who, item) for item in wanted.items]
+    return edge.view_answer(request, {"items": items}, edge.services(request).follower.position)
+
+
+async def _resolve_item(request: web.Request, who: Caller, item: ResolveItem) -> Any:
+    services = edge.services(request)
+    try:
+        project, name = check_project_name(item.project), check_prompt_name(item.name)
+        kind, selector = select(item.label, item.version, item.digest)
+        services.access.authorise(who, PROMPT_READ, prompt_resource(project, name), now())
+        resolved = services.serving.cached(project, name, kind, selector)
+        if resolved is None:
+            resolved = await services.serving.resolve(project, name, kind, selector)
+        return orjson.Fragment(resolved.body)
+    except (DomainError, EdgeError) as error:
+        return problem_of(error).as_json(request[edge.REQUEST_ID])
+
+
+# List and metadata
+
+
+async def list_prompts_of(request: web.Request) -> web.StreamResponse:
+    """A page of a project's prompts: those the caller may read."""
+    who = edge.caller(request)
+    project = edge.project_name(request)
+    wanted = edge.query(request, ListQuery)
+    services = edge.services(request)
+    rights = services.access.rights(who, now())
+    folders = access.readable_folders(rights, project, now())
+    if folders == ():
+        raise not_found(access.project_resource(project))
+    question = partial(
+        _page_of,
+        wanted=PromptFilter(
+            project=project,
+            folders=folders,
+            folder=wanted.folder,
+            tags=tuple(wanted.tag),
+            any_tags=tuple(wanted.any_tag),
+            query=wanted.q,
+            label=check_label(wanted.label, reserved=True) if wanted.label is not None else None,
+            status=wanted.status,
+            sort=wanted.sort,
+            limit=wanted.limit,
+            cursor=wanted.cursor,
+        ),
+    )
+    page, position = await ask_catalog(request, question, wanted.as_of)
+    return edge.view_answer(
+        request, {"items": page.items, "next_cursor": page.next_cursor}, position
+    )
+
+
+def _page_of(cursor: Any, wanted: PromptFilter) -> Page:
+    cursor.execute("SELECT 1 FROM catalog_projects WHERE project = ?", (wanted.project,))
+    if cursor.fetchone() is None:
+        raise not_found(access.project_resource(wanted.project))
+    page = list_prompts(cursor, wanted)
+    for item in page.items:
+        del item["stream_position"]
+    return page
+
+
+async def ask_catalog(request: web.Request, question: Any, as_of: str | None) -> tuple[Any, int]:
+    """Ask the catalog, live or as of a past moment; the answer and its position."""
+    services = edge.services(request)
+    if as_of is None:
+        await edge.fresh_view(request, Catalog.name)
+        answer: tuple[Any, int] = await edge.read(
+            request, services.views.read, question, Catalog.name
+        )
+        return answer
+    moment = edge.parse_moment(as_of)
+    position = await edge.read(request, position_of, services.recorder, moment)
+    return await edge.read(request, services.past.read, position, question), position
+
+
+async def get_metadata(request: web.Request) -> web.StreamResponse:
+    """A prompt without its content."""
+    who = edge.caller(request)
+    project, name = edge.project_name(request), edge.prompt_name(request)
+    edge.no_query(request)
+    resource = prompt_resource(project, name)
+    edge.services(request).access.authorise(who, PROMPT_READ, resource, now())
+    question = partial(prompt_metadata, project=project, name=name)
+    metadata, position = await ask_catalog(request, question, None)
+    if metadata is None:
+        raise not_found(resource)
+    etag = f'"{metadata.pop("stream_position")}"'
+    return edge.view_answer(request, metadata, position, ETag=etag)
+
+
+# Commands
+
+
+async def create_prompt(request: web.Request) -> web.StreamResponse:
+    """Make a prompt with its version 1."""
+    who = edge.caller(request)
+    edge.no_query(request)
+    wanted = await edge.body(request, CreatePromptRequest)
+    command = commands.CreatePrompt(
+        project=edge.project_name(request),
+        name=wanted.name,
+        content=PromptContent.parse(wanted.content),
+        message=wanted.message,
+        description=wanted.description,
+        tags=tuple(wanted.tags),
+    )
+    return await edge.submit(request, who, command)
+
+
+async def patch_metadata(request: web.Request) -> web.StreamResponse:
+    """Change description or tags by JSON Merge Patch."""
+    who = edge.caller(request)
+    edge.no_query(request)
+    wanted = await edge.body(request, MetadataPatch)
+    command = commands.DescribePrompt(
+        project=edge.project_name(request),
+        name=edge.prompt_name(request),
+        patch=wanted.model_dump(exclude_unset=True),
+        if_match=edge.if_match(request),
+    )
+    return await edge.submit(request, who, command)
+
+
+async def archive_prompt(request: web.Request) -> web.StreamResponse:
+    """Refuse further changes; what the prompt serves, it goes on serving."""
+    who = edge.caller(request)
+    edge.no_query(request)
+    wanted = await edge.body(request, ReasonRequest, optional=True)
+    command = commands.ArchivePrompt(
+        edge.project_name(request), edge.prompt_name(request), wanted.reason
+    )
+    return await edge.submit(request, who, command)
+
+
+async def restore_prompt(request: web.Request) -> web.StreamResponse:
+    """Accept changes again."""
+    who = edge.caller(request)
+    edge.no_query(request)
+    wanted = await edge.body(request, ReasonRequest, optional=True)
+    command = commands.RestorePrompt(
+        edge.project_name(request), edge.prompt_name(request), wanted.reason
+    )
+    return await edge.submit(request, who, command)
+
+
+_PROMPTS = "/v1/projects/{project}/prompts"
+_PROMPT = _PROMPTS + "/{name}"
+
+HOT_ROUTES = (
+    Route(
+        "GET", _PROMPT, resolve, "Resolve a prompt", "prompts", PROMPT_READ,
+        query=ResolveQuery, answers={200: ResolvedAnswer, 304: "Not modified", 410: "Erased"},
+        headers=("Scrinia-Min-Position", "If-None-Match"),
+    ),
+)  # fmt: skip
+ROUTES = (
+    Route(
+        "POST", "/v1/resolve", resolve_many, "Resolve many prompts", "prompts", PROMPT_READ,
+        body=ResolveRequest, answers={200: ResolvedItemsAnswer},
+        headers=("Scrinia-Min-Position",),
+    ),
+    Route(
+        "GET", _PROMPTS, list_prompts_of, "List prompts", "prompts", PROMPT_READ,
+        query=ListQuery, answers={200: PageAnswer}, headers=("Scrinia-Min-Position",),
+    ),
+    Route(
+        "POST", _PROMPTS, create_prompt, "Create a prompt", "prompts", PROMPT_WRITE,
+        body=CreatePromptRequest, answers={201: VersionCommandAnswer}, command=True,
+    ),
+    Route(
+        "GET", _PROMPT + "/-/metadata", get_metadata, "Read metadata", "prompts", PROMPT_READ,
+        answers={200: MetadataAnswer}, headers=("Scrinia-Min-Position",),
+    ),
+    Route(
+        "PATCH", _PROMPT + "/-/metadata", patch_metadata, "Change metadata", "prompts",
+        PROMPT_WRITE, body=MetadataPatch, answers={200: CommandAnswer}, command=True,
+        headers=("If-Match",),
+    ),
+    Route(
+        "POST", _PROMPT + "/-/archive", archive_prompt, "Archive", "prompts", PROMPT_WRITE,
+        body=ReasonRequest, body_optional=True, answers={200: CommandAnswer}, command=True,
+    ),
+    Route(
+        "POST", _PROMPT + "/-/restore", restore_prompt, "Restore", "prompts", PROMPT_WRITE,
+        body=ReasonRequest, body_optional=True, answers={200: CommandAnswer}, command=True,
+    ),
+)  # fmt: skip

@@ -1,0 +1,54 @@
+"""Rendering: a prompt filled with variables."""
+
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from api.http import edge
+from api.http.prompts import LABEL_DEFAULT, select
+from api.http.route import Route
+from api.http.schemas import RenderedAnswer, RenderRequest
+from domain.access import PROMPT_READ, prompt_resource
+from domain.errors import InvalidContentError
+from domain.rendering import render_messages, render_text
+from domain.template import TemplateError
+from ledger.ids import now
+
+
+async def render(request: web.Request) -> web.StreamResponse:
+    """Fill a prompt: strict about missing, mistyped and extra variables."""
+    who = edge.caller(request)
+    edge.no_query(request)
+    project, name = edge.project_name(request), edge.prompt_name(request)
+    wanted = await edge.body(request, RenderRequest)
+    services = edge.services(request)
+    services.access.authorise(who, PROMPT_READ, prompt_resource(project, name), now())
+    await edge.fresh_memory(request)
+    label = wanted.label or (LABEL_DEFAULT if wanted.version is None else None)
+    kind, selector = select(label, wanted.version, None)
+    resolved = services.serving.cached(project, name, kind, selector)
+    if resolved is None:
+        resolved = await services.serving.resolve(project, name, kind, selector)
+    rendered = await edge.read(request, _fill, orjson.loads(resolved.body), wanted)
+    return edge.view_answer(request, rendered, services.follower.position)
+
+
+def _fill(resolved: dict[str, Any], wanted: RenderRequest) -> dict[str, Any]:
+    content = resolved.pop("content")
+    fill = render_messages if wanted.format == "messages" else render_text
+    try:
+        rendered = fill(content, wanted.variables, allow_extra=wanted.allow_extra)
+    except TemplateError as error:
+        raise InvalidContentError(f"The stored template cannot be rendered: {error}.") from None
+    config = {"config": content["config"]} if "config" in content else {}
+    return {**resolved, **config, wanted.format: rendered}
+
+
+ROUTES = (
+    Route(
+        "POST", "/v1/projects/{project}/prompts/{name}/-/render", render, "Render a prompt",
+        "prompts", PROMPT_READ, body=RenderRequest, answers={200: RenderedAnswer, 410: "Erased"},
+        headers=("Scrinia-Min-Position",),
+    ),
+)  # fmt: skip

@@ -1,0 +1,60 @@
+"""The table of routes. The hot one goes first: the router tries routes in this order."""
+
+from aiohttp import web
+
+from api.http import (
+    access,
+    audit,
+    events,
+    health,
+    history,
+    labels,
+    operations,
+    projects,
+    prompts,
+    rendering,
+    versions,
+)
+from api.http.docs import add_docs
+from api.http.edge import Edge
+from api.http.health import EDGE
+from api.http.operations import TASKS, Rebuilds
+from api.http.route import Route
+from api.http.services import SERVICES, Services
+
+BODY_BYTES_MAX = 8 * 1024 * 1024
+
+ROUTES: tuple[Route, ...] = (
+    *prompts.HOT_ROUTES,
+    *prompts.ROUTES,
+    *versions.ROUTES,
+    *labels.ROUTES,
+    *history.ROUTES,
+    *rendering.ROUTES,
+    *projects.ROUTES,
+    *access.ROUTES,
+    *audit.ROUTES,
+    *events.ROUTES,
+    *operations.ROUTES,
+    *health.ROUTES,
+)
+
+# A prompt's name is segments joined by "/", none of which is "-": what belongs to it follows "/-/".
+_NAME = r"{name:(?!-(?:/|$))[^/]+(?:/(?!-(?:/|$))[^/]+)*}"
+
+
+def make_app(services: Services) -> web.Application:
+    """The web application over running services."""
+    edge = Edge()
+    app = web.Application(middlewares=[edge.middleware], client_max_size=BODY_BYTES_MAX)
+    app[SERVICES] = services
+    app[EDGE] = edge
+    app[TASKS] = Rebuilds()
+    for route in ROUTES:
+        path = route.path.replace("{name}", _NAME)
+        if route.method == "GET":
+            app.router.add_get(path, route.handler, allow_head=False)
+        else:
+            app.router.add_route(route.method, path, route.handler)
+    add_docs(app, ROUTES)
+    return app

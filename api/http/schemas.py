@@ -1,0 +1,435 @@
+"""What goes in and out over HTTP, as models: requests are validated, answers are documented.
+
+Only shapes live here. What a content, name or scope may be is the domain's to say, so that every
+way in gives the same answer.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, WithJsonSchema
+
+from domain.access import PERMISSIONS, ROLES
+from domain.content import ROLES as MESSAGE_ROLES
+from domain.content import STRUCTURED_FIELDS, TEMPLATE_FORMATS
+from domain.names import (
+    LABEL_PATTERN,
+    PROJECT_PATTERN,
+    PROMPT_NAME_CHARS_MAX,
+    PROMPT_PATTERN,
+    SEGMENT_CHARS_MAX,
+    TAG_PATTERN,
+    TAGS_MAX,
+)
+from domain.registry import TEXT_BYTES_MAX
+from domain.variables import VARIABLE_PATTERN, VARIABLE_TYPES, VARIABLES_MAX
+
+TEXT_CHARS_MAX = TEXT_BYTES_MAX // 4
+RENDERED_VARIABLES_MAX = 1024
+RESOLVE_ITEMS_MAX = 100
+
+
+class Request(BaseModel):
+    """A request body: unknown fields are refused, nothing is converted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Answer(BaseModel):
+    """An answer's documentation."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+def _anchored(pattern: str) -> str:
+    return f"^(?:{pattern})$"
+
+
+_VARIABLE_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "type": {"enum": list(VARIABLE_TYPES)},
+        "required": {"type": "boolean"},
+        "default": {},
+        "description": {"type": "string"},
+    },
+    "additionalProperties": False,
+}
+_SHARED_PROPERTIES: dict[str, Any] = {
+    "template_format": {"enum": list(TEMPLATE_FORMATS), "default": "mustache"},
+    "variables": {
+        "type": "object",
+        "maxProperties": VARIABLES_MAX,
+        "propertyNames": {"pattern": _anchored(VARIABLE_PATTERN)},
+        "additionalProperties": _VARIABLE_SCHEMA,
+    },
+    "config": {"type": "object"},
+    "tools": {"type": "array", "items": {"type": "object"}},
+    "output_schema": {"type": "object"},
+}
+_MESSAGE_SCHEMA = {
+    "oneOf": [
+        {
+            "type": "object",
+            "properties": {"role": {"enum": list(MESSAGE_ROLES)}, "content": {"type": "string"}},
+            "required": ["role", "content"],
+            "additionalProperties": False,
+        },
+        {
+            "type": "object",
+            "properties": {
+                "placeholder": {"type": "string", "pattern": _anchored(VARIABLE_PATTERN)}
+            },
+            "required": ["placeholder"],
+            "additionalProperties": False,
+        },
+    ]
+}
+_EXAMPLE_SCHEMA = {
+    "type": "object",
+    "properties": {"input": {"type": "string"}, "output": {"type": "string"}},
+    "required": ["input", "output"],
+    "additionalProperties": False,
+}
+_FIELD_SCHEMAS: dict[str, Any] = {
+    "constraints": {"type": "array", "items": {"type": "string"}},
+    "examples": {"type": "array", "items": _EXAMPLE_SCHEMA},
+}
+
+
+def _content_variant(kind: str, body: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {"type": {"const": kind}, body: schema, **_SHARED_PROPERTIES},
+        "required": ["type", body],
+        "additionalProperties": False,
+    }
+
+
+CONTENT_SCHEMA: dict[str, Any] = {
+    "description": "A prompt's content. Texts are mustache templates unless template_format says"
+    " otherwise.",
+    "oneOf": [
+        _content_variant("text", "text", {"type": "string"}),
+        _content_variant(
+            "chat", "messages", {"type": "array", "minItems": 1, "items": _MESSAGE_SCHEMA}
+        ),
+        _content_variant(
+            "structured",
+            "fields",
+            {
+                "type": "object",
+                "minProperties": 1,
+                "properties": {
+                    name: _FIELD_SCHEMAS.get(name, {"type": "string"}) for name in STRUCTURED_FIELDS
+                },
+                "additionalProperties": False,
+            },
+        ),
+    ],
+}
+
+
+def _no_lone_surrogate(text: str) -> str:
+    text.encode()
+    return text
+
+
+Content = Annotated[dict[str, Any], WithJsonSchema(CONTENT_SCHEMA)]
+FreeText = Annotated[str, Field(max_length=TEXT_CHARS_MAX), AfterValidator(_no_lone_surrogate)]
+ProjectName = Annotated[
+    str, WithJsonSchema({"type": "string", "pattern": _anchored(PROJECT_PATTERN)})
+]
+PromptName = Annotated[
+    str,
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": _anchored(PROMPT_PATTERN),
+            "maxLength": PROMPT_NAME_CHARS_MAX,
+            "description": f"Segments of at most {SEGMENT_CHARS_MAX} characters.",
+        }
+    ),
+]
+LabelName = Annotated[str, WithJsonSchema({"type": "string", "pattern": _anchored(LABEL_PATTERN)})]
+Tag = Annotated[str, WithJsonSchema({"type": "string", "pattern": _anchored(TAG_PATTERN)})]
+Tags = Annotated[list[Tag], Field(max_length=TAGS_MAX)]
+VersionNumber = Annotated[int, Field(ge=1, le=2**31)]
+StrictTime = Annotated[AwareDatetime, Field(strict=False)]
+Id = Annotated[UUID, Field(strict=False)]
+
+
+class CreateProjectRequest(Request):
+    """A new project."""
+
+    project: ProjectName
+    description: FreeText | None = None
+
+
+class CreatePromptRequest(Request):
+    """A new prompt with its version 1."""
+
+    name: PromptName
+    content: Content
+    message: FreeText | None = None
+    description: FreeText | None = None
+    tags: Tags = []
+
+
+class CommitVersionRequest(Request):
+    """The next version."""
+
+    content: Content
+    message: FreeText | None = None
+    branch: Literal["main"] = "main"
+    expected_version: VersionNumber | None = None
+
+
+class MetadataPatch(Request):
+    """JSON Merge Patch (RFC 7386): fields left out stay, null clears."""
+
+    description: FreeText | None = None
+    tags: Tags | None = None
+
+
+class ReasonRequest(Request):
+    """Why, if you like."""
+
+    reason: FreeText | None = None
+
+
+class SetLabelRequest(Request):
+    """Where a label is to point."""
+
+    version: VersionNumber
+    reason: FreeText | None = None
+
+
+class RollbackRequest(Request):
+    """Which label to return, to which version (left out: the target before)."""
+
+    label: LabelName
+    to: VersionNumber | None = None
+    reason: FreeText | None = None
+
+
+class ResolveItem(Request):
+    """One prompt to resolve: by one of label (default `production`), version, digest."""
+
+    project: ProjectName
+    name: PromptName
+    label: LabelName | None = None
+    version: VersionNumber | None = None
+    digest: str | None = Field(None, pattern="^sha256:[0-9a-f]{64}$")
+
+
+class ResolveRequest(Request):
+    """Prompts to resolve, answered in order."""
+
+    items: Annotated[list[ResolveItem], Field(min_length=1, max_length=RESOLVE_ITEMS_MAX)]
+
+
+class RenderRequest(Request):
+    """What to fill a prompt with, and in which form it is wanted."""
+
+    variables: Annotated[dict[str, Any], Field(max_length=RENDERED_VARIABLES_MAX)] = {}
+    label: LabelName | None = None
+    version: VersionNumber | None = None
+    format: Literal["messages", "text"] = "messages"
+    allow_extra: bool = False
+
+
+class CreatePrincipalRequest(Request):
+    """A new principal. The name is shown to people and never enters an event."""
+
+    type: Literal["person", "service"]
+    name: Annotated[FreeText, Field(min_length=1)]
+
+
+class PatchPrincipalRequest(Request):
+    """Deactivate a principal. There is no way back."""
+
+    active: Literal[False]
+    reason: FreeText | None = None
+
+
+class GiveGrantRequest(Request):
+    """A role in a scope: registry (no place), project, folder or environment."""
+
+    principal_id: Id
+    role: Annotated[str, WithJsonSchema({"enum": list(ROLES)})]
+    project: ProjectName | None = None
+    folder: PromptName | None = None
+    environment: LabelName | None = None
+    expires_at: StrictTime | None = None
+
+
+class TokenScopeRequest(Request):
+    """What a restricted token may do, and where."""
+
+    permissions: list[Annotated[str, WithJsonSchema({"enum": list(PERMISSIONS)})]] | None = None
+    project: ProjectName | None = None
+    folder: PromptName | None = None
+    environment: LabelName | None = None
+
+
+class IssueTokenRequest(Request):
+    """A new API token."""
+
+    principal_id: Id
+    description: FreeText | None = None
+    scopes: Annotated[list[TokenScopeRequest], Field(min_length=1, max_length=32)] | None = None
+    expires_at: StrictTime | None = None
+
+
+class FaultAnswer(Answer):
+    """One thing wrong with the request."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class Problem(Answer):
+    """RFC 9457 problem+json."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    request_id: str
+    errors: list[FaultAnswer]
+
+
+class CommandAnswer(Answer):
+    """What a command came to: the ledger position to wait for, and whether anything changed."""
+
+    position: int
+    changed: bool
+
+
+class VersionCommandAnswer(CommandAnswer):
+    """A committed version."""
+
+    ref: str
+    project: str
+    name: str
+    version: int
+    semver: str | None
+    digest: str
+
+
+class LabelCommandAnswer(CommandAnswer):
+    """A label that was moved."""
+
+    ref: str
+    label: str
+    version: int | None
+
+
+class ResolvedAnswer(Answer):
+    """A resolved prompt."""
+
+    ref: str
+    project: str
+    name: str
+    version: int
+    semver: str | None
+    digest: str
+    label: str | None
+    content: dict[str, Any]
+    partials: list[Any]
+    promoted_by: str | None
+    promoted_at: datetime | None
+    position: int
+
+
+class ResolvedItemsAnswer(Answer):
+    """Results or problems, in the order of the request."""
+
+    items: list[dict[str, Any]]
+
+
+class RenderedAnswer(Answer):
+    """A rendered prompt: `messages` or `text`, as asked."""
+
+    ref: str
+    version: int
+    digest: str
+    partials: list[Any]
+
+
+class ProjectAnswer(Answer):
+    """A project."""
+
+    project: str
+    description: str | None
+    environments: list[str]
+
+
+class MetadataAnswer(Answer):
+    """A prompt without its content."""
+
+    project: str
+    name: str
+    description: str | None
+    tags: list[str]
+    owners: list[str]
+    status: str
+    labels: dict[str, int]
+    latest_version: int
+    created_by: str
+    created_at: datetime
+    updated_by: str
+    updated_at: datetime
+
+
+class VersionAnswer(Answer):
+    """A version."""
+
+    ref: str
+    version: int
+    semver: str | None
+    digest: str | None
+    message: str | None
+    author: str
+    committed_at: datetime
+    position: int
+
+
+class LabelAnswer(Answer):
+    """A label."""
+
+    label: str
+    version: int
+    environment: bool
+    promoted_by: str
+    promoted_at: datetime
+    position: int
+
+
+class PageAnswer(Answer):
+    """A page of a list."""
+
+    items: list[dict[str, Any]]
+    next_cursor: str | None
+
+
+class EventPageAnswer(PageAnswer):
+    """A page of CloudEvents; `head` is the last position there is."""
+
+    head: int
+
+
+class DiffAnswer(Answer):
+    """A line diff of two versions."""
+
+    unified: str
+    added: int
+    removed: int
+
+
+class ObjectAnswer(Answer):
+    """An object."""

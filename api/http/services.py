@@ -1,0 +1,42 @@
+"""What the handlers work with, handed to them by the composition root."""
+
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from ledger.committer import Committer
+from ledger.follower import Follower
+from ledger.mapper import SigningMapper
+from ledger.recorder import LedgerRecorder
+from ledger.repository import Repository
+from projections.access import AccessView
+from projections.feed import Feed
+from projections.past import PastCatalogs
+from projections.runner import Runner
+from projections.serving import ServingView
+from projections.transparency import Transparency
+from projections.views import Views
+
+
+@dataclass(frozen=True)
+class Services:
+    """The running parts of one process."""
+
+    ledger_id: str
+    recorder: LedgerRecorder
+    repository: Repository
+    mapper: SigningMapper
+    committer: Committer
+    follower: Follower
+    serving: ServingView
+    access: AccessView
+    views: Views
+    runner: Runner
+    feed: Feed
+    past: PastCatalogs
+    transparency: Transparency
+    readers: Executor
+
+
+SERVICES = web.AppKey("services", Services)

@@ -1,0 +1,126 @@
+"""Versions: commit, list, read."""
+
+from typing import Annotated, Any
+
+import orjson
+from aiohttp import web
+from pydantic import Field
+
+from api.http import edge
+from api.http.history import entry_for
+from api.http.problems import EdgeError
+from api.http.route import Route
+from api.http.schemas import (
+    CommitVersionRequest,
+    PageAnswer,
+    Request,
+    VersionAnswer,
+    VersionCommandAnswer,
+)
+from domain import commands
+from domain.access import PROMPT_READ, PROMPT_WRITE
+from domain.commitment import Content
+from domain.content import PromptContent, digest_of
+from domain.prompt import Version
+from projections.cursors import decode_cursor, encode_cursor
+from projections.serving import History, check_erased
+
+
+class VersionsQuery(Request):
+    """Which page, newest first."""
+
+    model_config = {"strict": False, "extra": "forbid"}
+    limit: Annotated[int, Field(ge=1, le=500)] = 50
+    cursor: str | None = None
+
+
+async def commit_version(request: web.Request) -> web.StreamResponse:
+    """Commit the next version; the same content again changes nothing."""
+    who = edge.caller(request)
+    edge.no_query(request)
+    wanted = await edge.body(request, CommitVersionRequest)
+    command = commands.CommitVersion(
+        project=edge.project_name(request),
+        name=edge.prompt_name(request),
+        content=PromptContent.parse(wanted.content),
+        message=wanted.message,
+        expected_version=wanted.expected_version,
+    )
+    return await edge.submit(request, who, command)
+
+
+async def list_versions(request: web.Request) -> web.StreamResponse:
+    """A page of a prompt's versions, newest first."""
+    wanted = edge.query(request, VersionsQuery)
+    entry = await entry_for(request)
+    history = entry.history
+    newest = len(history.prompt.versions)
+    if wanted.cursor is not None:
+        newest = decode_cursor(wanted.cursor, int)[0]
+    oldest = max(0, newest - wanted.limit)
+    versions = history.prompt.versions[oldest:newest][::-1]
+    held = await _texts(request, versions)
+    items = [_version_item(history, version, held) for version in versions]
+    next_cursor = encode_cursor(oldest) if oldest > 0 else None
+    position = edge.services(request).follower.position
+    return edge.view_answer(request, {"items": items, "next_cursor": next_cursor}, position)
+
+
+async def get_version(request: web.Request) -> web.StreamResponse:
+    """One version with its content, author and message."""
+    edge.no_query(request)
+    number = request.match_info["number"]
+    if not number.isascii() or not number.isdecimal() or not 1 <= int(number[:12]) <= 2**31:
+        raise EdgeError(400, "invalid_parameter", "A version is a number from 1 on.")
+    entry = await entry_for(request)
+    version = entry.history.prompt.version_numbered(int(number))
+    held = await _texts(request, [version])
+    found = held.get(version.content["commitment"])
+    content = check_erased(entry.history.prompt, version, found.body if found else None)
+    item = {**_version_item(entry.history, version, held), "content": orjson.Fragment(content)}
+    return edge.view_answer(request, item, edge.services(request).follower.position)
+
+
+async def _texts(request: web.Request, versions: list[Version]) -> dict[str, Content]:
+    refs = [ref for v in versions for ref in (v.content, v.message) if ref is not None]
+    commitments = [ref["commitment"] for ref in refs]
+    return await edge.read(request, edge.services(request).recorder.contents, commitments)
+
+
+def _version_item(history: History, version: Version, held: dict[str, Content]) -> dict[str, Any]:
+    content = held.get(version.content["commitment"])
+    message = held.get(version.message["commitment"]) if version.message else None
+    prompt = history.prompt
+    return {
+        "ref": f"{prompt.project}/{prompt.name}@{version.number}",
+        "project": prompt.project,
+        "name": prompt.name,
+        "version": version.number,
+        "semver": None,
+        "type": version.content_type,
+        "digest": digest_of(content.body) if content else None,
+        "message": message.body.decode() if message else None,
+        "author": history.actor_at(version.stream_position),
+        "committed_at": history.events[version.stream_position - 1].time,
+        "parents": history.events[version.stream_position - 1].payload["data"]["parents"],
+        "labels": sorted(k for k, v in prompt.labels_set.items() if v == version.number),
+        "position": history.position_at(version.stream_position),
+    }
+
+
+_VERSIONS = "/v1/projects/{project}/prompts/{name}/-/versions"
+ROUTES = (
+    Route(
+        "POST", _VERSIONS, commit_version, "Commit a version", "versions", PROMPT_WRITE,
+        body=CommitVersionRequest, answers={200: VersionCommandAnswer, 201: VersionCommandAnswer},
+        command=True,
+    ),
+    Route(
+        "GET", _VERSIONS, list_versions, "List versions", "versions", PROMPT_READ,
+        query=VersionsQuery, answers={200: PageAnswer}, headers=("Scrinia-Min-Position",),
+    ),
+    Route(
+        "GET", _VERSIONS + "/{number}", get_version, "Read a version", "versions", PROMPT_READ,
+        answers={200: VersionAnswer, 410: "Erased"}, headers=("Scrinia-Min-Position",),
+    ),
+)  # fmt: skip

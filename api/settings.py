@@ -1,0 +1,84 @@
+"""Settings: environment `SCRINIA_…`, else a TOML file, else the default."""
+
+from pathlib import Path
+from typing import ClassVar
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from ledger.datadir import DataDirectory
+
+SQLITE_SCHEME = "sqlite:///"
+DEFAULT_BIND = "127.0.0.1:8420"
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Each field is `SCRINIA_` and its name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix="SCRINIA_", toml_file="scrinia.toml", frozen=True)
+    sources: ClassVar[str] = "flags > environment > scrinia.toml > default"
+
+    data_dir: Path = Field(Path("scrinia-data"), description="Where the registry's files lie.")
+    database_url: str | None = Field(
+        None, description="`sqlite:///…`; by default `ledger.db` in the data directory."
+    )
+    bind: str = Field(DEFAULT_BIND, description="Address and port the server listens on.")
+    admin_token_file: Path | None = Field(
+        None,
+        description="Where `init` writes the first admin's token; by default `admin.token` in"
+        " the data directory.",
+    )
+    url: str | None = Field(
+        None, description="The server the CLI talks to; by default the data directory's."
+    )
+    token: str | None = Field(
+        None, description="The CLI's API token; by default the admin token file's.", repr=False
+    )
+    serving_bytes_max: int = Field(
+        256 * 1024 * 1024, gt=0, description="Memory for prompts held ready to serve, in bytes."
+    )
+    reader_threads: int = Field(4, ge=1, le=64, description="Threads that read the databases.")
+    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_sqlite(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(SQLITE_SCHEME):
+            raise ValueError(f"this version keeps its ledger in SQLite: {SQLITE_SCHEME}/path/to.db")
+        return url
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then environment, then TOML."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def directory(self) -> DataDirectory:
+        """The data directory with the ledger's file."""
+        if self.database_url is None:
+            return DataDirectory(self.data_dir)
+        return DataDirectory(self.data_dir, Path(self.database_url.removeprefix(SQLITE_SCHEME)))
+
+    @property
+    def token_file(self) -> Path:
+        """Where the first admin's token lies."""
+        return self.admin_token_file or self.data_dir / "admin.token"
+
+    @property
+    def listen(self) -> tuple[str, int]:
+        """Host and port of `bind`."""
+        parts = urlsplit(f"//{self.bind}")
+        return parts.hostname or "127.0.0.1", parts.port if parts.port is not None else 8420

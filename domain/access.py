@@ -1,0 +1,296 @@
+"""Who may do what: roles, scopes, and the one policy (DESIGN section 3).
+
+`decide` is the policy, a pure function. `authorise` puts a caller in front of it: an active
+principal with a live token whose own scopes allow the act. Everything that reads or writes asks
+here, and `scrinia verify` asks again for every event in the ledger.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from domain.errors import ForbiddenError, NotFoundError, UnauthenticatedError
+
+POLICY = "roles/1"
+BOOTSTRAP_POLICY = "bootstrap/1"
+AUTHZ_GRANTS_MAX = 8
+
+PROMPT_READ = "prompt.read"
+PROMPT_WRITE = "prompt.write"
+LABEL_WRITE = "label.write"
+ENVIRONMENT_PROMOTE = "environment.promote"
+CHANGE_REVIEW = "change.review"
+AUDIT_READ = "audit.read"
+ACCESS_READ = "access.read"
+ACCESS_WRITE = "access.write"
+PROJECT_WRITE = "project.write"
+PROJECTION_OPERATE = "projection.operate"
+
+ROLES_BY_PERMISSION: Mapping[str, frozenset[str]] = {
+    PROMPT_READ: frozenset({"viewer", "developer", "reviewer", "releaser", "auditor", "admin"}),
+    PROMPT_WRITE: frozenset({"developer", "admin"}),
+    LABEL_WRITE: frozenset({"developer", "releaser", "admin"}),
+    ENVIRONMENT_PROMOTE: frozenset({"releaser", "admin"}),
+    CHANGE_REVIEW: frozenset({"reviewer", "admin"}),
+    AUDIT_READ: frozenset({"auditor", "admin"}),
+    ACCESS_READ: frozenset({"auditor", "admin"}),
+    ACCESS_WRITE: frozenset({"admin"}),
+    PROJECT_WRITE: frozenset({"admin"}),
+    PROJECTION_OPERATE: frozenset({"operator", "admin"}),
+}
+PERMISSIONS = tuple(ROLES_BY_PERMISSION)
+ROLES = ("viewer", "developer", "reviewer", "releaser", "auditor", "operator", "admin")
+
+
+@dataclass(frozen=True)
+class Resource:
+    """What an act is on. `text` is how authz, audit and events write it.
+
+    `path` is a prompt's name or a folder; `environment` is the label an act moves, where that
+    label is one of its project's environments.
+    """
+
+    text: str
+    project: str | None = None
+    path: str | None = None
+    environment: str | None = None
+
+
+REGISTRY = Resource("registry")
+
+
+def project_resource(project: str) -> Resource:
+    """A project as a whole."""
+    return Resource(f"projects/{project}", project)
+
+
+def prompt_resource(project: str, name: str, environment: str | None = None) -> Resource:
+    """A prompt, or the move of one of its environments' labels."""
+    return Resource(f"projects/{project}/prompts/{name}", project, name, environment)
+
+
+def principal_resource(principal_id: str) -> Resource:
+    """A principal; only registry-wide grants reach it."""
+    return Resource(f"principals/{principal_id}")
+
+
+def resource_from_text(text: str, environment: str | None = None) -> Resource:
+    """The resource that `text` was written for."""
+    parts = text.split("/", 3)
+    match parts:
+        case ["projects", project]:
+            return project_resource(project)
+        case ["projects", project, "prompts", name]:
+            return prompt_resource(project, name, environment)
+        case ["projects", project, "folders", folder]:
+            return Resource(text, project, folder)
+        case ["projects", project, "environments", label]:
+            return Resource(text, project, None, label)
+    return Resource(text)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Where a grant or token counts: registry (all None), project, folder or environment."""
+
+    project: str | None = None
+    folder: str | None = None
+    environment: str | None = None
+
+    def covers(self, permission: str, resource: Resource) -> bool:
+        """Whether something given here reaches an act on `resource`."""
+        if self.project is None:
+            return True
+        if self.project != resource.project:
+            return False
+        if self.environment is not None:
+            return permission == PROMPT_READ or (
+                permission == ENVIRONMENT_PROMOTE and self.environment == resource.environment
+            )
+        if self.folder is not None:
+            path = resource.path
+            return path is not None and (path + "/").startswith(self.folder + "/")
+        return True
+
+    @property
+    def resource(self) -> Resource:
+        """The scope as the thing on which access is given."""
+        if self.project is None:
+            return REGISTRY
+        if self.folder is not None:
+            text = f"projects/{self.project}/folders/{self.folder}"
+            return Resource(text, self.project, self.folder)
+        if self.environment is not None:
+            text = f"projects/{self.project}/environments/{self.environment}"
+            return Resource(text, self.project, None, self.environment)
+        return project_resource(self.project)
+
+    def as_data(self) -> dict[str, Any]:
+        """JSON form: the fields that are set."""
+        fields = (
+            ("project", self.project),
+            ("folder", self.folder),
+            ("environment", self.environment),
+        )
+        return {name: value for name, value in fields if value is not None}
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A role in a scope, until `expires_at` (None: until revoked)."""
+
+    id: str
+    role: str
+    scope: Scope
+    expires_at: datetime | None
+
+    def suffices(self, permission: str, resource: Resource, now: datetime) -> bool:
+        """Whether this grant alone allows the act."""
+        return (
+            self.role in ROLES_BY_PERMISSION[permission]
+            and (self.expires_at is None or now < self.expires_at)
+            and self.scope.covers(permission, resource)
+        )
+
+
+@dataclass(frozen=True)
+class TokenScope:
+    """What a restricted token may still do: these permissions (None: any) in this scope."""
+
+    permissions: frozenset[str] | None
+    scope: Scope
+
+    def covers(self, permission: str, resource: Resource) -> bool:
+        """Whether the token may be used for the act."""
+        allowed = self.permissions is None or permission in self.permissions
+        return allowed and self.scope.covers(permission, resource)
+
+
+@dataclass(frozen=True)
+class Token:
+    """An API token: never the secret, only its SHA-256 (hex). `scopes` None: unrestricted."""
+
+    id: str
+    secret_sha256: str
+    scopes: tuple[TokenScope, ...] | None
+    expires_at: datetime | None
+    revoked: bool = False
+
+    def is_live(self, now: datetime) -> bool:
+        """Neither revoked nor expired."""
+        return not self.revoked and (self.expires_at is None or now < self.expires_at)
+
+
+@dataclass(frozen=True)
+class Authorization:
+    """The policy's answer: the ids of the grants that each sufficed, none where denied."""
+
+    grants: tuple[str, ...]
+
+    @property
+    def allowed(self) -> bool:
+        """Whether any grant sufficed."""
+        return bool(self.grants)
+
+
+def decide(
+    grants: Iterable[Grant], permission: str, resource: Resource, now: datetime
+) -> Authorization:
+    """The one policy: which of a principal's grants allow `permission` on `resource` at `now`."""
+    return Authorization(
+        tuple(sorted(g.id for g in grants if g.suffices(permission, resource, now)))
+    )
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks, as authentication found out: ids only, checked again on every decision."""
+
+    principal_id: str
+    token_id: str
+    via: str = "token"
+
+
+@dataclass(frozen=True)
+class Rights:
+    """A principal's standing: what `authorise` needs of the aggregate, and nothing else."""
+
+    active: bool
+    grants: tuple[Grant, ...]
+    token: Token | None
+
+
+def authenticate(rights: Rights | None, now: datetime) -> Rights:
+    """UnauthenticatedError unless there is an active principal with a live token."""
+    if rights is None or not rights.active or rights.token is None or not rights.token.is_live(now):
+        raise UnauthenticatedError(
+            "Send 'Authorization: Bearer scr_…' with a token that is neither revoked nor expired."
+        )
+    return rights
+
+
+def permitted(rights: Rights, permission: str, resource: Resource, now: datetime) -> Authorization:
+    """The policy's answer for an authenticated caller, within the token's own scopes."""
+    token = rights.token
+    scopes = token.scopes if token is not None else None
+    if scopes is not None and not any(scope.covers(permission, resource) for scope in scopes):
+        return Authorization(())
+    return decide(rights.grants, permission, resource, now)
+
+
+def authorise(rights: Rights, permission: str, resource: Resource, now: datetime) -> Authorization:
+    """The policy's answer, or the refusal: 404 where one may not even read, 403 else."""
+    answer = permitted(rights, permission, resource, now)
+    if answer.allowed:
+        return answer
+    if resource.project is not None and not _may_know(rights, resource, now):
+        raise not_found(resource)
+    raise ForbiddenError(
+        f"This needs {permission} on {resource.text}: ask an admin for a role that has it"
+        f" ({', '.join(sorted(ROLES_BY_PERMISSION[permission]))}).",
+        permission=permission,
+        resource=resource.text,
+    )
+
+
+def _may_know(rights: Rights, resource: Resource, now: datetime) -> bool:
+    if permitted(rights, PROMPT_READ, resource, now).allowed:
+        return True
+    return resource.path is None and resource.project in readable_projects(
+        rights, [resource.project or ""], now
+    )
+
+
+def not_found(resource: Resource) -> NotFoundError:
+    """The one answer for what is absent and for what one may not know of."""
+    return NotFoundError(f"There is no {resource.text}, or you may not read it.")
+
+
+def readable_folders(rights: Rights, project: str, now: datetime) -> tuple[str, ...] | None:
+    """The folders of a project a caller may read; None: all of it; empty: nothing."""
+    if permitted(rights, PROMPT_READ, project_resource(project), now).allowed:
+        return None
+    token_scopes = rights.token.scopes if rights.token else None
+    asked = {g.scope.folder for g in rights.grants if g.scope.project == project}
+    asked |= {s.scope.folder for s in token_scopes or () if s.scope.project == project}
+    folders = sorted(folder for folder in asked if folder is not None)
+    return tuple(
+        folder
+        for folder in folders
+        if permitted(rights, PROMPT_READ, Resource("", project, folder), now).allowed
+    )
+
+
+def readable_projects(rights: Rights, projects: Iterable[str], now: datetime) -> list[str]:
+    """Those of `projects` in which a caller may read anything at all."""
+    return [p for p in projects if readable_folders(rights, p, now) != ()]
+
+
+def scopes_with(
+    rights: Rights, permission: str, projects: Iterable[str], now: datetime
+) -> list[str] | None:
+    """Where a caller has `permission`: None in the whole registry, else in these projects."""
+    if permitted(rights, permission, REGISTRY, now).allowed:
+        return None
+    return [p for p in projects if permitted(rights, permission, project_resource(p), now).allowed]

@@ -1,0 +1,164 @@
+"""Everything one can wish of the registry, in the imperative. `domain/registry.py` decides."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from domain.content import PromptContent
+
+
+@dataclass(frozen=True)
+class CreateProject:
+    """Make a project with the default environments."""
+
+    project: str
+    description: str | None = None
+
+
+@dataclass(frozen=True)
+class CreatePrompt:
+    """Make a prompt and commit its version 1."""
+
+    project: str
+    name: str
+    content: PromptContent
+    message: str | None = None
+    description: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CommitVersion:
+    """Commit the next version; with `expected_version`, only on top of that one."""
+
+    project: str
+    name: str
+    content: PromptContent
+    message: str | None = None
+    expected_version: int | None = None
+
+
+@dataclass(frozen=True)
+class DescribePrompt:
+    """Change description or tags: `patch` holds the fields to change, as JSON Merge Patch does."""
+
+    project: str
+    name: str
+    patch: dict[str, Any] = field(default_factory=dict)
+    if_match: int | None = None
+
+
+@dataclass(frozen=True)
+class ArchivePrompt:
+    """Refuse further changes to a prompt."""
+
+    project: str
+    name: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class RestorePrompt:
+    """Accept changes to an archived prompt again."""
+
+    project: str
+    name: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class SetLabel:
+    """Point a label at a version; a promotion where the label is an environment."""
+
+    project: str
+    name: str
+    label: str
+    version: int
+    reason: str | None = None
+    if_match: int | None = None
+
+
+@dataclass(frozen=True)
+class RemoveLabel:
+    """Let a label point nowhere."""
+
+    project: str
+    name: str
+    label: str
+    reason: str | None = None
+    if_match: int | None = None
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """Return a label to an earlier target, or to the version `to`."""
+
+    project: str
+    name: str
+    label: str
+    to: int | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class CreatePrincipal:
+    """Make a principal without grants."""
+
+    type: str
+    name: str
+
+
+@dataclass(frozen=True)
+class DeactivatePrincipal:
+    """Take every right from a principal, for good."""
+
+    principal_id: UUID
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class GiveGrant:
+    """Give a principal a role in a scope."""
+
+    principal_id: UUID
+    role: str
+    project: str | None = None
+    folder: str | None = None
+    environment: str | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class RevokeGrant:
+    """Take a grant from the principal that holds it."""
+
+    principal_id: UUID
+    grant_id: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class IssueToken:
+    """Issue an API token. `scopes` None: whatever the principal may do."""
+
+    principal_id: UUID
+    description: str | None = None
+    scopes: tuple[dict[str, Any], ...] | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class RevokeToken:
+    """Take an API token away."""
+
+    principal_id: UUID
+    token_id: str
+    reason: str | None = None
+
+
+Command = (
+    CreateProject | CreatePrompt | CommitVersion | DescribePrompt | ArchivePrompt | RestorePrompt
+    | SetLabel | RemoveLabel | Rollback | CreatePrincipal | DeactivatePrincipal | GiveGrant
+    | RevokeGrant | IssueToken | RevokeToken
+)  # fmt: skip

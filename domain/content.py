@@ -1,0 +1,281 @@
+"""What a version holds: its shape, its limits, its canonical bytes and public digest (DESIGN 5).
+
+A content is kept exactly as it was authored; nothing is filled in, so its digest depends on nothing
+but what somebody wrote. `PromptContent.parse` finds all faults, not the first.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import rfc8785
+
+from domain import template, variables
+from domain.errors import Fault, InvalidContentError, NoCanonicalFormError, TooLargeError
+
+CONTENT_BYTES_MAX = 1024 * 1024
+CONTENT_DEPTH_MAX = 64
+MESSAGES_MAX = 512
+TOOLS_MAX = 256
+EXAMPLES_MAX = 256
+
+TYPES = ("text", "chat", "structured")
+TEMPLATE_FORMATS = ("mustache", "none")
+ROLES = ("system", "developer", "user", "assistant", "tool")
+STRUCTURED_FIELDS = ("role", "task", "context", "constraints", "output_format", "examples")
+
+_SHARED_FIELDS = frozenset(
+    {"type", "template_format", "variables", "config", "tools", "output_schema"}
+)
+_BODY_FIELD = {"text": "text", "chat": "messages", "structured": "fields"}
+
+
+@dataclass(frozen=True)
+class PromptContent:
+    """A checked content: the authored value, its RFC 8785 bytes and `sha256:` digest."""
+
+    value: dict[str, Any]
+    canonical: bytes
+
+    @classmethod
+    def parse(cls, value: Any) -> "PromptContent":
+        """Check an authored content.
+
+        Raises InvalidContentError with every fault, NoCanonicalFormError for what JSON cannot hold
+        exactly, TooLargeError past CONTENT_BYTES_MAX canonical bytes.
+        """
+        if not isinstance(value, dict):
+            raise InvalidContentError("A content is a JSON object with a 'type'.")
+        check_finite_depth(value)
+        canonical = canonical_json(value)
+        if len(canonical) > CONTENT_BYTES_MAX:
+            raise TooLargeError(
+                f"The content has {len(canonical)} bytes, more than {CONTENT_BYTES_MAX}."
+            )
+        faults: list[Fault] = []
+        _check(value, faults)
+        if faults:
+            raise InvalidContentError(
+                f"The content has {len(faults)} fault(s); the first: {faults[0].pointer or '/'}"
+                f" {faults[0].detail}.",
+                faults,
+            )
+        return cls(value, canonical)
+
+    @property
+    def type(self) -> str:
+        """`text`, `chat` or `structured`."""
+        kind: str = self.value["type"]
+        return kind
+
+    @property
+    def digest(self) -> str:
+        """The public name of exactly this content."""
+        return digest_of(self.canonical)
+
+
+def digest_of(canonical: bytes) -> str:
+    """`sha256:` and the hex SHA-256 of a content's canonical bytes."""
+    return "sha256:" + sha256(canonical).hexdigest()
+
+
+def canonical_json(value: Any, pointer: str = "/content") -> bytes:
+    """RFC 8785 bytes of `value`; NoCanonicalFormError names the field that has none."""
+    try:
+        return rfc8785.dumps(value)
+    except rfc8785.CanonicalizationError as error:
+        at = _find_uncanonical(value, pointer)
+        detail = f"{at} has no canonical JSON form: {error}."
+        raise NoCanonicalFormError(detail, [Fault(at, "no_canonical_form", str(error))]) from None
+
+
+def _find_uncanonical(value: Any, at: str) -> str:
+    items: list[tuple[Any, Any]] = []
+    if isinstance(value, dict):
+        items = list(value.items())
+    elif isinstance(value, list):
+        items = list(enumerate(value))
+    for key, item in items:
+        try:
+            rfc8785.dumps({key: item} if isinstance(key, str) else item)
+        except rfc8785.CanonicalizationError:
+            return _find_uncanonical(item, f"{at}/{_pointer(str(key))}")
+    return at
+
+
+def _pointer(key: str) -> str:
+    return key.encode("utf-8", "replace").decode().replace("~", "~0").replace("/", "~1")
+
+
+def check_finite_depth(value: Any) -> None:
+    """Raise InvalidContentError for a value nested deeper than CONTENT_DEPTH_MAX."""
+    level = [value]
+    for _ in range(CONTENT_DEPTH_MAX):
+        level = [
+            item
+            for node in level
+            if isinstance(node, dict | list)
+            for item in (node.values() if isinstance(node, dict) else node)
+        ]
+        if not level:
+            return
+    raise InvalidContentError(f"The value nests deeper than {CONTENT_DEPTH_MAX} levels.")
+
+
+def _check(value: dict[str, Any], faults: list[Fault]) -> None:
+    kind = value.get("type")
+    if kind not in TYPES:
+        known = ", ".join(TYPES)
+        faults.append(Fault("/type", "unknown_type", f"must be one of {known}"))
+        return
+    body = _BODY_FIELD[kind]
+    for field in sorted(value.keys() - _SHARED_FIELDS - {body}):
+        faults.append(
+            Fault(f"/{_pointer(field)}", "unknown_field", f"not a field of a {kind} prompt")
+        )
+    if body not in value:
+        faults.append(Fault(f"/{body}", "missing", f"a {kind} prompt needs it"))
+    else:
+        _BODY_CHECKS[kind](value[body], faults)
+    _check_shared(value, faults)
+    if not faults and value.get("template_format", "mustache") == "mustache":
+        _check_templates(value, faults)
+
+
+def _check_text(text: Any, faults: list[Fault]) -> None:
+    if not isinstance(text, str):
+        faults.append(Fault("/text", "wrong_type", "must be a string"))
+
+
+def _check_messages(messages: Any, faults: list[Fault]) -> None:
+    if not isinstance(messages, list) or not 1 <= len(messages) <= MESSAGES_MAX:
+        faults.append(Fault("/messages", "wrong_type", f"must be a list of 1 to {MESSAGES_MAX}"))
+        return
+    for index, message in enumerate(messages):
+        at = f"/messages/{index}"
+        if not isinstance(message, dict):
+            faults.append(Fault(at, "wrong_type", "must be an object"))
+        elif "placeholder" in message:
+            _check_placeholder(message, at, faults)
+        else:
+            _check_message(message, at, faults)
+
+
+def _check_placeholder(message: dict[str, Any], at: str, faults: list[Fault]) -> None:
+    name = message["placeholder"]
+    if message.keys() != {"placeholder"}:
+        faults.append(Fault(at, "unknown_field", "a placeholder has no other field"))
+    if not isinstance(name, str) or not variables.is_name(name):
+        detail = f"a placeholder's name is {variables.VARIABLE_PATTERN}"
+        faults.append(Fault(f"{at}/placeholder", "invalid_name", detail))
+
+
+def _check_message(message: dict[str, Any], at: str, faults: list[Fault]) -> None:
+    if message.keys() != {"role", "content"}:
+        faults.append(
+            Fault(
+                at, "wrong_fields", "a message has exactly 'role' and 'content', or 'placeholder'"
+            )
+        )
+    if message.get("role") not in ROLES:
+        faults.append(Fault(f"{at}/role", "unknown_role", f"must be one of {', '.join(ROLES)}"))
+    if not isinstance(message.get("content"), str):
+        faults.append(Fault(f"{at}/content", "wrong_type", "must be a string"))
+
+
+def _check_fields(fields: Any, faults: list[Fault]) -> None:
+    if not isinstance(fields, dict) or not fields:
+        faults.append(Fault("/fields", "wrong_type", "must be an object with at least one field"))
+        return
+    for name in sorted(fields.keys() - set(STRUCTURED_FIELDS)):
+        known = ", ".join(STRUCTURED_FIELDS)
+        faults.append(
+            Fault(f"/fields/{_pointer(name)}", "unknown_field", f"must be one of {known}")
+        )
+    for name in ("role", "task", "context", "output_format"):
+        if name in fields and not isinstance(fields[name], str):
+            faults.append(Fault(f"/fields/{name}", "wrong_type", "must be a string"))
+    constraints = fields.get("constraints", [])
+    if not isinstance(constraints, list) or not all(isinstance(c, str) for c in constraints):
+        faults.append(Fault("/fields/constraints", "wrong_type", "must be a list of strings"))
+    _check_examples(fields.get("examples", []), faults)
+
+
+def _check_examples(examples: Any, faults: list[Fault]) -> None:
+    if not isinstance(examples, list) or len(examples) > EXAMPLES_MAX:
+        detail = f"must be a list of at most {EXAMPLES_MAX}"
+        faults.append(Fault("/fields/examples", "wrong_type", detail))
+        return
+    for index, example in enumerate(examples):
+        good = (
+            isinstance(example, dict)
+            and example.keys() == {"input", "output"}
+            and all(isinstance(text, str) for text in example.values())
+        )
+        if not good:
+            detail = "an example has exactly the strings 'input' and 'output'"
+            faults.append(Fault(f"/fields/examples/{index}", "wrong_type", detail))
+
+
+def _check_shared(value: dict[str, Any], faults: list[Fault]) -> None:
+    if value.get("template_format", "mustache") not in TEMPLATE_FORMATS:
+        known = ", ".join(TEMPLATE_FORMATS)
+        faults.append(Fault("/template_format", "unknown_format", f"must be one of {known}"))
+    for field in ("config", "output_schema"):
+        if field in value and not isinstance(value[field], dict):
+            faults.append(Fault(f"/{field}", "wrong_type", "must be an object"))
+    tools = value.get("tools", [])
+    if (
+        not isinstance(tools, list)
+        or len(tools) > TOOLS_MAX
+        or not all(isinstance(t, dict) for t in tools)
+    ):
+        faults.append(
+            Fault("/tools", "wrong_type", f"must be a list of at most {TOOLS_MAX} objects")
+        )
+    if "variables" in value:
+        variables.check_declarations(value["variables"], faults)
+
+
+def _check_templates(value: dict[str, Any], faults: list[Fault]) -> None:
+    for pointer, text in texts_of(value):
+        try:
+            template.names_in(text)
+        except template.TemplateError as error:
+            faults.append(Fault(pointer, "invalid_template", str(error)))
+
+
+def texts_of(value: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Every text of a checked content that is a template, with its JSON pointer, in order."""
+    match value["type"]:
+        case "text":
+            return [("/text", value["text"])]
+        case "chat":
+            return [
+                (f"/messages/{index}/content", message["content"])
+                for index, message in enumerate(value["messages"])
+                if "content" in message
+            ]
+    found: list[tuple[str, str]] = []
+    for name in STRUCTURED_FIELDS:
+        _collect_texts(f"/fields/{name}", value["fields"].get(name), found)
+    return found
+
+
+def _collect_texts(pointer: str, node: Any, found: list[tuple[str, str]]) -> None:
+    if isinstance(node, str):
+        found.append((pointer, node))
+    elif isinstance(node, list):
+        for index, item in enumerate(node):
+            _collect_texts(f"{pointer}/{index}", item, found)
+    elif isinstance(node, dict):
+        for key in sorted(node):
+            _collect_texts(f"{pointer}/{key}", node[key], found)
+
+
+_BODY_CHECKS: dict[str, Callable[[Any, list[Fault]], None]] = {
+    "text": _check_text,
+    "chat": _check_messages,
+    "structured": _check_fields,
+}

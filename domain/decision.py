@@ -1,0 +1,82 @@
+"""What deciding a command needs and what comes out: the ports and the result."""
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+from uuid import UUID
+
+from eventsourcing.domain import Aggregate, CanMutateAggregate
+
+from domain.commitment import Content
+
+AggregateT = TypeVar("AggregateT", bound=Aggregate)
+
+
+class Session(Protocol):
+    """The state a decision rests on. Every stream loaded becomes a condition of the unit."""
+
+    def load(self, kind: type[AggregateT], aggregate_id: UUID) -> AggregateT | None:
+        """A private copy of an aggregate, None where its stream is empty."""
+
+    def content(self, commitment: str) -> Content | None:
+        """A text that an event refers to, None where it was erased."""
+
+
+class Ids(Protocol):
+    """Where ids, salts and secrets come from."""
+
+    def new_id(self) -> UUID:
+        """A new UUIDv7 (RFC 9562)."""
+
+    def salt(self) -> bytes:
+        """SALT_BYTES random bytes."""
+
+    def secret(self) -> str:
+        """A new API token: `scr_` and 256 random bits."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """By whom and by what right, in the form the ledger writes."""
+
+    actor: dict[str, Any]
+    authz: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the caller is told; the ledger adds `position` and `changed`.
+
+    `made` tells 201 from 200. `secret` maps a field of the body to what is shown once and never
+    stored.
+    """
+
+    body: dict[str, Any]
+    made: bool = False
+    secret: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Change:
+    """An aggregate as it is now and the events that made it so, in order; maybe none."""
+
+    aggregate: Aggregate
+    events: tuple[CanMutateAggregate[UUID], ...]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Changes in order, the texts they commit to, who decided them, and the answer.
+
+    The last change is of the aggregate the answer speaks of: an answer without events takes the
+    position of that aggregate's stream.
+    """
+
+    changes: tuple[Change, ...]
+    contents: tuple[Content, ...]
+    provenance: Provenance
+    answer: Answer
+
+
+def changes_of(*aggregates: Aggregate) -> tuple[Change, ...]:
+    """Collect what was decided on these aggregates, in this order."""
+    return tuple(Change(a, tuple(a.collect_events())) for a in aggregates)

@@ -1,0 +1,180 @@
+"""Every way the domain says no.
+
+One tree. Each concrete class carries a stable `code`; its first docstring line is the title a user
+reads, and the `detail` given when raising says what to do. `api/http/problems.py` is the only place
+that turns the branches into HTTP statuses.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong with an input: a JSON pointer into it, a stable code, a sentence."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class DomainError(Exception):
+    """The request was refused."""
+
+    code: ClassVar[str] = "refused"
+
+    def __init__(self, detail: str, faults: Sequence[Fault] = (), **facts: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.faults = tuple(faults)
+        self.facts = facts
+
+    @property
+    def title(self) -> str:
+        """The class's first docstring line."""
+        return (type(self).__doc__ or "").strip().splitlines()[0]
+
+
+class MalformedError(DomainError):
+    """The request cannot be understood."""
+
+    code = "malformed"
+
+
+class InvalidNameError(MalformedError):
+    """A name does not follow the naming rules."""
+
+    code = "invalid_name"
+
+
+class NoCanonicalFormError(MalformedError):
+    """A value has no canonical JSON form."""
+
+    code = "no_canonical_form"
+
+
+class InvalidMomentError(MalformedError):
+    """`as_of` names a moment that has not happened."""
+
+    code = "invalid_moment"
+
+
+class InvalidError(DomainError):
+    """The request is well-formed but not valid."""
+
+    code = "invalid"
+
+
+class InvalidContentError(InvalidError):
+    """The prompt's content is not valid."""
+
+    code = "invalid_content"
+
+
+class InvalidVariablesError(InvalidError):
+    """The variables do not fit what the prompt declares."""
+
+    code = "invalid_variables"
+
+
+class InvalidScopeError(InvalidError):
+    """The scope or role of a grant or token makes no sense."""
+
+    code = "invalid_scope"
+
+
+class TooLargeError(DomainError):
+    """A named limit was exceeded."""
+
+    code = "too_large"
+
+
+class RenderLimitError(TooLargeError):
+    """Rendering exceeded its work or output limit."""
+
+    code = "render_limit"
+
+
+class UnauthenticatedError(DomainError):
+    """The token is missing, unknown, expired or revoked."""
+
+    code = "unauthenticated"
+
+
+class ForbiddenError(DomainError):
+    """The principal may see this but not do that to it."""
+
+    code = "forbidden"
+
+
+class NotFoundError(DomainError):
+    """There is no such thing here, or you may not know of it."""
+
+    code = "not_found"
+
+
+class VersionNotFoundError(NotFoundError):
+    """The prompt has no such version."""
+
+    code = "version_not_found"
+
+
+class LabelNotSetError(NotFoundError):
+    """The label points at no version of this prompt."""
+
+    code = "label_not_set"
+
+
+class ErasedError(DomainError):
+    """The content was erased; its history remains."""
+
+    code = "erased"
+
+
+class ConflictError(DomainError):
+    """The state of the registry does not allow this."""
+
+    code = "conflict"
+
+
+class NameTakenError(ConflictError):
+    """The name is already in use."""
+
+    code = "name_taken"
+
+
+class StaleVersionError(ConflictError):
+    """Somebody committed a version in the meantime."""
+
+    code = "stale_version"
+
+
+class ArchivedError(ConflictError):
+    """The prompt is archived."""
+
+    code = "prompt_archived"
+
+
+class NoEarlierTargetError(ConflictError):
+    """The label has no earlier target to roll back to."""
+
+    code = "no_earlier_target"
+
+
+class NeverLiveError(ConflictError):
+    """The version never was the label's target."""
+
+    code = "never_live"
+
+
+class InactivePrincipalError(ConflictError):
+    """The principal is deactivated."""
+
+    code = "principal_inactive"
+
+
+class PreconditionFailedError(DomainError):
+    """`If-Match` does not match the current state."""
+
+    code = "precondition_failed"

@@ -1,0 +1,102 @@
+"""The registry's own public keys: registered, then retired, each valid for a range of positions.
+
+One purpose each. Position 1 of the ledger registers the key that signs position 1.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from eventsourcing.domain import Aggregate, event
+
+from domain.errors import ConflictError, NotFoundError
+
+EVENT_PURPOSE = "event"
+CHECKPOINT_PURPOSE = "checkpoint"
+PURPOSES = (EVENT_PURPOSE, CHECKPOINT_PURPOSE)
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """An Ed25519 public key (32 bytes, hex). Its id is `sha256:` and the hex SHA-256 of them."""
+
+    key_id: str
+    purpose: str
+    public_key: str
+    retired: bool = False
+
+
+class KeyRing(Aggregate):
+    """All keys of one ledger; the stream's id is the ledger's."""
+
+    TOPIC = "io.scrinia.keys"
+
+    class Created(Aggregate.Created):
+        """The ledger begins, with the key that signs this very event."""
+
+        TOPIC = "io.scrinia.ledger.created.v1"
+        key_id: str
+        purpose: str
+        public_key: str
+
+    class KeyRegistered(Aggregate.Event):
+        """Another key counts from here on."""
+
+        TOPIC = "io.scrinia.key.registered.v1"
+        key_id: str
+        purpose: str
+        public_key: str
+
+    class KeyRetired(Aggregate.Event):
+        """A key signs nothing any more from here on."""
+
+        TOPIC = "io.scrinia.key.retired.v1"
+        key_id: str
+
+    def __init__(self, key_id: str, purpose: str, public_key: str) -> None:
+        self.keys = {key_id: PublicKey(key_id, purpose, public_key)}
+
+    @classmethod
+    def open(cls, ledger_id: UUID, key: PublicKey, at: datetime) -> "KeyRing":
+        """A key ring with the key that signs its own registration."""
+        return cls._create(
+            cls.Created,
+            id=ledger_id,
+            timestamp=at,
+            key_id=key.key_id,
+            purpose=key.purpose,
+            public_key=key.public_key,
+        )
+
+    def register(self, key: PublicKey, at: datetime) -> None:
+        """Add a key; ConflictError where it is known, whatever its purpose."""
+        if any(known.public_key == key.public_key for known in self.keys.values()):
+            raise ConflictError(f"Key {key.key_id} is registered already; make a new one.")
+        self.trigger_event(
+            self.KeyRegistered,
+            timestamp=at,
+            key_id=key.key_id,
+            purpose=key.purpose,
+            public_key=key.public_key,
+        )
+
+    def retire(self, key_id: str, at: datetime) -> None:
+        """End a key; ConflictError where it is the last of its purpose."""
+        key = self.keys.get(key_id)
+        if key is None or key.retired:
+            raise NotFoundError(f"There is no key {key_id} in use.")
+        others = [k for k in self.keys.values() if k.purpose == key.purpose and not k.retired]
+        if len(others) < 2:
+            raise ConflictError(
+                f"Key {key_id} is the last one for {key.purpose}: register another."
+            )
+        self.trigger_event(self.KeyRetired, timestamp=at, key_id=key_id)
+
+    @event(KeyRegistered)
+    def _apply_key_registered(self, key_id: str, purpose: str, public_key: str) -> None:
+        self.keys[key_id] = PublicKey(key_id, purpose, public_key)
+
+    @event(KeyRetired)
+    def _apply_key_retired(self, key_id: str) -> None:
+        key = self.keys[key_id]
+        self.keys[key_id] = PublicKey(key_id, key.purpose, key.public_key, retired=True)

@@ -1,0 +1,198 @@
+"""Principals: people, services, plugins and the system; their grants and API tokens."""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from eventsourcing.domain import Aggregate, event
+
+from domain.access import Grant, Rights, Scope, Token, TokenScope
+from domain.commitment import ContentRef
+from domain.errors import InactivePrincipalError, NotFoundError
+
+PRINCIPAL_TYPES = ("person", "service", "plugin", "system")
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """An RFC 3339 time out of an event; None stays None."""
+    return None if text is None else datetime.fromisoformat(text)
+
+
+class Principal(Aggregate):
+    """Somebody or something that acts, known to the log by an id alone."""
+
+    TOPIC = "io.scrinia.principal"
+
+    class Created(Aggregate.Created):
+        """A principal came to be. The display name is content."""
+
+        TOPIC = "io.scrinia.principal.created.v1"
+        principal_type: str
+        name: ContentRef
+
+    class Deactivated(Aggregate.Event):
+        """The principal can do nothing any more."""
+
+        TOPIC = "io.scrinia.principal.deactivated.v1"
+        reason: ContentRef | None
+
+    class GrantGiven(Aggregate.Event):
+        """A role in a scope, until `expires_at` (RFC 3339) or for good."""
+
+        TOPIC = "io.scrinia.grant.given.v1"
+        grant_id: str
+        role: str
+        scope: dict[str, Any]
+        expires_at: str | None
+
+    class GrantRevoked(Aggregate.Event):
+        """A grant counts no more."""
+
+        TOPIC = "io.scrinia.grant.revoked.v1"
+        grant_id: str
+        reason: ContentRef | None
+
+    class TokenIssued(Aggregate.Event):
+        """An API token. `scopes`: null, or a list of {"permissions"?, "project"?, …}."""
+
+        TOPIC = "io.scrinia.token.issued.v1"
+        token_id: str
+        secret_sha256: str
+        description: ContentRef | None
+        scopes: list[dict[str, Any]] | None
+        expires_at: str | None
+
+    class TokenRevoked(Aggregate.Event):
+        """A token counts no more."""
+
+        TOPIC = "io.scrinia.token.revoked.v1"
+        token_id: str
+        reason: ContentRef | None
+
+    def __init__(self, principal_type: str, name: ContentRef) -> None:
+        self.type = principal_type
+        self.name = name
+        self.active = True
+        self.grants: dict[str, Grant] = {}
+        self.tokens: dict[str, Token] = {}
+
+    @classmethod
+    def create(
+        cls, principal_id: UUID, principal_type: str, name: ContentRef, at: datetime
+    ) -> "Principal":
+        """A new principal without grants."""
+        return cls._create(
+            cls.Created, id=principal_id, timestamp=at, principal_type=principal_type, name=name
+        )
+
+    def rights(self, token_id: str | None) -> Rights:
+        """The standing with which a token of this principal acts."""
+        token = self.tokens.get(token_id) if token_id is not None else None
+        return Rights(self.active, tuple(self.grants.values()), token)
+
+    def deactivate(self, reason: ContentRef | None, at: datetime) -> bool:
+        """Take every right away; False where already done."""
+        if not self.active:
+            return False
+        self.trigger_event(self.Deactivated, timestamp=at, reason=reason)
+        return True
+
+    def give(self, grant: Grant, at: datetime) -> bool:
+        """Add a grant; False where an equal one (same role, scope, expiry) is in force."""
+        self._check_active()
+        if any(replace(held, id=grant.id) == grant for held in self.grants.values()):
+            return False
+        self.trigger_event(
+            self.GrantGiven,
+            timestamp=at,
+            grant_id=grant.id,
+            role=grant.role,
+            scope=grant.scope.as_data(),
+            expires_at=grant.expires_at.isoformat() if grant.expires_at else None,
+        )
+        return True
+
+    def held(self, role: str, scope: Scope, expires_at: datetime | None) -> Grant | None:
+        """The grant in force with exactly this role, scope and expiry."""
+        for grant in self.grants.values():
+            if (grant.role, grant.scope, grant.expires_at) == (role, scope, expires_at):
+                return grant
+        return None
+
+    def revoke(self, grant_id: str, reason: ContentRef | None, at: datetime) -> None:
+        """Take a grant away; NotFoundError where this principal does not hold it."""
+        if grant_id not in self.grants:
+            raise NotFoundError(f"There is no grant {grant_id} in force.")
+        self.trigger_event(self.GrantRevoked, timestamp=at, grant_id=grant_id, reason=reason)
+
+    def issue_token(self, token: Token, description: ContentRef | None, at: datetime) -> None:
+        """Register a token by its SHA-256."""
+        self._check_active()
+        self.trigger_event(
+            self.TokenIssued,
+            timestamp=at,
+            token_id=token.id,
+            secret_sha256=token.secret_sha256,
+            description=description,
+            scopes=None if token.scopes is None else [_scope_data(s) for s in token.scopes],
+            expires_at=token.expires_at.isoformat() if token.expires_at else None,
+        )
+
+    def revoke_token(self, token_id: str, reason: ContentRef | None, at: datetime) -> bool:
+        """Take a token away; False where already done, NotFoundError where there is none."""
+        token = self.tokens.get(token_id)
+        if token is None:
+            raise NotFoundError(f"There is no token {token_id}.")
+        if token.revoked:
+            return False
+        self.trigger_event(self.TokenRevoked, timestamp=at, token_id=token_id, reason=reason)
+        return True
+
+    def _check_active(self) -> None:
+        if not self.active:
+            raise InactivePrincipalError(
+                f"Principal {self.id} is deactivated and can be given nothing: create a new one."
+            )
+
+    @event(Deactivated)
+    def _apply_deactivated(self) -> None:
+        self.active = False
+
+    @event(GrantGiven)
+    def _apply_grant_given(
+        self, grant_id: str, role: str, scope: dict[str, Any], expires_at: str | None
+    ) -> None:
+        self.grants[grant_id] = Grant(grant_id, role, Scope(**scope), parse_time(expires_at))
+
+    @event(GrantRevoked)
+    def _apply_grant_revoked(self, grant_id: str) -> None:
+        del self.grants[grant_id]
+
+    @event(TokenIssued)
+    def _apply_token_issued(
+        self,
+        token_id: str,
+        secret_sha256: str,
+        scopes: list[dict[str, Any]] | None,
+        expires_at: str | None,
+    ) -> None:
+        parsed = None if scopes is None else tuple(_scope_from(s) for s in scopes)
+        self.tokens[token_id] = Token(token_id, secret_sha256, parsed, parse_time(expires_at))
+
+    @event(TokenRevoked)
+    def _apply_token_revoked(self, token_id: str) -> None:
+        self.tokens[token_id] = replace(self.tokens[token_id], revoked=True)
+
+
+def _scope_data(scope: TokenScope) -> dict[str, Any]:
+    data = scope.scope.as_data()
+    if scope.permissions is not None:
+        data["permissions"] = sorted(scope.permissions)
+    return data
+
+
+def _scope_from(data: dict[str, Any]) -> TokenScope:
+    permissions = data.get("permissions")
+    places = {name: value for name, value in data.items() if name != "permissions"}
+    return TokenScope(None if permissions is None else frozenset(permissions), Scope(**places))

@@ -1,0 +1,124 @@
+"""Mustache, strictly: missing names are errors, values are never parsed, nothing is HTML-escaped.
+
+Stands on pystache's parser and render engine (https://mustache.github.io/mustache.5.html). The
+engine runs under a budget, because sections over lists multiply: a template of 100 bytes can ask
+for more output than there is memory.
+"""
+
+import json
+from functools import lru_cache
+from typing import Any
+
+from pystache.common import PystacheError
+from pystache.context import ContextStack, KeyNotFoundError
+from pystache.parser import ParsingError, parse
+from pystache.renderengine import RenderEngine
+
+from domain.errors import InvalidVariablesError, RenderLimitError
+
+RENDER_STEPS_MAX = 200_000
+RENDER_OUTPUT_CHARS_MAX = 8 * 1024 * 1024
+SECTION_DEPTH_MAX = 32
+PARSE_CACHE_TEMPLATES = 512
+
+
+class TemplateError(ValueError):
+    """The text is no template this registry can render; the message says why."""
+
+
+@lru_cache(maxsize=PARSE_CACHE_TEMPLATES)
+def _parsed(text: str) -> Any:
+    try:
+        return parse(text, raise_on_mismatch=True)
+    except (ParsingError, IndexError, RecursionError) as error:
+        raise TemplateError(f"not a mustache template: {error}") from None
+
+
+def _walk(parsed: Any, names: set[str], depth: int) -> None:
+    if depth > SECTION_DEPTH_MAX:
+        raise TemplateError(f"sections nest deeper than {SECTION_DEPTH_MAX}")
+    for node in parsed._parse_tree:
+        kind = type(node).__name__
+        if kind == "_PartialNode":
+            raise TemplateError(f"partials are not supported yet: {{{{> {node.key}}}}}")
+        inner = getattr(node, "parsed", None) or getattr(node, "parsed_section", None)
+        if kind in ("_EscapeNode", "_LiteralNode", "_SectionNode", "_InvertedNode"):
+            names.add(node.key)
+        if inner is not None:
+            _walk(inner, names, depth + 1)
+
+
+@lru_cache(maxsize=PARSE_CACHE_TEMPLATES)
+def names_in(text: str) -> frozenset[str]:
+    """The variables a template uses: the first part of every name in it, `.` left out.
+
+    Raises TemplateError where the text cannot be parsed, nests deeper than SECTION_DEPTH_MAX or
+    holds a partial. Names inside a section may belong to the section's value, so they are reported
+    only when no section encloses them.
+    """
+    names: set[str] = set()
+    _walk(_parsed(text), names, 0)
+    return frozenset(name.split(".")[0] for name in names if name != ".")
+
+
+@lru_cache(maxsize=PARSE_CACHE_TEMPLATES)
+def required_names_in(text: str) -> frozenset[str]:
+    """The variables a template uses outside of any section, and its outermost sections."""
+    names_in(text)
+    keys = (getattr(node, "key", None) for node in _parsed(text)._parse_tree)
+    return frozenset(key.split(".")[0] for key in keys if isinstance(key, str) and key != ".")
+
+
+def as_text(value: Any) -> str:
+    """How a value that is no string appears in the output: JSON's form; null is empty."""
+    if value is None:
+        return ""
+    return json.dumps(value, ensure_ascii=False)
+
+
+class _BudgetedEngine(RenderEngine):  # type: ignore[misc]  # pystache has no types
+    """pystache's engine, counting what it does."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            literal=str,
+            escape=str,
+            resolve_context=lambda stack, name: stack.get(name),
+            resolve_partial=None,
+            to_str=as_text,
+        )
+        self.steps_left = RENDER_STEPS_MAX
+        self.chars_left = RENDER_OUTPUT_CHARS_MAX
+
+    def fetch_string(self, context: ContextStack, name: str) -> str:
+        text: str = super().fetch_string(context, name)
+        self._spend(1, len(text))
+        return text
+
+    def fetch_section_data(self, context: ContextStack, name: str) -> list[Any]:
+        items: list[Any] = super().fetch_section_data(context, name)
+        self._spend(1 + len(items), 0)
+        return items
+
+    def _spend(self, steps: int, chars: int) -> None:
+        self.steps_left -= steps
+        self.chars_left -= chars
+        if self.steps_left < 0 or self.chars_left < 0:
+            raise RenderLimitError(
+                f"Rendering needs more than {RENDER_STEPS_MAX} steps or"
+                f" {RENDER_OUTPUT_CHARS_MAX} characters: shorten the lists or the values."
+            )
+
+
+def render(text: str, values: dict[str, Any]) -> str:
+    """Fill `text` with `values`; InvalidVariablesError names the first name that has no value."""
+    engine = _BudgetedEngine()
+    try:
+        rendered: str = _parsed(text).render(engine, ContextStack(values))
+    except KeyNotFoundError as error:
+        raise InvalidVariablesError(
+            f"The template uses {error.key!r}, which no variable provides."
+        ) from None
+    except PystacheError as error:
+        raise TemplateError(str(error)) from None
+    return rendered

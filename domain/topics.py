@@ -1,0 +1,35 @@
+"""The closed list of what can be in a ledger. Streams and types resolve from here, never by import.
+
+A type is `io.scrinia.{kind}.{verb}.v{n}`. When an event changes its form, its class takes the next
+`v`, keeps `class_version = n` and gains `upcast_v1_v2(state)` and so on (static methods that change
+the data in place); the old types go on resolving to the class and are upcast when read.
+"""
+
+from eventsourcing.domain import Aggregate, CanMutateAggregate
+
+from domain.keys import KeyRing
+from domain.name import Name
+from domain.principal import Principal
+from domain.project import Project
+from domain.prompt import Prompt
+
+AGGREGATES: dict[str, type[Aggregate]] = {
+    "keys": KeyRing,
+    "name": Name,
+    "principal": Principal,
+    "project": Project,
+    "prompt": Prompt,
+}
+
+STREAM_KINDS: dict[type[Aggregate], str] = {cls: kind for kind, cls in AGGREGATES.items()}
+
+
+def event_classes(aggregate: type[Aggregate]) -> list[type[CanMutateAggregate]]:  # type: ignore[type-arg]
+    """The event classes of an aggregate, those that can be stored."""
+    return [
+        value
+        for value in vars(aggregate).values()
+        if isinstance(value, type)
+        and issubclass(value, CanMutateAggregate)
+        and hasattr(value, "TOPIC")
+    ]

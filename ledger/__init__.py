@@ -1,0 +1,1 @@
+"""How events are signed, appended, followed and proven."""

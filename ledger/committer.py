@@ -1,0 +1,273 @@
+"""Group commit: whatever commands arrived during the previous commit become one transaction.
+
+One committer per process, one writer thread. There is no timer: an idle system has the latency of
+one commit. The registry is handed in as `decide`; the committer forms batches, has them decided and
+signed (`ledger/batch.py`), appends them, and answers.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from eventsourcing.persistence import PersistenceError
+
+from domain.decision import Ids
+from domain.errors import DomainError
+from ledger.batch import Batch, Decide, Idempotency, Outcome, Submission, recall_outcome
+from ledger.errors import (
+    IdempotencyMismatchError,
+    LedgerBusyError,
+    LedgerClosedError,
+    LedgerError,
+    LedgerUnavailableError,
+)
+from ledger.ids import now
+from ledger.mapper import SigningMapper
+from ledger.recorder import LedgerRecorder, Recalled, Unit, Verdict
+from ledger.repository import Repository
+from ledger.signing import Signer
+
+BATCH_COMMANDS_MAX = 256
+BATCH_BYTES_MAX = 4 * 1024 * 1024
+QUEUE_COMMANDS_MAX = 4096
+DECISIONS_MAX = 6
+APPEND_TRIES_MAX = 5
+APPEND_RETRY_SECONDS = 0.2
+
+log = logging.getLogger("scrinia.committer")
+
+
+@dataclass
+class Waiting:
+    """A submission with the future its sender awaits."""
+
+    submission: Submission
+    future: asyncio.Future[Outcome]
+    decisions: int = 0
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What one batch came to: outcomes or refusals by waiting command, those to decide anew."""
+
+    outcomes: list[tuple[Waiting, Outcome | Exception]]
+    again: list[Waiting]
+    own_leaves: dict[int, bytes]
+
+
+class Committer:
+    """The only way in. `submit` from the event loop; everything else happens in its task."""
+
+    def __init__(
+        self,
+        recorder: LedgerRecorder,
+        repository: Repository,
+        mapper: SigningMapper,
+        signer: Signer,
+        ledger_id: str,
+        decide: Decide,
+        ids: Ids,
+        on_commit: Callable[[dict[int, bytes]], None],
+    ) -> None:
+        self._recorder = recorder
+        self._repository = repository
+        self._mapper = mapper
+        self._signer = signer
+        self._ledger_id = ledger_id
+        self._decide = decide
+        self._ids = ids
+        self._on_commit = on_commit
+        self._queue: deque[Waiting] = deque()
+        self._wake = asyncio.Event()
+        self._in_flight: dict[tuple[str, str], tuple[str, asyncio.Future[Outcome]]] = {}
+        self._closing = False
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="scrinia-writer")
+        self.batches = 0
+        self.commands = 0
+
+    async def submit(self, submission: Submission) -> Outcome:
+        """Have a command decided and committed; its outcome once it is durable.
+
+        Raises the DomainError that refuses it, IdempotencyMismatchError for a key used otherwise,
+        LedgerBusyError or LedgerUnavailableError where it should be sent again later.
+        """
+        if self._closing:
+            raise LedgerClosedError("The server is shutting down: send the command again soon.")
+        if len(self._queue) >= QUEUE_COMMANDS_MAX:
+            raise LedgerBusyError(f"{QUEUE_COMMANDS_MAX} commands are waiting: try again later.")
+        idempotency = submission.idempotency
+        if idempotency is None:
+            return await self._enqueue(submission)
+        return await self._submit_once(submission, idempotency)
+
+    async def _submit_once(self, submission: Submission, idempotency: Idempotency) -> Outcome:
+        slot = (submission.caller.principal_id, idempotency.key)
+        joined = self._in_flight.get(slot)
+        if joined is not None:
+            request_hash, first = joined
+            if request_hash != idempotency.request_hash:
+                raise _mismatch(idempotency.key)
+            return (await asyncio.shield(first)).replay()
+        future = self._enqueue(submission)
+        self._in_flight[slot] = (idempotency.request_hash, future)
+        future.add_done_callback(lambda _: self._in_flight.pop(slot, None))
+        return await asyncio.shield(future)
+
+    def _enqueue(self, submission: Submission) -> asyncio.Future[Outcome]:
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._queue.append(Waiting(submission, future))
+        self._wake.set()
+        return future
+
+    async def run(self) -> None:
+        """Commit batches until `close`, then what is still queued."""
+        loop = asyncio.get_running_loop()
+        while self._queue or not self._closing:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._queue:
+                batch = self._drain()
+                settled = await loop.run_in_executor(self._thread, self._work, batch)
+                self._finish(settled)
+        self._thread.shutdown()
+
+    def close(self) -> None:
+        """Take no more commands; `run` returns when those queued are answered."""
+        self._closing = True
+        self._wake.set()
+
+    def _drain(self) -> list[Waiting]:
+        batch: list[Waiting] = []
+        size = 0
+        while self._queue and len(batch) < BATCH_COMMANDS_MAX:
+            size += self._queue[0].submission.bytes
+            if batch and size > BATCH_BYTES_MAX:
+                break
+            batch.append(self._queue.popleft())
+        return batch
+
+    def _finish(self, settled: Settled) -> None:
+        self.batches += 1
+        self.commands += len(settled.outcomes)
+        if settled.own_leaves:
+            self._on_commit(settled.own_leaves)
+        for waiting, outcome in settled.outcomes:
+            if waiting.future.done():
+                continue
+            if isinstance(outcome, Outcome):
+                waiting.future.set_result(outcome)
+            else:
+                waiting.future.set_exception(outcome)
+                waiting.future.exception()
+        self._queue.extendleft(reversed(settled.again))
+
+    # In the writer thread
+
+    def _work(self, waiting: Sequence[Waiting]) -> Settled:
+        try:
+            return self._commit(waiting)
+        except Exception as error:
+            self._repository.forget()
+            if not isinstance(error, LedgerError):
+                log.exception("batch failed")
+            return Settled([(w, error) for w in waiting], [], {})
+
+    def _commit(self, waiting: Sequence[Waiting]) -> Settled:
+        outcomes: list[tuple[Waiting, Outcome | Exception]] = []
+        recalled = self._recall(waiting)
+        batch = Batch(self._repository, self._mapper, self._signer, self._ids, self._ledger_id)
+        by_submission: dict[int, Waiting] = {}
+        for one in waiting:
+            answer = _replay(one, recalled)
+            if answer is None:
+                answer = self._try(batch, one)
+            if answer is None:
+                by_submission[id(one.submission)] = one
+            else:
+                outcomes.append((one, answer))
+        units = [batch.unit(group) for group in batch.groups]
+        written = [i for i, unit in enumerate(units) if unit.events or unit.remembered]
+        verdicts = dict(zip(written, self._append([units[i] for i in written]), strict=True))
+        again: list[Waiting] = []
+        leaves: dict[int, bytes] = {}
+        for index, (group, unit) in enumerate(zip(batch.groups, units, strict=True)):
+            members = [by_submission[id(member.submission)] for member in group.members]
+            verdict = verdicts.get(index, Verdict(True))
+            if verdict.accepted:
+                outcomes += zip(members, batch.settle(group, unit, verdict), strict=True)
+                leaves.update(
+                    zip(verdict.positions, (e.leaf_hash for e in unit.events), strict=True)
+                )
+            else:
+                self._repository.forget(tuple(unit.conditions))
+                self._requeue(members, outcomes, again)
+        return Settled(outcomes, again, leaves)
+
+    def _try(self, batch: Batch, one: Waiting) -> Exception | None:
+        try:
+            batch.decide(one.submission, self._decide, now())
+        except (DomainError, LedgerError) as refusal:
+            return refusal
+        except Exception as error:
+            log.exception("deciding %s failed", type(one.submission.command).__name__)
+            return error
+        return None
+
+    def _recall(self, waiting: Sequence[Waiting]) -> dict[tuple[str, str], Recalled]:
+        keys = [
+            (w.submission.caller.principal_id, w.submission.idempotency.key)
+            for w in waiting
+            if w.submission.idempotency is not None
+        ]
+        return self._recorder.recall(keys) if keys else {}
+
+    def _append(self, units: Sequence[Unit]) -> list[Verdict]:
+        """Append; a batch of unknown outcome is submitted again byte for byte."""
+        if not units:
+            return []
+        for attempt in range(APPEND_TRIES_MAX):
+            try:
+                return self._recorder.append_units(units, again=attempt > 0)
+            except PersistenceError as error:
+                log.warning("append failed, try %d: %s", attempt + 1, error)
+                time.sleep(APPEND_RETRY_SECONDS * attempt)
+        raise LedgerUnavailableError(
+            "The ledger cannot be written now and it is not known whether this command was:"
+            " send it again with the same Idempotency-Key."
+        )
+
+    def _requeue(
+        self,
+        members: Sequence[Waiting],
+        outcomes: list[tuple[Waiting, Outcome | Exception]],
+        again: list[Waiting],
+    ) -> None:
+        for one in members:
+            one.decisions += 1
+            if one.decisions < DECISIONS_MAX:
+                again.append(one)
+            else:
+                busy = LedgerBusyError("Other writers were faster too often: send it again.")
+                outcomes.append((one, busy))
+
+
+def _replay(one: Waiting, recalled: dict[tuple[str, str], Recalled]) -> Outcome | Exception | None:
+    idempotency = one.submission.idempotency
+    if idempotency is None:
+        return None
+    first = recalled.get((one.submission.caller.principal_id, idempotency.key))
+    if first is None:
+        return None
+    if first.request_hash != idempotency.request_hash:
+        return _mismatch(idempotency.key)
+    return recall_outcome(first.answer, first.position)
+
+
+def _mismatch(key: str) -> IdempotencyMismatchError:
+    return IdempotencyMismatchError(
+        f"Idempotency-Key {key!r} was used with another request: use a new key for a new command."
+    )

@@ -1,0 +1,90 @@
+"""What can go wrong in the ledger. Stable codes; the detail says what to do."""
+
+from typing import ClassVar
+
+
+class LedgerError(Exception):
+    """The ledger cannot do this."""
+
+    code: ClassVar[str] = "ledger"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+    @property
+    def title(self) -> str:
+        """The class's first docstring line."""
+        return (type(self).__doc__ or "").strip().splitlines()[0]
+
+
+class LedgerBusyError(LedgerError):
+    """The command lost to other writers too often."""
+
+    code = "busy"
+
+
+class LedgerUnavailableError(LedgerError):
+    """The ledger cannot be written now; the outcome of the command is not known."""
+
+    code = "ledger_unavailable"
+
+
+class LedgerClosedError(LedgerError):
+    """The server is shutting down."""
+
+    code = "shutting_down"
+
+
+class TamperedError(LedgerError):
+    """Stored bytes are not what was signed."""
+
+    code = "tampered"
+
+
+class UnknownTypeError(LedgerError):
+    """The ledger holds an event of a type this program does not know."""
+
+    code = "unknown_type"
+
+
+class PayloadTooLargeError(LedgerError):
+    """An event's payload exceeds its limit."""
+
+    code = "payload_too_large"
+
+
+class KeyFileError(LedgerError):
+    """A key file is missing, unreadable or readable by others."""
+
+    code = "key_file"
+
+
+class KeyRetiredError(LedgerError):
+    """This server's signing key is not in force."""
+
+    code = "key_retired"
+
+
+class ForkedError(LedgerError):
+    """The database is not a continuation of what was sealed before."""
+
+    code = "forked"
+
+
+class NoteError(LedgerError):
+    """A signed note or checkpoint is malformed or not signed by a known key."""
+
+    code = "note"
+
+
+class NoLedgerError(LedgerError):
+    """There is no ledger here."""
+
+    code = "no_ledger"
+
+
+class IdempotencyMismatchError(LedgerError):
+    """The Idempotency-Key was used with another request."""
+
+    code = "idempotency_key_reused"

@@ -1,0 +1,123 @@
+"""The interface between the ledger and its stores: units with conditions in, verdicts out.
+
+`ledger/sqlite.py` implements it; a PostgreSQL recorder fills the same contract
+(`tests/contracts/recorder.py` runs against every store).
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from eventsourcing.persistence import ApplicationRecorder
+
+from domain.commitment import Content
+from ledger.mapper import SignedEvent, SignedNotification
+
+CLOCK_SKEW_SECONDS_MAX = 5.0
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """An answer kept for the retry of a command.
+
+    `event_index` is the command's last event in its unit, whose position completes the answer;
+    None where the command made no event and `position` says it.
+    """
+
+    principal: str
+    key: str
+    request_hash: str
+    answer: bytes
+    event_index: int | None
+    position: int | None
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """A remembered answer, complete with its position."""
+
+    request_hash: str
+    answer: bytes
+    position: int
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What is accepted or refused whole.
+
+    `conditions` maps every stream its decisions read or wrote to the stream position they saw
+    (0: absent).
+    """
+
+    events: tuple[SignedEvent, ...]
+    conditions: dict[str, int]
+    contents: tuple[Content, ...] = ()
+    remembered: tuple[Remembered, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Accepted: the events' positions. Refused: `moved` streams, or a clock too far off."""
+
+    accepted: bool
+    positions: tuple[int, ...] = ()
+    moved: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class StoredCheckpoint:
+    """A sealed head: tree size, signed note, the compact range's hashes (32 bytes each)."""
+
+    size: int
+    note: bytes
+    frontier: bytes
+
+
+class LedgerRecorder(ApplicationRecorder):
+    """An append-only store of signed events in one gapless order."""
+
+    @abstractmethod
+    def append_units(self, units: Sequence[Unit], *, again: bool = False) -> list[Verdict]:
+        """Append in one durable transaction, one verdict per unit, under one writer lock.
+
+        `again`: the outcome of an earlier call with these same units is not known; those whose
+        event ids are there already are accepted with the positions they have.
+        """
+
+    @abstractmethod
+    def select_stream(
+        self, stream: str, *, after: int = 0, until_position: int | None = None
+    ) -> Sequence[SignedNotification]:
+        """A stream's events with a higher stream position, up to a position in the ledger."""
+
+    @abstractmethod
+    def select_after(self, position: int, limit: int) -> Sequence[SignedNotification]:
+        """Up to `limit` events after `position`, in order."""
+
+    @abstractmethod
+    def contents(self, commitments: Iterable[str]) -> dict[str, Content]:
+        """The texts that are still there, by commitment."""
+
+    @abstractmethod
+    def recall(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Recalled]:
+        """Remembered answers by (principal, key), those of the last 24 h."""
+
+    @abstractmethod
+    def head(self) -> int:
+        """The last position; 0 in an empty ledger."""
+
+    @abstractmethod
+    def position_at(self, time: str) -> int:
+        """The last position whose running maximum of time is not later than `time`."""
+
+    @abstractmethod
+    def last_checkpoint(self) -> StoredCheckpoint | None:
+        """The newest sealed head."""
+
+    @abstractmethod
+    def checkpoint_at(self, size: int) -> StoredCheckpoint | None:
+        """The sealed head of exactly this size."""
+
+    @abstractmethod
+    def store_checkpoint(self, checkpoint: StoredCheckpoint) -> None:
+        """Keep a sealed head; ForkedError where one of this or a larger size is kept already."""

@@ -1,0 +1,102 @@
+"""Sealing: the log's tree as signed checkpoints, in the database and as a file beside it.
+
+The smallest part of a transparency log. The sealer refuses to sign a tree that is smaller than, or
+different from, one signed before, and a database that is behind its exported checkpoint is not
+started on: both mean that history was cut or replaced.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ledger import note
+from ledger.errors import ForkedError, NoteError
+from ledger.merkle import CompactRange
+from ledger.note import Checkpoint, VerifierKey
+from ledger.recorder import LedgerRecorder, StoredCheckpoint
+from ledger.signing import Signer
+
+
+def origin_of(ledger_id: str) -> str:
+    """The log's origin line, also its key name."""
+    return f"scrinia/ledgers/{ledger_id}"
+
+
+class Sealer:
+    """Folds leaf hashes into the tree and signs its head. Not thread-safe: one task owns it."""
+
+    def __init__(
+        self, recorder: LedgerRecorder, signer: Signer, ledger_id: str, exported: Path
+    ) -> None:
+        self._recorder = recorder
+        self._signer = signer
+        self._origin = origin_of(ledger_id)
+        self._exported = exported
+        self._sealed = 0
+        self._tree = CompactRange()
+
+    @property
+    def size(self) -> int:
+        """How many leaves the tree has, sealed or not."""
+        return self._tree.size
+
+    @property
+    def sealed(self) -> int:
+        """The size of the last checkpoint."""
+        return self._sealed
+
+    def resume(self) -> None:
+        """Continue from the last checkpoint; ForkedError where database and file disagree."""
+        last = self._recorder.last_checkpoint()
+        self._check_exported()
+        if last is None:
+            return
+        self._tree = CompactRange.from_bytes(last.size, last.frontier)
+        self._sealed = last.size
+        if self._open(last.note).root != self._tree.root():
+            raise ForkedError("The last checkpoint's tree is damaged: run 'scrinia verify'.")
+        self._export(last.note)
+
+    def _check_exported(self) -> None:
+        if not self._exported.exists():
+            return
+        exported = self._open(self._exported.read_bytes())
+        kept = self._recorder.checkpoint_at(exported.size)
+        if self._recorder.head() < exported.size or kept is None:
+            raise ForkedError(
+                f"The database is behind the checkpoint of {exported.size} events that"
+                f" {self._exported} shows was signed: restore a newer backup."
+            )
+        if self._open(kept.note).root != exported.root:
+            raise ForkedError(f"The database is not the one that {self._exported} was signed for.")
+
+    def _open(self, signed: bytes) -> Checkpoint:
+        key = VerifierKey(self._origin, self._signer.public_key)
+        try:
+            return Checkpoint.parse(note.open_note(signed, [key]))
+        except NoteError as error:
+            raise ForkedError(f"A checkpoint is not this ledger's: {error.detail}") from None
+
+    def take(self, leaves: Sequence[bytes]) -> None:
+        """Add the next leaf hashes to the tree."""
+        self._tree.extend(leaves)
+
+    def seal(self) -> Checkpoint:
+        """Sign the tree as it is now, keep it in the database, then export it."""
+        checkpoint = Checkpoint(self._origin, self._tree.size, self._tree.root())
+        signed = note.sign(checkpoint.text(), self._origin, self._signer)
+        if checkpoint.size > self._sealed:
+            self._recorder.store_checkpoint(
+                StoredCheckpoint(checkpoint.size, signed, self._tree.to_bytes())
+            )
+            self._sealed = checkpoint.size
+            self._export(signed)
+        return checkpoint
+
+    def _export(self, signed: bytes) -> None:
+        fresh = self._exported.with_suffix(".new")
+        with fresh.open("wb") as file:
+            file.write(signed)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self._exported)

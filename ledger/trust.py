@@ -1,0 +1,76 @@
+"""Which public key counts at which position, and whether an event is what it claims to be."""
+
+from dataclasses import dataclass
+
+from domain.keys import CHECKPOINT_PURPOSE, EVENT_PURPOSE, KeyRing
+from ledger import payload
+from ledger.errors import TamperedError
+from ledger.mapper import RecordedEvent, SignedNotification
+from ledger.signing import LOW_ORDER_POINTS, is_signed, key_id_of
+
+
+@dataclass
+class TrustedKey:
+    """A key of the ledger and the positions for which it counts (`until` None: open)."""
+
+    key_id: str
+    purpose: str
+    public_key: bytes
+    since: int
+    until: int | None = None
+
+
+class TrustedKeys:
+    """The ledger's keys as a fold of the key stream, by position."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, TrustedKey] = {}
+
+    def apply(self, recorded: RecordedEvent) -> None:
+        """Take in a key event; every other event is none of its business."""
+        event = recorded.event
+        if isinstance(event, KeyRing.Created | KeyRing.KeyRegistered):
+            public_key = bytes.fromhex(event.public_key)
+            honest = key_id_of(public_key) == event.key_id
+            if not honest or public_key in LOW_ORDER_POINTS or event.key_id in self._keys:
+                raise TamperedError(f"Position {recorded.position} registers an unusable key.")
+            self._keys[event.key_id] = TrustedKey(
+                event.key_id, event.purpose, public_key, recorded.position
+            )
+        elif isinstance(event, KeyRing.KeyRetired):
+            self._keys[event.key_id].until = recorded.position
+
+    def at(self, key_id: str, purpose: str, position: int) -> TrustedKey | None:
+        """The key, if it counts for this purpose at this position.
+
+        A key counts from its registration to its retirement, that event included.
+        """
+        key = self._keys.get(key_id)
+        if key is None or key.purpose != purpose or position < key.since:
+            return None
+        return key if key.until is None or position <= key.until else None
+
+    def checkpoint_keys(self) -> list[TrustedKey]:
+        """Every checkpoint key there ever was."""
+        return [key for key in self._keys.values() if key.purpose == CHECKPOINT_PURPOSE]
+
+
+def is_authentic(notification: SignedNotification, keys: TrustedKeys) -> bool:
+    """Whether an event carries a valid signature of a key that counts at its position."""
+    key = keys.at(notification.key_id, EVENT_PURPOSE, notification.id)
+    if key is None:
+        return False
+    signed = payload.pre_authentication_encoding(notification.state)
+    return is_signed(key.public_key, signed, notification.signature)
+
+
+def check_stream(events: list[SignedNotification]) -> None:
+    """TamperedError where the `prev` chain of a whole stream breaks."""
+    previous = payload.NO_PREVIOUS
+    for event in events:
+        if payload.decode(event.state)["prev"] != previous:
+            raise TamperedError(
+                f"Position {event.id}: the chain of {event.originator_id} is broken."
+                " Run 'scrinia verify'."
+            )
+        previous = payload.previous_hash(event.state)

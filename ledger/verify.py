@@ -1,0 +1,449 @@
+"""`scrinia verify`: everything in a ledger checked again from its bytes; all faults, not the first.
+
+Trusts nothing but the public side of the keys (`trust.json`, best kept elsewhere) and, where given,
+a checkpoint kept elsewhere. Reads rows as they are, whatever constraints the tables still have.
+What lies after the last checkpoint is covered by signatures and stream chains only: a tail cut off
+there is seen as far as the newest checkpoint reaches, the exported one included.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+import rfc8785
+
+from domain.commitment import commit
+from domain.keys import EVENT_PURPOSE, KeyRing
+from ledger import payload
+from ledger.authority import Authority
+from ledger.datadir import DataDirectory, Trust
+from ledger.errors import LedgerError, NoteError
+from ledger.mapper import RecordedEvent, SigningMapper
+from ledger.merkle import CompactRange
+from ledger.note import Checkpoint, VerifierKey, open_note
+from ledger.sealing import origin_of
+from ledger.signing import is_signed
+from ledger.sqlite import connect
+from ledger.trust import TrustedKeys
+
+ROWS_AT_ONCE = 500
+Progress = Callable[[int, int], None]
+
+CODES = {
+    "E_AUTHZ": "The grants in force did not allow the event, or it names others.",
+    "E_BEHIND": "The ledger has fewer events than a checkpoint seals.",
+    "E_CANON": "The payload is not canonical JSON of the documented form.",
+    "E_CHECKPOINT": "A checkpoint is missing, older than the newest, or of another ledger.",
+    "E_COLUMN": "A column does not repeat what the payload says.",
+    "E_COMMIT": "A text is not what its event committed to.",
+    "E_CONTENT_MISSING": "A text that an event committed to is not there.",
+    "E_CONTENT_ORPHAN": "A text is there that no event committed to.",
+    "E_DUP": "An event id or position occurs twice.",
+    "E_GAP": "A position is missing.",
+    "E_KEY": "The signing key is unknown, of another purpose or not in force there.",
+    "E_LEAF": "The stored leaf hash is not that of the entry.",
+    "E_LEDGER": "The event belongs to another ledger.",
+    "E_NOTE": "A checkpoint note is malformed or not signed by this ledger's key.",
+    "E_PREV": "The event does not continue its stream.",
+    "E_ROOT": "The events are not those a checkpoint sealed.",
+    "E_SIG": "The signature does not verify.",
+    "E_STREAM_GAP": "A stream position is missing or repeated.",
+    "E_TRUST": "The first event is not by the key that is trusted.",
+    "E_TYPE": "The event type is unknown or its data cannot be read.",
+}
+
+
+@dataclass(frozen=True)
+class VerifyFault:
+    """Something wrong: where (None: nowhere in particular), a code of CODES, and what."""
+
+    position: int | None
+    code: str
+    detail: str
+
+
+@dataclass
+class Report:
+    """What a verification found."""
+
+    events: int = 0
+    contents: int = 0
+    checkpoints: int = 0
+    sealed: int = 0
+    faults: list[VerifyFault] = field(default_factory=list)
+
+    def add(self, position: int | None, code: str, detail: str) -> None:
+        """Note a fault."""
+        self.faults.append(VerifyFault(position, code, detail))
+
+    def summary(self) -> str:
+        """One sentence."""
+        state = f"{len(self.faults)} fault(s)" if self.faults else "no fault"
+        return (
+            f"{self.events} events, {self.contents} texts, {self.checkpoints} checkpoints"
+            f" (sealed to {self.sealed}): {state}."
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "events": self.events,
+            "contents": self.contents,
+            "checkpoints": self.checkpoints,
+            "sealed": self.sealed,
+            "faults": [vars(fault) for fault in self.faults],
+        }
+
+
+class Row(NamedTuple):
+    """An event's row, untrusted."""
+
+    position: Any
+    stream: Any
+    stream_position: Any
+    type: Any
+    event_id: Any
+    time: Any
+    running_time: Any
+    payload: bytes
+    key_id: Any
+    signature: bytes
+    leaf_hash: Any
+
+
+def _as_text(stored: bytes) -> str:
+    return stored.decode("utf-8", "surrogateescape")
+
+
+def _as_bytes(value: Any) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    return str(value).encode("utf-8", "surrogateescape")
+
+
+def verify_data_directory(
+    directory: DataDirectory,
+    trust_file: Path | None = None,
+    kept_checkpoint: Path | None = None,
+    progress: Progress = lambda done, of: None,
+) -> Report:
+    """Verify a data directory's ledger; NoLedgerError where there is none to verify."""
+    trust = Trust.read(trust_file or directory.trust)
+    notes = [directory.checkpoint] + ([kept_checkpoint] if kept_checkpoint else [])
+    connection = connect(directory.ledger, read_only=True)
+    connection.text_factory = _as_text
+    try:
+        return Verification(connection, trust, notes, progress).run()
+    finally:
+        connection.close()
+
+
+class Verification:
+    """One pass over a ledger."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, trust: Trust, notes: list[Path], progress: Progress
+    ) -> None:
+        self._db = connection
+        self._trust = trust
+        self._notes = notes
+        self._progress = progress
+        self._mapper = SigningMapper(trust.ledger_id, None)
+        self._keys = TrustedKeys()
+        self._authority = Authority()
+        self._tree = CompactRange()
+        self._roots: dict[int, bytes] = {}
+        self._streams: dict[str, tuple[int, str]] = {}
+        self._event_ids: set[str] = set()
+        self._commitments: set[str] = set()
+        self._running_time = ""
+        self._head = 0
+        self.report = Report()
+
+    def run(self) -> Report:
+        """Check everything."""
+        self._db.execute("BEGIN")
+        total = self._db.execute("SELECT count(*) FROM events").fetchone()[0]
+        sealed_sizes = {row[0] for row in self._db.execute("SELECT size FROM checkpoints")}
+        for rows in self._batches():
+            texts = self._texts(rows)
+            for row in rows:
+                self._check_row(row, texts)
+                if self._tree.size in sealed_sizes:
+                    self._roots[self._tree.size] = self._tree.root()
+            self._progress(self.report.events, total)
+        self._check_orphans()
+        self._check_checkpoints()
+        self.report.faults.sort(key=lambda fault: (fault.position is None, fault.position or 0))
+        return self.report
+
+    def _batches(self) -> Iterator[list[Row]]:
+        cursor = self._db.execute(
+            "SELECT position, stream, stream_position, type, event_id, time, running_time,"
+            " payload, key_id, signature, leaf_hash FROM events ORDER BY position, rowid"
+        )
+        while found := cursor.fetchmany(ROWS_AT_ONCE):
+            yield [_row(raw) for raw in found]
+
+    # One event
+
+    def _check_row(self, row: Row, texts: dict[str, tuple[bytes, bytes]]) -> None:
+        self.report.events += 1
+        self._check_position(row)
+        key_id = _as_bytes(row.key_id).decode("utf-8", "replace")
+        leaf = payload.leaf_hash(row.payload, key_id, row.signature)
+        if leaf != row.leaf_hash:
+            self._fault(row, "E_LEAF", "the stored leaf hash differs")
+        self._tree.append(leaf)
+        fields = self._parse(row)
+        if fields is None:
+            self._check_signature(row, key_id)
+            return
+        self._check_columns(row, fields)
+        self._check_stream(row, fields)
+        self._check_contents(row, fields["data"], texts)
+        recorded = self._recorded(row, fields, leaf)
+        if recorded is not None:
+            self._begin(row, recorded)
+        self._check_signature(row, key_id)
+        if recorded is not None:
+            self._replay(row, recorded)
+
+    def _fault(self, row: Row, code: str, detail: str) -> None:
+        position = row.position if isinstance(row.position, int) else None
+        self.report.add(position, code, detail)
+
+    def _check_position(self, row: Row) -> None:
+        if not isinstance(row.position, int):
+            self._fault(row, "E_GAP", f"{row.position!r} is no position")
+        elif row.position == self._head:
+            self._fault(row, "E_DUP", f"position {row.position} occurs twice")
+        else:
+            for missing in range(self._head + 1, min(row.position, self._head + 1000)):
+                self.report.add(missing, "E_GAP", "no event at this position")
+            self._head = row.position
+
+    def _parse(self, row: Row) -> dict[str, Any] | None:
+        try:
+            fields = orjson.loads(row.payload)
+            if rfc8785.dumps(fields) != row.payload:
+                raise ValueError("not canonical")
+            shape = {name: type(fields[name]) for name in payload.FIELDS}
+            if fields.keys() != set(payload.FIELDS) or shape != _SHAPE:
+                raise ValueError("not the fields of an event")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            self._fault(row, "E_CANON", f"payload: {error}")
+            return None
+        parsed: dict[str, Any] = fields
+        return parsed
+
+    def _check_columns(self, row: Row, fields: dict[str, Any]) -> None:
+        repeated = {
+            "stream": row.stream,
+            "stream_position": row.stream_position,
+            "type": row.type,
+            "id": row.event_id,
+            "time": row.time,
+        }
+        for name, value in repeated.items():
+            if fields[name] != value:
+                self._fault(row, "E_COLUMN", f"column for {name} holds {value!r:.80}")
+        self._running_time = max(self._running_time, fields["time"])
+        if row.running_time != self._running_time:
+            self._fault(row, "E_COLUMN", "running_time is not the latest time so far")
+        if fields["ledger"] != self._trust.ledger_id:
+            self._fault(row, "E_LEDGER", f"names ledger {fields['ledger']!r:.80}")
+        if fields["id"] in self._event_ids:
+            self._fault(row, "E_DUP", f"event id {fields['id']} occurs twice")
+        self._event_ids.add(fields["id"])
+
+    def _check_stream(self, row: Row, fields: dict[str, Any]) -> None:
+        stream, position = fields["stream"], fields["stream_position"]
+        last, prev = self._streams.get(stream, (0, payload.NO_PREVIOUS))
+        if position != last + 1:
+            self._fault(row, "E_STREAM_GAP", f"{stream} goes from {last} to {position}")
+        if fields["prev"] != prev:
+            self._fault(row, "E_PREV", f"does not continue {stream}")
+        self._streams[stream] = (position, payload.previous_hash(row.payload))
+
+    def _check_signature(self, row: Row, key_id: str) -> None:
+        position = row.position if isinstance(row.position, int) else 0
+        key = self._keys.at(key_id, EVENT_PURPOSE, position)
+        if key is None:
+            self._fault(row, "E_KEY", f"key {key_id!r:.80} does not count here")
+            return
+        signed = payload.pre_authentication_encoding(row.payload)
+        if not is_signed(key.public_key, signed, row.signature):
+            self._fault(row, "E_SIG", "the signature does not verify")
+
+    def _recorded(self, row: Row, fields: dict[str, Any], leaf: bytes) -> RecordedEvent | None:
+        try:
+            event = self._mapper.domain_event(fields)
+        except (LedgerError, ValueError, KeyError, TypeError) as error:
+            self._fault(row, "E_TYPE", f"{error}")
+            return None
+        return RecordedEvent(row.position, fields, event, leaf)
+
+    def _begin(self, row: Row, recorded: RecordedEvent) -> None:
+        """The first event brings the key it is signed with; the trust file says which that is."""
+        if not isinstance(recorded.event, KeyRing.Created):
+            return
+        if row.position != 1 or recorded.event.key_id != self._trust.event_key_id:
+            self._fault(row, "E_TRUST", "begins a ledger by a key that is not the trusted one")
+        else:
+            self._keys.apply(recorded)
+
+    def _replay(self, row: Row, recorded: RecordedEvent) -> None:
+        try:
+            refusal = self._authority.fault(recorded)
+            if refusal is not None:
+                self._fault(row, "E_AUTHZ", refusal)
+            if not isinstance(recorded.event, KeyRing.Created):
+                self._keys.apply(recorded)
+            self._authority.apply(recorded)
+        except Exception as error:
+            self._fault(row, "E_TYPE", f"cannot be applied: {error!r:.120}")
+
+    # Texts
+
+    def _texts(self, rows: list[Row]) -> dict[str, tuple[bytes, bytes]]:
+        wanted = {
+            ref["commitment"] for row in rows for ref in _refs(_loads(row.payload).get("data"))
+        }
+        found: dict[str, tuple[bytes, bytes]] = {}
+        for commitment in wanted:
+            held = self._db.execute(
+                "SELECT salt, body FROM contents WHERE commitment = ?", (commitment,)
+            ).fetchone()
+            if held is not None:
+                found[commitment] = (_as_bytes(held[0]), _as_bytes(held[1]))
+        return found
+
+    def _check_contents(self, row: Row, data: Any, texts: dict[str, tuple[bytes, bytes]]) -> None:
+        for ref in _refs(data):
+            commitment = ref["commitment"]
+            self._commitments.add(commitment)
+            held = texts.get(commitment)
+            if held is None:
+                self._fault(row, "E_CONTENT_MISSING", f"text {commitment} is not there")
+            elif commit(*held) != commitment or len(held[1]) != ref["size"]:
+                self._fault(row, "E_COMMIT", f"text {commitment} was changed")
+
+    def _check_orphans(self) -> None:
+        for (commitment,) in self._db.execute("SELECT commitment FROM contents"):
+            self.report.contents += 1
+            if commitment not in self._commitments:
+                self.report.add(None, "E_CONTENT_ORPHAN", f"text {commitment!r:.80}")
+
+    # Checkpoints
+
+    def _check_checkpoints(self) -> None:
+        newest = 0
+        good = 0
+        for size, signed in self._db.execute("SELECT size, note FROM checkpoints ORDER BY size"):
+            self.report.checkpoints += 1
+            newest = max(newest, size)
+            if self._check_note(_as_bytes(signed), f"checkpoint {size}", good, size):
+                good = size
+        self.report.sealed = newest
+        if newest == 0:
+            self.report.add(None, "E_CHECKPOINT", "the database holds no checkpoint")
+        for path in self._notes:
+            self._check_exported(path, newest, good)
+
+    def _check_exported(self, path: Path, newest: int, good: int) -> None:
+        try:
+            signed = path.read_bytes()
+        except OSError as error:
+            self.report.add(None, "E_CHECKPOINT", f"{path.name}: {error.strerror}")
+            return
+        self._check_note(signed, path.name, min(good, newest), None)
+        size = _claimed_size(signed)
+        if path == self._notes[0] and size is not None and size < newest:
+            self.report.add(size, "E_CHECKPOINT", f"{path.name} is older than the newest, {newest}")
+
+    def _check_note(self, signed: bytes, name: str, good: int, stored_size: int | None) -> bool:
+        origin = origin_of(self._trust.ledger_id)
+        keys = [VerifierKey(origin, key.public_key) for key in self._keys.checkpoint_keys()]
+        try:
+            trusted = VerifierKey.parse(self._trust.checkpoint_key)
+            checkpoint = Checkpoint.parse(open_note(signed, [trusted, *keys]))
+        except NoteError as error:
+            self.report.add(stored_size, "E_NOTE", f"{name}: {error.detail}")
+            return False
+        if checkpoint.origin != origin or stored_size not in (None, checkpoint.size):
+            self.report.add(stored_size, "E_CHECKPOINT", f"{name} is not of this ledger and size")
+            return False
+        return self._check_root(checkpoint, name, good)
+
+    def _check_root(self, checkpoint: Checkpoint, name: str, good: int) -> bool:
+        size = checkpoint.size
+        if size > self._tree.size:
+            self.report.add(size, "E_BEHIND", f"{name} seals {size}, there are {self._tree.size}")
+            return False
+        root = self._roots.get(size)
+        if root is None:
+            root = self._root_at(size)
+        if root != checkpoint.root:
+            detail = f"events {good + 1} to {size} are not those {name} sealed"
+            self.report.add(good + 1, "E_ROOT", detail)
+            return False
+        return True
+
+    def _root_at(self, size: int) -> bytes:
+        tree = CompactRange()
+        for rows in self._batches():
+            for row in rows[: size - tree.size]:
+                key_id = _as_bytes(row.key_id).decode("utf-8", "replace")
+                tree.append(payload.leaf_hash(row.payload, key_id, row.signature))
+            if tree.size == size:
+                break
+        return tree.root()
+
+
+_SHAPE: dict[str, type] = {
+    "actor": dict,
+    "authz": dict,
+    "data": dict,
+    "id": str,
+    "ledger": str,
+    "prev": str,
+    "request": dict,
+    "spec": str,
+    "stream": str,
+    "stream_position": int,
+    "time": str,
+    "type": str,
+}
+
+
+def _row(raw: tuple[Any, ...]) -> Row:
+    *plain, body, key_id, signature, leaf = raw
+    return Row._make((*plain, _as_bytes(body), key_id, _as_bytes(signature), leaf))
+
+
+def _claimed_size(signed: bytes) -> int | None:
+    lines = signed.split(b"\n")
+    return int(lines[1]) if len(lines) > 1 and lines[1].isdigit() else None
+
+
+def _loads(raw: bytes) -> dict[str, Any]:
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _refs(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, list):
+        for item in node:
+            yield from _refs(item)
+    elif isinstance(node, dict):
+        if node.keys() == {"commitment", "size", "media_type"}:
+            yield node
+        for value in node.values():
+            yield from _refs(value)

@@ -1,0 +1,1 @@
+"""How the registry is extended. So far: importers, found by entry point."""

@@ -1,0 +1,220 @@
+"""The audit trail: who did what, when, on what, before and after, why, and allowed by which grant.
+
+Texts (reasons, messages, descriptions, display names) are kept as commitments and looked up when
+asked, so that what was erased is gone from here too.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from domain.access import resource_from_text
+from domain.commitment import CONTENT_MEDIA_TYPE, Content
+from ledger.mapper import RecordedEvent
+from projections.cursors import decode_cursor, encode_cursor
+from projections.listing import Page
+from projections.views import Cursor, SqlProjection, Texts
+
+State = dict[str, Any] | None
+Data = Mapping[str, Any]
+Contents = Callable[[Sequence[str]], Mapping[str, Content]]
+
+
+@dataclass(frozen=True)
+class AuditFilter:
+    """Which records. `projects` None: all; times are RFC 3339, `until` exclusive.
+
+    `resource` matches itself and everything below it, `exact_resource` only itself; `action` is
+    `kind.verb` or `kind`.
+    """
+
+    projects: tuple[str, ...] | None = None
+    actor: str | None = None
+    action: str | None = None
+    resource: str | None = None
+    exact_resource: str | None = None
+    since: str | None = None
+    until: str | None = None
+    limit: int = 50
+    cursor: str | None = None
+
+
+class Audit(SqlProjection):
+    """Folds every event into one record."""
+
+    name = "audit"
+    tables = ("audit",)
+
+    def apply(self, cursor: Cursor, recorded: RecordedEvent, texts: Texts) -> None:
+        """See SqlProjection."""
+        fields = recorded.payload
+        data = fields["data"]
+        before, after = _CHANGES.get(recorded.kind_verb, _made)(data)
+        reason = data.get("reason") or data.get("message")
+        cursor.execute(
+            "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                recorded.position,
+                fields["id"],
+                recorded.time,
+                fields["actor"]["id"],
+                _json(fields["actor"]),
+                recorded.kind_verb,
+                recorded.resource,
+                resource_from_text(recorded.resource).project,
+                _json(before),
+                _json(after),
+                reason["commitment"] if reason else None,
+                _json(fields["authz"]),
+                fields["request"].get("id"),
+            ),
+        )
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _without(data: Data, *names: str) -> dict[str, Any]:
+    return {name: value for name, value in data.items() if name not in names}
+
+
+def _made(data: Data) -> tuple[State, State]:
+    return None, _without(data, "reason", "message")
+
+
+def _ended(data: Data) -> tuple[State, State]:
+    return _without(data, "reason"), None
+
+
+def _committed(data: Data) -> tuple[State, State]:
+    number = data["number"]
+    before = {"version": number - 1} if number > 1 else None
+    return before, {"version": number, "type": data["content_type"], "content": data["content"]}
+
+
+def _moved(data: Data) -> tuple[State, State]:
+    before = None if data["from"] is None else {"label": data["label"], "version": data["from"]}
+    return before, {"label": data["label"], "version": data["to"], "act": data["act"]}
+
+
+def _removed(data: Data) -> tuple[State, State]:
+    return {"label": data["label"], "version": data["from"]}, None
+
+
+def _described(data: Data) -> tuple[State, State]:
+    changes = data["changes"]
+    return (
+        {field: change["from"] for field, change in changes.items()},
+        {field: change["to"] for field, change in changes.items()},
+    )
+
+
+_CHANGES: dict[str, Callable[[Data], tuple[State, State]]] = {
+    "version.committed": _committed,
+    "label.moved": _moved,
+    "label.removed": _removed,
+    "prompt.described": _described,
+    "prompt.archived": lambda _: ({"status": "active"}, {"status": "archived"}),
+    "prompt.restored": lambda _: ({"status": "archived"}, {"status": "active"}),
+    "principal.deactivated": lambda _: ({"active": True}, {"active": False}),
+    "grant.revoked": _ended,
+    "token.revoked": _ended,
+    "token.issued": lambda data: (None, _without(data, "secret_sha256")),
+    "key.retired": _ended,
+}
+
+
+def find_records(cursor: Cursor, wanted: AuditFilter) -> tuple[list[Any], str | None]:
+    """Raw rows of one page, oldest first, and the next page's cursor."""
+    where, params = _conditions(wanted)
+    if wanted.cursor is not None:
+        where.append("position > ?")
+        params += decode_cursor(wanted.cursor, int)
+    cursor.execute(
+        f"SELECT * FROM audit WHERE {' AND '.join(where)} ORDER BY position LIMIT ?",
+        [*params, wanted.limit + 1],
+    )
+    rows = cursor.fetchall()
+    more = len(rows) > wanted.limit
+    rows = rows[: wanted.limit]
+    return rows, encode_cursor(rows[-1]["position"]) if more else None
+
+
+def _conditions(wanted: AuditFilter) -> tuple[list[str], list[Any]]:
+    where: list[str] = ["1"]
+    params: list[Any] = []
+    if wanted.projects is not None:
+        marks = ",".join("?" * len(wanted.projects))
+        where.append(f"project IN ({marks})")
+        params += wanted.projects
+    for column, value in (("actor_id", wanted.actor), ("resource", wanted.exact_resource)):
+        if value is not None:
+            where.append(f"{column} = ?")
+            params.append(value)
+    for column, value, joint in (
+        ("action", wanted.action, "."), ("resource", wanted.resource, "/"),
+    ):  # fmt: skip
+        if value is not None:
+            where.append(f"({column} = ? OR ({column} >= ? AND {column} < ?))")
+            params += [value, value + joint, value + chr(ord(joint) + 1)]
+    if wanted.since is not None:
+        where.append("time >= ?")
+        params.append(wanted.since)
+    if wanted.until is not None:
+        where.append("time < ?")
+        params.append(wanted.until)
+    return where, params
+
+
+def to_records(rows: Sequence[Any], contents: Contents) -> list[dict[str, Any]]:
+    """Audit records with their texts: null where there never was one, {"erased"} where it went."""
+    parsed = [_parsed(row) for row in rows]
+    wanted = {c for record in parsed for c in _commitments(record)}
+    held = contents(sorted(wanted))
+    return [_with_texts(record, held) for record in parsed]
+
+
+def _parsed(row: Any) -> dict[str, Any]:
+    return {
+        "position": row["position"],
+        "event_id": row["event_id"],
+        "time": row["time"],
+        "actor": orjson.loads(row["actor"]),
+        "action": row["action"],
+        "resource": row["resource"],
+        "before": orjson.loads(row["before"]),
+        "after": orjson.loads(row["after"]),
+        "reason": row["reason"] and {"commitment": row["reason"], "media_type": "text/plain"},
+        "authz": orjson.loads(row["authz"]),
+        "request_id": row["request_id"],
+    }
+
+
+def _commitments(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if _is_text(node):
+            yield node["commitment"]
+        for value in node.values():
+            yield from _commitments(value)
+
+
+def _is_text(node: Mapping[str, Any]) -> bool:
+    return "commitment" in node and node["media_type"] != CONTENT_MEDIA_TYPE
+
+
+def _with_texts(node: Any, held: Mapping[str, Content]) -> Any:
+    if not isinstance(node, dict):
+        return node
+    if _is_text(node):
+        content = held.get(node["commitment"])
+        return {"erased": True} if content is None else content.body.decode()
+    return {name: _with_texts(value, held) for name, value in node.items()}
+
+
+def to_page(cursor: Cursor, wanted: AuditFilter, contents: Contents) -> Page:
+    """One page of audit records."""
+    rows, next_cursor = find_records(cursor, wanted)
+    return Page(to_records(rows, contents), next_cursor)

@@ -1,0 +1,169 @@
+"""The catalog: which projects and prompts there are, to list, filter and search.
+
+`Catalog` folds events into tables; `CatalogReader` asks them, of the live view or of any other
+database with the same tables (`projections/past.py` makes one for a past moment).
+"""
+
+from collections.abc import Sequence
+from functools import singledispatchmethod
+from typing import Any
+
+import orjson
+
+from domain.commitment import ContentRef
+from domain.project import Project
+from domain.prompt import Prompt
+from ledger.mapper import RecordedEvent
+from projections.views import Cursor, SqlProjection, Texts
+
+
+class Catalog(SqlProjection):
+    """Folds project and prompt events."""
+
+    name = "catalog"
+    tables = ("catalog_projects", "catalog_prompts", "catalog_tags", "catalog_labels")
+
+    def commitments(self, recorded: RecordedEvent) -> Sequence[str]:
+        """Descriptions."""
+        event = recorded.event
+        if isinstance(event, Project.Created | Prompt.Created):
+            return [event.description["commitment"]] if event.description else []
+        if isinstance(event, Prompt.Described):
+            new = event.changes.get("description", {}).get("to")
+            return [new["commitment"]] if new else []
+        return []
+
+    def apply(self, cursor: Cursor, recorded: RecordedEvent, texts: Texts) -> None:
+        """See SqlProjection."""
+        self._fold(recorded.event, recorded, cursor, texts)
+        if recorded.stream.startswith("prompt/"):
+            cursor.execute(
+                "UPDATE catalog_prompts SET updated_by = ?, updated_at = ?, position = ?,"
+                " stream_position = ? WHERE prompt_id = ?",
+                (
+                    recorded.payload["actor"]["id"],
+                    recorded.time,
+                    recorded.position,
+                    recorded.payload["stream_position"],
+                    str(recorded.event.originator_id),
+                ),
+            )
+
+    @singledispatchmethod
+    def _fold(self, event: object, recorded: RecordedEvent, cursor: Cursor, texts: Texts) -> None:
+        """Every other event leaves the catalog as it is."""
+
+    @_fold.register
+    def _(
+        self, event: Project.Created, recorded: RecordedEvent, cursor: Cursor, texts: Texts
+    ) -> None:
+        cursor.execute(
+            "INSERT INTO catalog_projects VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                event.name,
+                _text(event.description, texts),
+                orjson.dumps(event.environments).decode(),
+                recorded.payload["actor"]["id"],
+                recorded.time,
+                recorded.position,
+            ),
+        )
+
+    @_fold.register
+    def _(
+        self, event: Prompt.Created, recorded: RecordedEvent, cursor: Cursor, texts: Texts
+    ) -> None:
+        description = _text(event.description, texts)
+        actor = recorded.payload["actor"]["id"]
+        prompt_id = str(event.originator_id)
+        cursor.execute(
+            "INSERT INTO catalog_prompts VALUES (?, ?, ?, ?, ?, 'active', '', 0, ?, ?, ?, ?, 1, ?)",
+            (
+                prompt_id,
+                event.project,
+                event.name,
+                description,
+                _search_text(event.name, description),
+                actor,
+                recorded.time,
+                actor,
+                recorded.time,
+                recorded.position,
+            ),
+        )
+        _replace_tags(cursor, prompt_id, event.tags)
+
+    @_fold.register
+    def _(
+        self, event: Prompt.VersionCommitted, recorded: RecordedEvent, cursor: Cursor, texts: Texts
+    ) -> None:
+        cursor.execute(
+            "UPDATE catalog_prompts SET latest_version = ?, content_type = ? WHERE prompt_id = ?",
+            (event.number, event.content_type, str(event.originator_id)),
+        )
+
+    @_fold.register
+    def _(
+        self, event: Prompt.LabelMoved, recorded: RecordedEvent, cursor: Cursor, texts: Texts
+    ) -> None:
+        cursor.execute(
+            "INSERT OR REPLACE INTO catalog_labels VALUES (?, ?, ?)",
+            (str(event.originator_id), event.label, event.to),
+        )
+
+    @_fold.register
+    def _(
+        self, event: Prompt.LabelRemoved, recorded: RecordedEvent, cursor: Cursor, texts: Texts
+    ) -> None:
+        cursor.execute(
+            "DELETE FROM catalog_labels WHERE prompt_id = ? AND label = ?",
+            (str(event.originator_id), event.label),
+        )
+
+    @_fold.register
+    def _(
+        self, event: Prompt.Described, recorded: RecordedEvent, cursor: Cursor, texts: Texts
+    ) -> None:
+        prompt_id = str(event.originator_id)
+        if "description" in event.changes:
+            description = _text(event.changes["description"]["to"], texts)
+            cursor.execute("SELECT name FROM catalog_prompts WHERE prompt_id = ?", (prompt_id,))
+            search_text = _search_text(cursor.fetchone()[0], description)
+            cursor.execute(
+                "UPDATE catalog_prompts SET description = ?, search_text = ? WHERE prompt_id = ?",
+                (description, search_text, prompt_id),
+            )
+        if "tags" in event.changes:
+            _replace_tags(cursor, prompt_id, event.changes["tags"]["to"])
+
+    @_fold.register
+    def _(
+        self, event: Prompt.Archived, recorded: RecordedEvent, cursor: Cursor, texts: Texts
+    ) -> None:
+        _set_status(cursor, event.originator_id, "archived")
+
+    @_fold.register
+    def _(
+        self, event: Prompt.Restored, recorded: RecordedEvent, cursor: Cursor, texts: Texts
+    ) -> None:
+        _set_status(cursor, event.originator_id, "active")
+
+
+def _text(ref: ContentRef | None, texts: Texts) -> str | None:
+    return texts.get(ref["commitment"]) if ref else None
+
+
+def _search_text(name: str, description: str | None) -> str:
+    return f"{name}\n{description or ''}".casefold()
+
+
+def _set_status(cursor: Cursor, prompt_id: Any, status: str) -> None:
+    cursor.execute(
+        "UPDATE catalog_prompts SET status = ? WHERE prompt_id = ?", (status, str(prompt_id))
+    )
+
+
+def _replace_tags(cursor: Cursor, prompt_id: str, tags: Sequence[str]) -> None:
+    cursor.execute("DELETE FROM catalog_tags WHERE prompt_id = ?", (prompt_id,))
+    for tag in tags:
+        cursor.execute("INSERT INTO catalog_tags VALUES (?, ?)", (prompt_id, tag))

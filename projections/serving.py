@@ -1,0 +1,293 @@
+"""The serving view: what each prompt answers now, from memory (DESIGN section 6).
+
+Prompts are loaded from their streams on first use and kept fresh by following the ledger; only the
+follower changes them. A load registers first, the follower buffers for it, then applies what has a
+higher stream position. Answers are encoded once. Memory is bounded in bytes.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any, Literal
+from uuid import UUID
+
+import orjson
+
+from domain.access import not_found, prompt_resource
+from domain.content import digest_of
+from domain.errors import ErasedError, VersionNotFoundError
+from domain.name import Name
+from domain.names import LABEL_LATEST, name_id
+from domain.prompt import LabelMove, Prompt, Version
+from ledger.mapper import RecordedEvent
+from ledger.recorder import LedgerRecorder
+from ledger.repository import Repository
+
+SERVING_BYTES_MAX = 256 * 1024 * 1024
+ENTRY_OVERHEAD_BYTES = 4096
+
+Kind = Literal["label", "version", "digest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """An encoded answer, its strong ETag, and whether it can never change."""
+
+    body: bytes
+    etag: str
+    immutable: bool
+
+
+@dataclass
+class History:
+    """A prompt with who did each of its events and where in the ledger, by stream position."""
+
+    prompt: Prompt
+    events: list[RecordedEvent]
+
+    def apply(self, recorded: RecordedEvent) -> None:
+        """Take in the next event of the stream."""
+        recorded.event.mutate(self.prompt)
+        self.events.append(recorded)
+
+    def actor_at(self, stream_position: int) -> str:
+        """Who did the event at a stream position."""
+        actor: str = self.events[stream_position - 1].payload["actor"]["id"]
+        return actor
+
+    def position_at(self, stream_position: int) -> int:
+        """Where in the ledger the event at a stream position is."""
+        return self.events[stream_position - 1].position
+
+
+@dataclass
+class Entry:
+    """A loaded prompt: its history, canonical contents by version, encoded answers."""
+
+    key: tuple[str, str]
+    stream: str
+    history: History
+    contents: dict[int, bytes] = field(default_factory=dict)
+    answers: dict[tuple[Kind, str | int], Resolved] = field(default_factory=dict)
+    size: int = ENTRY_OVERHEAD_BYTES
+
+    def apply(self, recorded: RecordedEvent) -> None:
+        """Take in the next event and drop the answers it changes."""
+        self.history.apply(recorded)
+        event = recorded.event
+        if isinstance(event, Prompt.LabelMoved | Prompt.LabelRemoved):
+            self._drop(("label", event.label))
+        elif isinstance(event, Prompt.VersionCommitted):
+            self._drop(("label", LABEL_LATEST))
+
+    def _drop(self, selector: tuple[Kind, str | int]) -> None:
+        answer = self.answers.pop(selector, None)
+        if answer is not None:
+            self.size -= len(answer.body)
+
+
+class ServingView:
+    """Prompts in memory. All methods run on the event loop; loads read in the given executor."""
+
+    def __init__(
+        self,
+        recorder: LedgerRecorder,
+        repository: Repository,
+        readers: Executor,
+        bytes_max: int = SERVING_BYTES_MAX,
+    ) -> None:
+        self._recorder = recorder
+        self._repository = repository
+        self._readers = readers
+        self._bytes_max = bytes_max
+        self._entries: OrderedDict[tuple[str, str], Entry] = OrderedDict()
+        self._streams: dict[str, Entry] = {}
+        self._buffers: dict[str, list[list[RecordedEvent]]] = {}
+        self._loads: dict[tuple[str, str], asyncio.Task[Entry]] = {}
+        self.bytes = 0
+        self.hits = 0
+        self.misses = 0
+
+    def apply(self, batch: Sequence[RecordedEvent]) -> None:
+        """Follow the ledger."""
+        for recorded in batch:
+            for buffer in self._buffers.get(recorded.stream, ()):
+                buffer.append(recorded)
+            entry = self._streams.get(recorded.stream)
+            if entry is not None:
+                self._advance(entry, recorded)
+
+    def _advance(self, entry: Entry, recorded: RecordedEvent) -> None:
+        ahead = recorded.payload["stream_position"] - entry.history.prompt.version
+        if ahead == 1:
+            before = entry.size
+            entry.apply(recorded)
+            self.bytes += entry.size - before
+        elif ahead > 1:
+            self._evict(entry.key)
+
+    def cached(self, project: str, name: str, kind: Kind, selector: str | int) -> Resolved | None:
+        """The encoded answer, if it is at hand: the path of every hot read."""
+        entry = self._entries.get((project, name))
+        if entry is None:
+            return None
+        answer = entry.answers.get((kind, selector))
+        if answer is not None:
+            self.hits += 1
+        return answer
+
+    async def resolve(self, project: str, name: str, kind: Kind, selector: str | int) -> Resolved:
+        """The encoded answer, loaded where need be.
+
+        Raises NotFoundError, VersionNotFoundError, LabelNotSetError, ErasedError.
+        """
+        self.misses += 1
+        entry = await self.entry(project, name)
+        while True:
+            seen = entry.history.prompt.version
+            version, move = await self._select(entry, kind, selector)
+            content = await self.content(entry, version)
+            if entry.history.prompt.version != seen:
+                continue
+            label = str(selector) if kind == "label" else None
+            answer = encode_answer(entry.history, version, content, label, move)
+            self._keep(entry, (kind, selector), answer)
+            return answer
+
+    async def entry(self, project: str, name: str) -> Entry:
+        """A loaded prompt; NotFoundError where there is none."""
+        key = (project, name)
+        entry = self._entries.get(key)
+        if entry is not None:
+            self._entries.move_to_end(key)
+            return entry
+        task = self._loads.get(key)
+        if task is None:
+            task = asyncio.create_task(self._load(key))
+            self._loads[key] = task
+            task.add_done_callback(lambda _: self._loads.pop(key, None))
+        return await asyncio.shield(task)
+
+    async def _load(self, key: tuple[str, str]) -> Entry:
+        loop = asyncio.get_running_loop()
+        prompt_id = await loop.run_in_executor(self._readers, self._prompt_id, key)
+        stream = f"prompt/{prompt_id}"
+        buffer: list[RecordedEvent] = []
+        self._buffers.setdefault(stream, []).append(buffer)
+        try:
+            events = await loop.run_in_executor(
+                self._readers, self._repository.history, Prompt, prompt_id
+            )
+        finally:
+            self._buffers[stream].remove(buffer)
+            if not self._buffers[stream]:
+                del self._buffers[stream]
+        entry = Entry(key, stream, fold_history(events, key))
+        self._entries[key] = self._streams[stream] = entry
+        self.bytes += entry.size
+        for recorded in buffer:
+            self._advance(entry, recorded)
+        return entry
+
+    def _prompt_id(self, key: tuple[str, str]) -> UUID:
+        claim = self._repository.load(Name, name_id(*key)).aggregate
+        if claim is None:
+            raise not_found(prompt_resource(*key))
+        return claim.prompt_id
+
+    async def _select(
+        self, entry: Entry, kind: Kind, selector: str | int
+    ) -> tuple[Version, LabelMove | None]:
+        prompt = entry.history.prompt
+        if kind == "version":
+            return prompt.version_numbered(int(selector)), None
+        if kind == "label":
+            return select_label(prompt, str(selector))
+        for version in reversed(prompt.versions):
+            if digest_of(await self.content(entry, version)) == selector:
+                return version, None
+        raise VersionNotFoundError(f"No version of {prompt.project}/{prompt.name} is {selector}.")
+
+    async def content(self, entry: Entry, version: Version) -> bytes:
+        """The canonical bytes of a version; ErasedError where they are gone."""
+        held = entry.contents.get(version.number)
+        if held is None:
+            commitment = version.content["commitment"]
+            loop = asyncio.get_running_loop()
+            found = await loop.run_in_executor(self._readers, self._repository.content, commitment)
+            held = check_erased(entry.history.prompt, version, found.body if found else None)
+            if version.number not in entry.contents:
+                entry.contents[version.number] = held
+                self._grow(entry, len(held))
+        return held
+
+    def _keep(self, entry: Entry, selector: tuple[Kind, str | int], answer: Resolved) -> None:
+        if selector not in entry.answers and self._entries.get(entry.key) is entry:
+            entry.answers[selector] = answer
+            self._grow(entry, len(answer.body))
+
+    def _grow(self, entry: Entry, size: int) -> None:
+        if self._entries.get(entry.key) is not entry:
+            return
+        entry.size += size
+        self.bytes += size
+        while self.bytes > self._bytes_max and len(self._entries) > 1:
+            self._evict(next(iter(self._entries)))
+
+    def _evict(self, key: tuple[str, str]) -> None:
+        entry = self._entries.pop(key)
+        del self._streams[entry.stream]
+        self.bytes -= entry.size
+
+
+def fold_history(events: list[RecordedEvent], key: tuple[str, str]) -> History:
+    """A prompt out of its whole stream; NotFoundError where the stream is empty."""
+    prompt: Any = None
+    for recorded in events:
+        prompt = recorded.event.mutate(prompt)
+    if prompt is None:
+        raise not_found(prompt_resource(*key))
+    return History(prompt, events)
+
+
+def select_label(prompt: Prompt, label: str) -> tuple[Version, LabelMove | None]:
+    """A label's target and the move that made it so (None for `latest`)."""
+    version = prompt.target_of(label)
+    return version, None if label == LABEL_LATEST else prompt.labels[label].history[-1]
+
+
+def check_erased(prompt: Prompt, version: Version, body: bytes | None) -> bytes:
+    """The body, or ErasedError where there is none."""
+    if body is None:
+        raise ErasedError(
+            f"The content of {prompt.project}/{prompt.name}@{version.number} was erased."
+        )
+    return body
+
+
+def encode_answer(
+    history: History, version: Version, content: bytes, label: str | None, move: LabelMove | None
+) -> Resolved:
+    """The resolved prompt as JSON (DESIGN section 7)."""
+    prompt = history.prompt
+    decisive = move.stream_position if move else version.stream_position
+    body = orjson.dumps(
+        {
+            "ref": f"{prompt.project}/{prompt.name}@{version.number}",
+            "project": prompt.project,
+            "name": prompt.name,
+            "version": version.number,
+            "semver": None,
+            "digest": digest_of(content),
+            "label": label,
+            "content": orjson.Fragment(content),
+            "partials": [],
+            "promoted_by": history.actor_at(decisive) if move else None,
+            "promoted_at": history.events[decisive - 1].time if move else None,
+            "position": history.position_at(decisive),
+        }
+    )
+    return Resolved(body, f'"{sha256(body).hexdigest()[:32]}"', immutable=label is None)
