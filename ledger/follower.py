@@ -20,6 +20,7 @@ from ledger.trust import TrustedKeys, is_authentic
 READ_EVENTS_MAX = 500
 RECENT_EVENTS_MAX = 4096
 POLL_SECONDS = 1.0
+CLOSING_PAUSE_SECONDS = 0.01
 
 log = logging.getLogger("scrinia.follower")
 Listener = Callable[[Sequence[RecordedEvent]], None]
@@ -139,6 +140,8 @@ class Follower:
 
     async def wait_beyond(self, position: int, timeout_seconds: float) -> bool:
         """Wait until something after `position` was followed; False at the timeout or the end."""
+        if self._closing:
+            await asyncio.sleep(CLOSING_PAUSE_SECONDS)
         try:
             async with asyncio.timeout(timeout_seconds), self._moved:
                 await self._moved.wait_for(lambda: self.position > position or self._closing)

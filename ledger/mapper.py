@@ -138,7 +138,7 @@ class TypeRegistry:
     def resolve(self, type_: str) -> EventType:
         """The type's class; UnknownTypeError for anything not in the list."""
         known = self._types.get(_unversioned(type_))
-        if known is None or _form(type_) > _form(get_topic(known.event_class)):
+        if known is None or not 1 <= _form(type_) <= _form(get_topic(known.event_class)):
             raise UnknownTypeError(
                 f"Unknown event type {type_!r}: run a newer Scrinia on this ledger."
             )

@@ -282,7 +282,7 @@ class Verification:
     def _recorded(self, row: Row, fields: dict[str, Any], leaf: bytes) -> RecordedEvent | None:
         try:
             event = self._mapper.domain_event(fields)
-        except (LedgerError, ValueError, KeyError, TypeError) as error:
+        except (LedgerError, ValueError, KeyError, TypeError, AttributeError) as error:
             self._fault(row, "E_TYPE", f"{error}")
             return None
         return RecordedEvent(row.position, fields, event, leaf)

@@ -1,0 +1,48 @@
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from tests.harness import COLLECTIONS, Api, Process, registry
+
+settings.register_profile("scrinia", deadline=None, print_blob=True)
+settings.load_profile("scrinia")
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[Api]:
+    """A fresh registry in this event loop."""
+    async with registry(tmp_path) as client:
+        yield client
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Process]:
+    """A fresh registry as a process of its own."""
+    process = Process(tmp_path / "data")
+    process.start()
+    yield process
+    if process.process.poll() is None:
+        process.stop()
+
+
+@pytest.fixture(scope="session")
+def collections() -> Path:
+    """The real prompt collections; in CI their absence is a failure."""
+    if (COLLECTIONS / "fabric").is_dir() and (COLLECTIONS / "github-models").is_dir():
+        return COLLECTIONS
+    reason = f"no collections in {COLLECTIONS}: set SCRINIA_TEST_COLLECTIONS"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long variants run only with SCRINIA_LONG=1 (make long-test)."""
+    if os.environ.get("SCRINIA_LONG") == "1":
+        return
+    for item in items:
+        if "long" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="make long-test"))

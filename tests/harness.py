@@ -1,0 +1,237 @@
+"""Real registries for tests: in this event loop, in a thread, or as a process of their own."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import requests
+from aiohttp import web
+
+from api.http.routes import make_app
+from api.http.services import Services
+from api.main import initialise_if_missing, running
+from api.settings import Settings
+
+ROOT = Path(__file__).parent.parent
+COLLECTIONS = Path(os.environ.get("SCRINIA_TEST_COLLECTIONS", ROOT.parent / "shared" / "data"))
+
+
+def text_content(text: str, **fields: Any) -> dict[str, Any]:
+    return {"type": "text", "text": text, **fields}
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: Any
+    body: Any
+
+    @property
+    def code(self) -> str:
+        return self.body["code"]
+
+
+@dataclass
+class Api:
+    """An HTTP client that speaks for one token and always reads its own writes."""
+
+    session: aiohttp.ClientSession
+    url: str
+    token: str | None
+    position: int = 0
+    services: Services | None = None
+
+    async def call(self, method: str, path: str, body: Any = None, **options: Any) -> Answer:
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        if self.position and method == "GET":
+            headers["Scrinia-Min-Position"] = str(self.position)
+        headers |= options.pop("headers", {})
+        if body is not None:
+            options["json"] = body
+        async with self.session.request(
+            method, self.url + path, headers=headers, **options
+        ) as response:
+            raw = await response.read()
+            is_json = raw and response.content_type.endswith(("/json", "+json"))
+            parsed = await response.json(content_type=None) if is_json else raw
+            if isinstance(parsed, dict) and "changed" in parsed:
+                self.position = max(self.position, parsed["position"])
+            return Answer(response.status, response.headers, parsed)
+
+    async def ok(self, method: str, path: str, body: Any = None, **options: Any) -> Any:
+        answer = await self.call(method, path, body, **options)
+        assert answer.status < 400, (method, path, answer.status, answer.body)
+        return answer.body
+
+    def as_token(self, token: str | None) -> "Api":
+        return Api(self.session, self.url, token, self.position, self.services)
+
+    async def make_prompt(self, ref: str, text: str = "Hello", **fields: Any) -> Any:
+        project, _, name = ref.partition("/")
+        await self.call("POST", "/v1/projects", {"project": project})
+        body = {"name": name, "content": text_content(text), **fields}
+        return await self.ok("POST", f"/v1/projects/{project}/prompts", body)
+
+    async def make_caller(self, *grants: dict[str, Any], **token: Any) -> "Caller":
+        made = await self.ok("POST", "/v1/principals", {"type": "service", "name": "tester"})
+        principal_id = made["principal_id"]
+        ids = []
+        for grant in grants:
+            answer = await self.ok("POST", "/v1/grants", {"principal_id": principal_id, **grant})
+            ids.append(answer["grant_id"])
+        issued = await self.ok("POST", "/v1/tokens", {"principal_id": principal_id, **token})
+        api = self.as_token(issued["token"])
+        api.position = self.position
+        return Caller(principal_id, issued["token_id"], ids, api)
+
+
+@dataclass
+class Caller:
+    principal_id: str
+    token_id: str
+    grant_ids: list[str]
+    api: Api
+
+
+def settings_in(folder: Path, **options: Any) -> Settings:
+    return Settings(data_dir=folder / "data", bind="127.0.0.1:0", **options)
+
+
+@asynccontextmanager
+async def registry(folder: Path, **options: Any) -> AsyncIterator[Api]:
+    """A registry served in this event loop, with its admin's client."""
+    settings = settings_in(folder, **options)
+    initialise_if_missing(settings)
+    async with running(settings) as services:
+        runner = web.AppRunner(make_app(services), access_log=None, shutdown_timeout=1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = site._server.sockets[0].getsockname()[1]
+        connector = aiohttp.TCPConnector(limit=0)
+        async with aiohttp.ClientSession(connector=connector) as session:
+            token = settings.token_file.read_text().strip()
+            try:
+                yield Api(session, f"http://127.0.0.1:{port}", token, services=services)
+            finally:
+                services.feed.close()
+                await session.close()
+                await runner.cleanup()
+
+
+class Sync:
+    """A blocking client for tests that are not coroutines."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self.url = url
+        self.token = token
+        self.session = requests.Session()
+        self.position = 0
+
+    def call(self, method: str, path: str, body: Any = None, **options: Any) -> Answer:
+        headers = {"Authorization": f"Bearer {self.token}"}
+        if self.position and method == "GET":
+            headers["Scrinia-Min-Position"] = str(self.position)
+        headers |= options.pop("headers", {})
+        response = self.session.request(
+            method, self.url + path, json=body, headers=headers, timeout=30, **options
+        )
+        parsed = response.json() if "json" in response.headers.get("Content-Type", "") else None
+        if isinstance(parsed, dict) and "changed" in parsed:
+            self.position = max(self.position, parsed["position"])
+        return Answer(response.status_code, response.headers, parsed)
+
+    def ok(self, method: str, path: str, body: Any = None, **options: Any) -> Any:
+        answer = self.call(method, path, body, **options)
+        assert answer.status < 400, (method, path, answer.status, answer.body)
+        return answer.body
+
+
+@contextmanager
+def registry_thread(folder: Path) -> Iterator[Sync]:
+    """A registry served in a thread of this process."""
+    ready = threading.Event()
+    found: dict[str, Any] = {}
+
+    async def main() -> None:
+        async with registry(folder) as api:
+            found.update(url=api.url, token=api.token, loop=asyncio.get_running_loop())
+            found["stop"] = asyncio.Event()
+            ready.set()
+            await found["stop"].wait()
+
+    thread = threading.Thread(target=asyncio.run, args=(main(),), daemon=True)
+    thread.start()
+    assert ready.wait(20)
+    try:
+        yield Sync(found["url"], found["token"])
+    finally:
+        found["loop"].call_soon_threadsafe(found["stop"].set)
+        thread.join(20)
+
+
+@dataclass
+class Process:
+    """A server process over a data directory; can be killed and started again."""
+
+    data_dir: Path
+    env: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        own = {"SCRINIA_DATA_DIR": str(self.data_dir), "SCRINIA_BIND": "127.0.0.1:0"}
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("SCRINIA_")}
+        return {**clean, **own, **self.env}
+
+    def start(self) -> str:
+        address = self.data_dir / "address"
+        address.unlink(missing_ok=True)
+        self.log = open(self.data_dir.parent / "serve.log", "ab")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "api.cli.main", "serve"],
+            cwd=ROOT, env=self.environment, stdout=self.log, stderr=self.log,
+        )
+        deadline = time.monotonic() + 30
+        while not address.exists() or not address.read_text().endswith("\n"):
+            assert self.process.poll() is None, (self.data_dir.parent / "serve.log").read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        self.url = address.read_text().strip()
+        return self.url
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+        self.log.close()
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(20)
+        self.log.close()
+        return code
+
+    @property
+    def token(self) -> str:
+        return (self.data_dir / "admin.token").read_text().strip()
+
+    def client(self) -> Sync:
+        return Sync(self.url, self.token)
+
+    def cli(self, *args: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess:
+        done = subprocess.run(
+            [sys.executable, "-m", "api.cli.main", *args],
+            cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=120, **options,
+        )
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done
