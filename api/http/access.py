@@ -109,7 +109,8 @@ async def create_principal(request: web.Request) -> web.StreamResponse:
     who = edge.caller(request)
     edge.no_query(request)
     wanted = await edge.body(request, CreatePrincipalRequest)
-    return await edge.submit(request, who, commands.CreatePrincipal(wanted.type, wanted.name))
+    command = commands.CreatePrincipal(wanted.type, wanted.name)
+    return await edge.submit(request, who, command, followed=True)
 
 
 async def deactivate_principal(request: web.Request) -> web.StreamResponse:
@@ -117,9 +118,8 @@ async def deactivate_principal(request: web.Request) -> web.StreamResponse:
     who = edge.caller(request)
     edge.no_query(request)
     wanted = await edge.body(request, PatchPrincipalRequest)
-    return await edge.submit(
-        request, who, commands.DeactivatePrincipal(_id(request), wanted.reason)
-    )
+    command = commands.DeactivatePrincipal(_id(request), wanted.reason)
+    return await edge.submit(request, who, command, followed=True)
 
 
 async def _names(request: web.Request, principals: Iterable[Principal]) -> dict[str, str]:
@@ -199,7 +199,7 @@ async def give_grant(request: web.Request) -> web.StreamResponse:
     who = edge.caller(request)
     edge.no_query(request)
     wanted = await edge.body(request, GiveGrantRequest)
-    return await edge.submit(request, who, commands.GiveGrant(**dict(wanted)))
+    return await edge.submit(request, who, commands.GiveGrant(**dict(wanted)), followed=True)
 
 
 async def revoke_grant(request: web.Request) -> web.StreamResponse:
@@ -214,7 +214,8 @@ async def revoke_grant(request: web.Request) -> web.StreamResponse:
     if holder is None:
         view.authorise(who, ACCESS_WRITE, REGISTRY, now())
         raise not_found(access.Resource(f"grants/{grant_id}"))
-    return await edge.submit(request, who, commands.RevokeGrant(holder, grant_id, wanted.reason))
+    command = commands.RevokeGrant(holder, grant_id, wanted.reason)
+    return await edge.submit(request, who, command, followed=True)
 
 
 # Tokens
@@ -272,7 +273,7 @@ async def issue_token(request: web.Request) -> web.StreamResponse:
     command = commands.IssueToken(
         wanted.principal_id, wanted.description, scopes, wanted.expires_at
     )
-    response = await edge.submit(request, who, command)
+    response = await edge.submit(request, who, command, followed=True)
     response.headers["Cache-Control"] = "no-store"
     return response
 
@@ -289,7 +290,8 @@ async def revoke_token(request: web.Request) -> web.StreamResponse:
     if holder is None:
         view.authorise(who, ACCESS_WRITE, REGISTRY, now())
         raise not_found(access.Resource(f"tokens/{token_id}"))
-    return await edge.submit(request, who, commands.RevokeToken(holder, token_id, wanted.reason))
+    command = commands.RevokeToken(holder, token_id, wanted.reason)
+    return await edge.submit(request, who, command, followed=True)
 
 
 _FRESH = ("Scrinia-Min-Position",)

@@ -208,8 +208,14 @@ async def read(request: web.Request, work: Callable[..., T], *args: Any) -> T:
 # Commanding
 
 
-async def submit(request: web.Request, who: Caller, command: Command) -> web.Response:
-    """Have a command decided and committed, and answer: 201 for what was made, else 200."""
+async def submit(
+    request: web.Request, who: Caller, command: Command, *, followed: bool = False
+) -> web.Response:
+    """Have a command decided and committed, and answer: 201 for what was made, else 200.
+
+    `followed`: answer when this process acts on it too, so that a new token works and a revoked
+    one does not from the answer on.
+    """
     outcome = await services(request).committer.submit(
         Submission(
             command=command,
@@ -219,6 +225,9 @@ async def submit(request: web.Request, who: Caller, command: Command) -> web.Res
             bytes=request.content_length or 0,
         )
     )
+    follower = services(request).follower
+    if followed and follower.position < outcome.position:
+        await follower.wait_beyond(outcome.position - 1, MIN_POSITION_WAIT_SECONDS)
     return _command_answer(outcome)
 
 

@@ -1,0 +1,262 @@
+"""Every route × every kind of caller. The table is written by hand, not derived from the policy.
+
+Columns: no token, a principal without grants, each role in the registry, a viewer and an admin of
+the project, a developer of the folder `support`, a releaser of the environment `staging`, an
+expired token, a revoked one, and an admin's token narrowed to reading. Statuses are those of a
+request that is valid and allowed; a route without a row fails the test.
+"""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from api.http.openapi import document
+from api.http.routes import ROUTES
+from tests.harness import Api, Caller, registry, text_content
+
+COLUMNS = (
+    "nobody none viewer developer reviewer releaser auditor operator admin"
+    " p-viewer p-admin f-developer e-releaser expired revoked narrowed"
+).split()
+
+# fmt: off
+TABLE = {
+    #                                                nob non vie dev rev rel aud ope adm pvi pad fde ere exp rev nar
+    "GET /healthz":                                 "200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200",
+    "GET /readyz":                                  "200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200",
+    "GET /v1/version":                              "200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200",
+    "GET /metrics":                                 "401 403 403 403 403 403 403 200 200 403 403 403 403 401 401 403",
+    "GET /v1/whoami":                               "401 200 200 200 200 200 200 200 200 200 200 200 200 401 401 200",
+    "GET /v1/projects":                             "401 200 200 200 200 200 200 200 200 200 200 200 200 401 401 200",
+    "POST /v1/projects":                            "401 403 403 403 403 403 403 403 201 403 403 403 403 401 401 403",
+    "GET /v1/projects/{project}":                   "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200",
+    "GET /v1/projects/{project}/prompts":           "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200",
+    "POST /v1/projects/{project}/prompts":          "401 404 403 201 403 403 403 404 201 403 201 201 403 401 401 403",
+    "GET /v1/projects/{project}/prompts/{name}":    "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200",
+    "POST /v1/resolve":                             "401 200 200 200 200 200 200 200 200 200 200 200 200 401 401 200",
+    "GET …/-/metadata":                             "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200",
+    "PATCH …/-/metadata":                           "401 404 403 200 403 403 403 404 200 403 200 200 403 401 401 403",
+    "POST …/-/archive":                             "401 404 403 200 403 403 403 404 200 403 200 200 403 401 401 403",
+    "POST …/-/restore":                             "401 404 403 200 403 403 403 404 200 403 200 200 403 401 401 403",
+    "GET …/-/versions":                             "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200",
+    "POST …/-/versions":                            "401 404 403 201 403 403 403 404 201 403 201 201 403 401 401 403",
+    "GET …/-/versions/{number}":                    "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200",
+    "GET …/-/labels":                               "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200",
+    "GET …/-/labels/{label}":                       "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200",
+    "PUT …/-/labels/{label}":                       "401 404 403 403 403 200 403 404 200 403 200 403 200 401 401 403",
+    "DELETE …/-/labels/{label}":                    "401 404 403 403 403 200 403 404 200 403 200 403 200 401 401 403",
+    "GET …/-/labels/{label}/history":               "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200",
+    "POST …/-/rollback":                            "401 404 403 403 403 200 403 404 200 403 200 403 200 401 401 403",
+    "GET …/-/history":                              "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200",
+    "GET …/-/diff":                                 "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200",
+    "POST …/-/render":                              "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200",
+    "GET /v1/principals":                           "401 403 403 403 403 403 200 403 200 403 403 403 403 401 401 403",
+    "POST /v1/principals":                          "401 403 403 403 403 403 403 403 201 403 403 403 403 401 401 403",
+    "PATCH /v1/principals/{id}":                    "401 403 403 403 403 403 403 403 200 403 403 403 403 401 401 403",
+    "GET /v1/grants":                               "401 403 403 403 403 403 200 403 200 403 200 403 403 401 401 403",
+    "POST /v1/grants":                              "401 404 403 403 403 403 403 404 201 403 201 403 403 401 401 403",
+    "DELETE /v1/grants/{id}":                       "401 404 403 403 403 403 403 404 200 403 200 403 403 401 401 403",
+    "GET /v1/tokens":                               "401 200 200 200 200 200 200 200 200 200 200 200 200 401 401 200",
+    "POST /v1/tokens":                              "401 403 403 403 403 403 403 403 201 403 403 403 403 401 401 403",
+    "DELETE /v1/tokens/{id}":                       "401 403 403 403 403 403 403 403 200 403 403 403 403 401 401 403",
+    "GET /v1/audit":                                "401 403 403 403 403 403 200 403 200 403 200 403 403 401 401 403",
+    "GET /v1/audit/export":                         "401 403 403 403 403 403 200 403 200 403 200 403 403 401 401 403",
+    "GET /v1/events":                               "401 200 200 200 200 200 200 200 200 200 200 200 200 401 401 200",
+    "GET /v1/projections":                          "401 403 403 403 403 403 403 200 200 403 403 403 403 401 401 403",
+    "GET /v1/projections/{projection}":             "401 403 403 403 403 403 403 200 200 403 403 403 403 401 401 403",
+    "POST /v1/projections/{projection}/rebuild":    "401 403 403 403 403 403 403 202 202 403 403 403 403 401 401 403",
+    "POST /v1/projections/{projection}/compare":    "401 403 403 403 403 403 403 200 200 403 403 403 403 401 401 403",
+}
+# fmt: on
+PROMPT = "/v1/projects/{project}/prompts/{name}"
+
+
+class World:
+    """A registry with one caller a column, and fresh things for each request to act on."""
+
+    def __init__(self, admin: Api) -> None:
+        self.admin = admin
+        self.callers: dict[str, Api] = {}
+        self.number = 0
+
+    async def build(self) -> None:
+        await self.admin.make_prompt("acme/support/triage", "one")
+        await self.admin.make_prompt("other/secret", "secret")
+        for role in "viewer developer reviewer releaser auditor operator admin".split():
+            self.callers[role] = (await self.admin.make_caller({"role": role})).api
+        scoped = {
+            "none": (),
+            "p-viewer": ({"role": "viewer", "project": "acme"},),
+            "p-admin": ({"role": "admin", "project": "acme"},),
+            "f-developer": ({"role": "developer", "project": "acme", "folder": "support"},),
+            "e-releaser": ({"role": "releaser", "project": "acme", "environment": "staging"},),
+        }
+        for name, grants in scoped.items():
+            self.callers[name] = (await self.admin.make_caller(*grants)).api
+        soon = (datetime.now(UTC) + timedelta(seconds=0.5)).isoformat()
+        self.callers["expired"] = (
+            await self.admin.make_caller({"role": "admin"}, expires_at=soon)
+        ).api
+        revoked = await self.admin.make_caller({"role": "admin"})
+        await self.admin.ok("DELETE", f"/v1/tokens/{revoked.token_id}")
+        self.callers["revoked"] = revoked.api
+        reading = [{"permissions": ["prompt.read"]}]
+        self.callers["narrowed"] = (
+            await self.admin.make_caller({"role": "admin"}, scopes=reading)
+        ).api
+        self.callers["nobody"] = self.admin.as_token(None)
+        await asyncio.sleep(0.6)
+
+    async def fresh_prompt(self) -> str:
+        self.number += 1
+        name = f"support/p{self.number}"
+        await self.admin.make_prompt(f"acme/{name}", "one")
+        path = f"/v1/projects/acme/prompts/{name}"
+        await self.admin.ok("POST", f"{path}/-/versions", {"content": text_content("two")})
+        for version in (1, 2):
+            await self.admin.ok("PUT", f"{path}/-/labels/staging", {"version": version})
+        await self.admin.ok("PUT", f"{path}/-/labels/production", {"version": 1})
+        return path
+
+    async def victim(self) -> Caller:
+        return await self.admin.make_caller({"role": "viewer", "project": "acme"})
+
+    async def request(self, row: str) -> tuple[str, str, dict | None]:
+        """A valid request for a row, on things of its own."""
+        method, _, route = row.partition(" ")
+        self.number += 1
+        prompt = PROMPT.format(project="acme", name="support/triage")
+        if "…" in route or route == PROMPT:
+            prompt = await self.fresh_prompt()
+        path = route.replace(PROMPT, prompt).replace("…", prompt)
+        path = path.replace("{project}", "acme").replace("{label}", "staging")
+        path = path.replace("{number}", "1").replace("{projection}", "catalog")
+        victim = await self.victim() if "{id}" in path or row == "POST /v1/grants" else None
+        if "{id}" in path:
+            kind = path.split("/")[2]
+            path = path.replace("{id}", {
+                "principals": victim.principal_id, "grants": victim.grant_ids[0],
+                "tokens": victim.token_id,
+            }[kind])  # fmt: skip
+        if row == "GET …/-/diff":
+            path += "?from=1&to=2"
+        bodies = {
+            "POST /v1/projects": {"project": f"fresh-{self.number}"},
+            "POST /v1/projects/{project}/prompts": {
+                "name": f"support/new{self.number}", "content": text_content("x"),
+            },
+            "POST /v1/resolve": {"items": [{"project": "acme", "name": "support/triage"}]},
+            "PATCH …/-/metadata": {"tags": ["t"]},
+            "POST …/-/versions": {"content": text_content(f"new {self.number}")},
+            "PUT …/-/labels/{label}": {"version": 1},
+            "POST …/-/rollback": {"label": "staging"},
+            "POST …/-/render": {"variables": {}},
+            "POST /v1/principals": {"type": "service", "name": "x"},
+            "PATCH /v1/principals/{id}": {"active": False},
+            "POST /v1/grants": victim and {
+                "principal_id": victim.principal_id, "role": "developer", "project": "acme",
+            },
+            "POST /v1/tokens": {"principal_id": (await self.victim()).principal_id}
+            if row == "POST /v1/tokens" else None,
+        }  # fmt: skip
+        return method, path, bodies.get(row)
+
+
+def _rows() -> dict[str, dict[str, int]]:
+    return {
+        row.replace("…", PROMPT): dict(zip(COLUMNS, map(int, cells.split()), strict=True))
+        for row, cells in TABLE.items()
+    }
+
+
+def test_every_route_has_a_row() -> None:
+    operations = {
+        f"{method.upper()} {path}"
+        for path, methods in document(ROUTES)["paths"].items()
+        for method in methods
+    }
+    assert operations == set(_rows())
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> World:
+    async with registry(tmp_path) as admin:
+        built = World(admin)
+        await built.build()
+        yield built
+
+
+async def test_every_cell(world: World) -> None:
+    wrong = []
+    for row, cells in TABLE.items():
+        for column, expected in zip(COLUMNS, cells.split(), strict=True):
+            method, path, body = await world.request(row)
+            api = world.callers[column]
+            api.position = world.admin.position
+            answer = await api.call(method, path, body)
+            if answer.status != int(expected):
+                wrong.append((row, column, expected, answer.status, answer.body))
+    assert not wrong, "\n".join(map(str, wrong))
+
+
+@pytest.mark.parametrize("column", ["none", "p-viewer", "p-admin", "f-developer", "e-releaser"])
+async def test_absent_and_foreign_look_the_same(world: World, column: str) -> None:
+    api = world.callers[column]
+    api.position = world.admin.position
+    for method, suffix, body in (
+        ("GET", "", None),
+        ("GET", "/-/metadata", None),
+        ("GET", "/-/versions/1", None),
+        ("POST", "/-/versions", {"content": text_content("x")}),
+        ("PUT", "/-/labels/production", {"version": 1}),
+    ):
+        seen = []
+        for project, name in (("other", "secret"), ("other", "nothing"), ("ghost", "secret")):
+            answer = await api.call(method, f"/v1/projects/{project}/prompts/{name}{suffix}", body)
+            text = str({k: v for k, v in answer.body.items() if k != "request_id"})
+            seen.append((answer.status, text.replace(f"{project}/prompts/{name}", "X")))
+        assert seen[0][0] == 404 and len(set(seen)) == 1, seen
+
+
+async def test_a_folder_reaches_no_further(world: World) -> None:
+    await world.admin.make_prompt("acme/supporting/mail")
+    api = world.callers["f-developer"]
+    api.position = world.admin.position
+    page = await api.ok("GET", "/v1/projects/acme/prompts?limit=500")
+    assert {item["name"].split("/")[0] for item in page["items"]} == {"support"}
+    assert (await api.call("GET", "/v1/projects/acme/prompts/supporting/mail")).status == 404
+    body = {"name": "supporting/x", "content": text_content("x")}
+    assert (await api.call("POST", "/v1/projects/acme/prompts", body)).status == 404
+
+
+async def test_an_environment_reaches_no_other(world: World) -> None:
+    prompt = await world.fresh_prompt()
+    api = world.callers["e-releaser"]
+    api.position = world.admin.position
+    for label, expected in (("staging", 200), ("production", 403), ("custom", 403)):
+        answer = await api.call("PUT", f"{prompt}/-/labels/{label}", {"version": 2})
+        assert answer.status == expected, label
+
+
+async def test_a_grant_ends_with_its_expiry(world: World) -> None:
+    soon = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
+    caller = await world.admin.make_caller({"role": "viewer", "expires_at": soon})
+    path = "/v1/projects/acme/prompts/support/triage?version=1"
+    assert (await caller.api.call("GET", path)).status == 200
+    await asyncio.sleep(1.1)
+    assert (await caller.api.call("GET", path)).status == 404
+
+
+async def test_feeds_and_audit_show_only_what_one_may_read(world: World) -> None:
+    viewer = world.callers["p-viewer"]
+    viewer.position = world.admin.position
+    page = await viewer.ok("GET", "/v1/events?limit=500")
+    subjects = {item["subject"] for item in page["items"]}
+    assert subjects and all(s.startswith("projects/acme") for s in subjects)
+    assert all("grant" not in item["type"] for item in page["items"])
+    admin = world.callers["p-admin"]
+    admin.position = world.admin.position
+    records = await admin.ok("GET", "/v1/audit?limit=500")
+    assert all(r["resource"].startswith("projects/acme") for r in records["items"])
