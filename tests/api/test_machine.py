@@ -1,0 +1,410 @@
+"""A hypothesis state machine drives the API against a model that imports nothing from the domain.
+
+Every command route has a rule. After each sequence the past is asked again (`as_of` every step),
+and after all of them every view is compared with one built from zero.
+"""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from api.http.openapi import document
+from api.http.routes import ROUTES
+from ledger.datadir import DataDirectory
+from ledger.verify import verify_data_directory
+from tests.harness import Answer, Sync, registry_thread, text_content
+
+NAMES = st.sampled_from(["a", "a", "a", "folder/b"])
+LABELS = st.sampled_from(["production", "production", "canary"])
+TEXTS = st.sampled_from(["one", "two", "three", "four {{x}}"])
+REASONS = st.none() | st.sampled_from(["because", "ticket 7"])
+EXAMPLES = 200 if os.environ.get("SCRINIA_LONG") == "1" else 60
+STEPS = 50
+COVERED: set[str] = set()
+
+
+def command(operation_id: str, **strategies: st.SearchStrategy) -> object:
+    """A rule that exercises one command route."""
+    COVERED.add(operation_id)
+    return rule(**strategies)
+
+
+class ModelLabel:
+    def __init__(self) -> None:
+        self.target: int | None = None
+        self.returns: list[int] = []
+        self.ever: set[int] = set()
+
+    def move(self, to: int) -> None:
+        self.target = to
+        self.returns.append(to)
+        self.ever.add(to)
+
+    def roll_back(self, to: int) -> None:
+        if to in self.returns:
+            while self.returns[-1] != to:
+                self.returns.pop()
+        else:
+            self.returns.append(to)
+        self.target = to
+
+
+class ModelPrompt:
+    def __init__(self, text: str) -> None:
+        self.versions = [text]
+        self.labels: dict[str, ModelLabel] = {}
+        self.description: str | None = None
+        self.tags: list[str] = []
+        self.archived = False
+
+
+class RegistryMachine(RuleBasedStateMachine):
+    client: Sync
+    sequences = 0
+    steps = 0
+
+    @initialize()
+    def begin(self) -> None:
+        type(self).sequences += 1
+        self.project = f"p-{uuid.uuid4().hex[:20]}"
+        self.prompts: dict[str, ModelPrompt] = {}
+        self.principals: dict[str, bool] = {}
+        self.grants: dict[str, tuple[str, str]] = {}
+        self.tokens: dict[str, tuple[str, str, bool]] = {}
+        self.sent: list[tuple[str, str, dict | None, str, Answer]] = []
+        self.moments: list[tuple[int, str, str, tuple[int, object]]] = []
+        self.made_project = False
+        self._create_project()
+        self.create_prompt("a", "one")
+        self.release("a", "production")
+
+    def _send(self, method: str, path: str, body: dict | None = None) -> Answer:
+        key = uuid.uuid4().hex
+        type(self).steps += 1
+        answer = self.client.call(method, path, body, headers={"Idempotency-Key": key})
+        if answer.status < 300:
+            self.sent.append((method, path, body, key, answer))
+        return answer
+
+    def _path(self, name: str, rest: str = "") -> str:
+        return f"/v1/projects/{self.project}/prompts/{name}{rest}"
+
+    def _expect(self, answer: Answer, status: int, code: str | None = None) -> None:
+        assert answer.status == status, (answer.status, answer.body)
+        if code is not None:
+            assert answer.code == code, answer.body
+
+    # Projects and prompts
+
+    def _create_project(self) -> None:
+        answer = self._send("POST", "/v1/projects", {"project": self.project})
+        self._expect(answer, 409 if self.made_project else 201)
+        self.made_project = True
+
+    @command("create_project")
+    def create_project_again(self) -> None:
+        self._create_project()
+
+    @command("create_prompt", name=NAMES, text=TEXTS)
+    def create_prompt(self, name: str, text: str) -> None:
+        body = {"name": name, "content": text_content(text)}
+        answer = self._send("POST", f"/v1/projects/{self.project}/prompts", body)
+        if name in self.prompts:
+            self._expect(answer, 409, "name_taken")
+        else:
+            self._expect(answer, 201)
+            self.prompts[name] = ModelPrompt(text)
+
+    def _absent(self, name: str, answer: Answer) -> bool:
+        if name in self.prompts:
+            return False
+        self._expect(answer, 404, "not_found")
+        return True
+
+    def _refuses(self, name: str, answer: Answer) -> bool:
+        if self._absent(name, answer):
+            return True
+        if self.prompts[name].archived:
+            self._expect(answer, 409, "prompt_archived")
+            return True
+        return False
+
+    @command("commit_version", name=NAMES, text=TEXTS, expected=st.none() | st.integers(1, 4))
+    def commit(self, name: str, text: str, expected: int | None) -> None:
+        body = {"content": text_content(text), "expected_version": expected}
+        answer = self._send("POST", self._path(name, "/-/versions"), body)
+        if self._refuses(name, answer):
+            return
+        versions = self.prompts[name].versions
+        if expected is not None and expected != len(versions):
+            self._expect(answer, 409, "stale_version")
+            assert answer.body["current_version"] == len(versions)
+        elif versions[-1] == text:
+            self._expect(answer, 200)
+            assert not answer.body["changed"]
+        else:
+            versions.append(text)
+            self._expect(answer, 201)
+            assert answer.body["version"] == len(versions)
+
+    @command("patch_metadata", name=NAMES, description=st.none() | TEXTS,
+             tags=st.lists(st.sampled_from(["x", "y", "z"])))  # fmt: skip
+    def describe(self, name: str, description: str | None, tags: list[str]) -> None:
+        body = {"description": description, "tags": tags}
+        answer = self._send("PATCH", self._path(name, "/-/metadata"), body)
+        if self._refuses(name, answer):
+            return
+        prompt = self.prompts[name]
+        after = (description, sorted(set(tags)))
+        self._expect(answer, 200)
+        assert answer.body["changed"] == ((prompt.description, prompt.tags) != after)
+        prompt.description, prompt.tags = after
+
+    @command("archive_prompt", name=NAMES)
+    def archive(self, name: str) -> None:
+        answer = self._send("POST", self._path(name, "/-/archive"))
+        if not self._absent(name, answer):
+            assert answer.body["changed"] != self.prompts[name].archived
+            self.prompts[name].archived = True
+
+    @command("restore_prompt", name=NAMES)
+    def restore(self, name: str) -> None:
+        answer = self._send("POST", self._path(name, "/-/restore"))
+        if not self._absent(name, answer):
+            assert answer.body["changed"] == self.prompts[name].archived
+            self.prompts[name].archived = False
+
+    # Labels
+
+    @command("set_label", name=NAMES, label=LABELS, version=st.integers(1, 4), reason=REASONS)
+    def set_label(self, name: str, label: str, version: int, reason: str | None) -> None:
+        body = {"version": version, "reason": reason}
+        answer = self._send("PUT", self._path(name, f"/-/labels/{label}"), body)
+        if self._refuses(name, answer):
+            return
+        prompt = self.prompts[name]
+        if version > len(prompt.versions):
+            self._expect(answer, 404, "version_not_found")
+            return
+        fresh = label not in prompt.labels
+        state = prompt.labels.setdefault(label, ModelLabel())
+        self._expect(answer, 201 if fresh else 200)
+        assert answer.body["changed"] == (state.target != version)
+        if state.target != version:
+            state.move(version)
+
+    @rule(name=NAMES, label=LABELS)
+    def go_back(self, name: str, label: str) -> None:
+        self.rollback(name, label, None)
+
+    @rule(name=NAMES, label=LABELS)
+    def release(self, name: str, label: str) -> None:
+        """Commit something new and point a label at it: the step that real use is made of."""
+        if name not in self.prompts:
+            self.create_prompt(name, "one")
+        if self.prompts[name].archived:
+            self.restore(name)
+        self.number = getattr(self, "number", 0) + 1
+        self.commit(name, f"text {self.number}", None)
+        self.set_label(name, label, len(self.prompts[name].versions), None)
+
+    @command("remove_label", name=NAMES, label=LABELS)
+    def remove_label(self, name: str, label: str) -> None:
+        answer = self._send("DELETE", self._path(name, f"/-/labels/{label}"))
+        if self._absent(name, answer):
+            return
+        state = self.prompts[name].labels.get(label)
+        if state is None:
+            self._expect(answer, 404, "label_not_set")
+        elif not self._refuses(name, answer):
+            self._expect(answer, 200)
+            assert answer.body["changed"] == (state.target is not None)
+            state.target = None
+
+    @command("rollback", name=NAMES, label=LABELS, to=st.none() | st.integers(1, 3))
+    def rollback(self, name: str, label: str, to: int | None) -> None:
+        body = {"label": label, "to": to}
+        answer = self._send("POST", self._path(name, "/-/rollback"), body)
+        if self._absent(name, answer):
+            return
+        state = self.prompts[name].labels.get(label)
+        if state is None or state.target is None:
+            self._expect(answer, 404, "label_not_set")
+        elif to is not None and to not in state.ever:
+            self._expect(answer, 409, "never_live")
+        elif to is None and len(state.returns) < 2:
+            self._expect(answer, 409, "no_earlier_target")
+        elif not self._refuses(name, answer):
+            target = state.returns[-2] if to is None else to
+            self._expect(answer, 200)
+            assert answer.body["changed"] == (state.target != target)
+            if state.target != target:
+                state.roll_back(target)
+
+    # Access
+
+    @command("create_principal")
+    def create_principal(self) -> None:
+        answer = self._send("POST", "/v1/principals", {"type": "service", "name": "bot"})
+        self._expect(answer, 201)
+        self.principals[answer.body["principal_id"]] = True
+
+    @precondition(lambda self: self.principals)
+    @command("deactivate_principal", data=st.data())
+    def deactivate(self, data: st.DataObject) -> None:
+        chosen = data.draw(st.sampled_from(sorted(self.principals)))
+        answer = self._send("PATCH", f"/v1/principals/{chosen}", {"active": False})
+        self._expect(answer, 200)
+        assert answer.body["changed"] == self.principals[chosen]
+        self.principals[chosen] = False
+
+    @precondition(lambda self: self.principals)
+    @command("give_grant", data=st.data(), role=st.sampled_from(["viewer", "developer"]))
+    def give_grant(self, data: st.DataObject, role: str) -> None:
+        chosen = data.draw(st.sampled_from(sorted(self.principals)))
+        body = {"principal_id": chosen, "role": role, "project": self.project}
+        answer = self._send("POST", "/v1/grants", body)
+        if (chosen, role) in self.grants.values():
+            self._expect(answer, 200)
+            assert not answer.body["changed"]
+        elif not self.principals[chosen]:
+            self._expect(answer, 409, "principal_inactive")
+        else:
+            self._expect(answer, 201)
+            self.grants[answer.body["grant_id"]] = (chosen, role)
+
+    @precondition(lambda self: self.grants)
+    @command("revoke_grant", data=st.data())
+    def revoke_grant(self, data: st.DataObject) -> None:
+        chosen = data.draw(st.sampled_from(sorted(self.grants)))
+        self._expect(self._send("DELETE", f"/v1/grants/{chosen}"), 200)
+        del self.grants[chosen]
+        self._expect(self._send("DELETE", f"/v1/grants/{chosen}"), 404)
+
+    @precondition(lambda self: self.principals)
+    @command("issue_token", data=st.data())
+    def issue_token(self, data: st.DataObject) -> None:
+        chosen = data.draw(st.sampled_from(sorted(self.principals)))
+        answer = self._send("POST", "/v1/tokens", {"principal_id": chosen})
+        if not self.principals[chosen]:
+            self._expect(answer, 409, "principal_inactive")
+            return
+        self._expect(answer, 201)
+        self.tokens[answer.body["token_id"]] = (chosen, answer.body["token"], True)
+
+    @precondition(lambda self: self.tokens)
+    @command("revoke_token", data=st.data())
+    def revoke_token(self, data: st.DataObject) -> None:
+        chosen = data.draw(st.sampled_from(sorted(self.tokens)))
+        owner, secret, live = self.tokens[chosen]
+        answer = self._send("DELETE", f"/v1/tokens/{chosen}")
+        self._expect(answer, 200)
+        assert answer.body["changed"] == live
+        self.tokens[chosen] = (owner, secret, False)
+
+    # What must hold whatever was done
+
+    @precondition(lambda self: self.sent)
+    @rule(data=st.data())
+    def a_retry_returns_the_first_answer(self, data: st.DataObject) -> None:
+        method, path, body, key, first = data.draw(st.sampled_from(self.sent[-8:]))
+        headers = {"Idempotency-Key": key}
+        again = self.client.call(method, path, body, headers=headers)
+        assert again.headers["Idempotency-Replayed"] == "true"
+        expected = {k: None if k == "token" else v for k, v in first.body.items()}
+        assert {k: v for k, v in again.body.items() if k != "note"} == expected
+        other = self.client.call(method, path, {"reason": "x"}, headers=headers)
+        assert (other.status, other.code) in (
+            (422, "idempotency_key_reused"), (422, "invalid_request"),
+        )  # fmt: skip
+
+    @rule(name=NAMES, label=LABELS)
+    def resolving_agrees(self, name: str, label: str) -> None:
+        answer = self.client.call("GET", self._path(name, f"?label={label}"))
+        outcome = self._resolved(name, label, answer)
+        self.moments.append((self.client.position, name, label, outcome))
+
+    def _resolved(self, name: str, label: str, answer: Answer) -> tuple[int, object]:
+        prompt = self.prompts.get(name)
+        state = prompt.labels.get(label) if prompt else None
+        if prompt is None:
+            self._expect(answer, 404, "not_found")
+            return 404, None
+        if state is None or state.target is None:
+            self._expect(answer, 404, "label_not_set")
+            return 404, None
+        self._expect(answer, 200)
+        assert answer.body["content"]["text"] == prompt.versions[state.target - 1]
+        assert answer.body["version"] == state.target
+        return 200, answer.body
+
+    @rule(data=st.data())
+    def tokens_open_what_their_principals_may(self, data: st.DataObject) -> None:
+        for owner, secret, live in list(self.tokens.values())[-2:]:
+            headers = {"Authorization": f"Bearer {secret}"}
+            answer = self.client.call("GET", f"/v1/projects/{self.project}", headers=headers)
+            if not live or not self.principals[owner]:
+                self._expect(answer, 401)
+            else:
+                may = any(holder == owner for holder, _ in self.grants.values())
+                self._expect(answer, 200 if may else 404)
+
+    def teardown(self) -> None:
+        if not hasattr(self, "prompts"):
+            return
+        page = self.client.ok("GET", f"/v1/projects/{self.project}/prompts?status=all&limit=500")
+        listed = {item["name"]: item for item in page["items"]}
+        assert listed.keys() == self.prompts.keys()
+        for name, prompt in self.prompts.items():
+            item = listed[name]
+            labels = {k: v.target for k, v in prompt.labels.items() if v.target is not None}
+            assert item["labels"] == labels
+            assert (item["description"], item["tags"]) == (prompt.description, prompt.tags)
+            assert item["latest_version"] == len(prompt.versions)
+            assert (item["status"] == "archived") == prompt.archived
+        for position, name, label, (status, body) in self.moments:
+            path = self._path(name, f"?label={label}&as_of={position}")
+            past = self.client.call("GET", path)
+            assert (past.status, past.body if status == 200 else None) == (status, body)
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Sync, Path]]:
+    folder = tmp_path_factory.mktemp("machine")
+    with registry_thread(folder) as client:
+        yield client, folder / "data"
+
+
+def test_every_command_route_has_a_rule() -> None:
+    commands = {route.operation_id for route in ROUTES if route.command}
+    paths = document(ROUTES)["paths"].values()
+    documented = {op["operationId"] for path in paths for op in path.values()}
+    assert COVERED == commands and commands <= documented
+
+
+@pytest.mark.timeout(600)
+def test_the_api_agrees_with_the_model(client: tuple[Sync, Path]) -> None:
+    sync, data_dir = client
+    machine = type("Machine", (RegistryMachine,), {"client": sync})
+    case = machine.TestCase
+    case.settings = settings(
+        max_examples=EXAMPLES,
+        stateful_step_count=STEPS,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    case().runTest()
+    assert machine.sequences >= 30 and machine.steps >= 30 * STEPS / 2
+    head = sync.position
+    for name in ("catalog", "audit"):
+        comparison = sync.ok("POST", f"/v1/projections/{name}/compare")
+        assert comparison["equal"], comparison
+        sync.ok("POST", f"/v1/projections/{name}/rebuild")
+    assert sync.ok("GET", "/v1/events?limit=1")["head"] >= head
+    assert verify_data_directory(DataDirectory(data_dir)).faults == []
