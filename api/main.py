@@ -99,6 +99,7 @@ async def running(settings: Settings) -> AsyncIterator[Services]:
         mapper = SigningMapper(ledger, signer)
         views = Views(directory.views)
         readers = ThreadPoolExecutor(settings.reader_threads, thread_name_prefix="scrinia-read")
+        operators = ThreadPoolExecutor(1, thread_name_prefix="scrinia-rebuild")
         sealer = Sealer(recorder, sealing_key, ledger, directory.checkpoint)
         sealer.resume()
         repository = Repository(recorder, mapper, ledger)
@@ -119,7 +120,7 @@ async def running(settings: Settings) -> AsyncIterator[Services]:
         past = PastCatalogs(recorder, mapper)
         services = Services(
             ledger, recorder, repository, mapper, committer, follower, serving, access, views,
-            runner, Feed(follower), past, transparency, readers,
+            runner, Feed(follower), past, transparency, readers, operators,
         )  # fmt: skip
         tasks = [asyncio.create_task(part.run()) for part in (follower, runner, transparency)]
         writing = asyncio.create_task(committer.run())
@@ -127,6 +128,7 @@ async def running(settings: Settings) -> AsyncIterator[Services]:
             yield services
         finally:
             await _stop(services, writing, tasks)
+            operators.shutdown(cancel_futures=True)
             past.close()
             readers.shutdown()
             views.close()

@@ -61,7 +61,7 @@ class Rebuilder:
         """Replace the live view by one built from zero; its position."""
         self._views.prepare(self._projection)
         with self._rebuilt(progress) as (side, path), _attached(self._views.path, path) as live:
-            live.execute("BEGIN IMMEDIATE")
+            _lock(live)
             position = self._fold(side, self._recorder.head(), progress)
             for table in self._projection.tables:
                 live.execute(f"DELETE FROM main.{table}")
@@ -81,7 +81,7 @@ class Rebuilder:
             self._rebuilt(progress, position) as (side, path),
             _attached(self._views.path, path) as live,
         ):
-            live.execute("BEGIN IMMEDIATE")
+            _lock(live)
             row = live.execute(
                 "SELECT notification_id FROM main.tracking WHERE application_name = ?",
                 (self._projection.name,),
@@ -126,6 +126,12 @@ def _attached(live: Path, rebuilt: Path) -> Iterator[sqlite3.Connection]:
         yield connection
     finally:
         connection.close()
+
+
+def _lock(live: sqlite3.Connection) -> None:
+    """Take the live file's write lock alone: BEGIN IMMEDIATE would lock the attached one too."""
+    live.execute("BEGIN")
+    live.execute("UPDATE main.forms SET form = form WHERE projection = ''")
 
 
 def _compare(live: sqlite3.Connection, table: str) -> TableComparison:

@@ -185,9 +185,18 @@ async def fresh_memory(request: web.Request) -> None:
     follower = services(request).follower
     if wanted is None or follower.position >= wanted:
         return
+    await _check_exists(request, wanted)
     if not await follower.wait_beyond(wanted - 1, MIN_POSITION_WAIT_SECONDS):
         raise NotCaughtUpError(
             f"This server has read {follower.position}, not yet {wanted}: try again."
+        )
+
+
+async def _check_exists(request: web.Request, position: int) -> None:
+    head = await read(request, services(request).recorder.head)
+    if position > head:
+        raise EdgeError(
+            400, "invalid_header", f"Position {position} is beyond the ledger's head, {head}."
         )
 
 
@@ -196,6 +205,7 @@ async def fresh_view(request: web.Request, name: str) -> None:
     wanted = min_position(request)
     runner = services(request).runner
     if wanted is not None and runner.positions[name] < wanted:
+        await _check_exists(request, wanted)
         await runner.wait_for(name, wanted, MIN_POSITION_WAIT_SECONDS)
 
 

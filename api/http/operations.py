@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,18 +67,20 @@ async def rebuild_projection(request: web.Request) -> web.StreamResponse:
     rebuilds = request.app[TASKS]
     if (last := rebuilds.last.get(name)) is None or last.state != "running":
         rebuilds.last[name] = Rebuild(of=services.follower.position)
-        task = asyncio.create_task(_run(rebuilds.last[name], rebuilder))
+        task = asyncio.create_task(_run(rebuilds.last[name], rebuilder, services.operators))
         rebuilds.tasks.add(task)
         task.add_done_callback(rebuilds.tasks.discard)
     return edge.answer(_item(request, name), status=202)
 
 
-async def _run(rebuild: Rebuild, rebuilder: Rebuilder) -> None:
+async def _run(rebuild: Rebuild, rebuilder: Rebuilder, operators: Executor) -> None:
     def progress(position: int, of: int) -> None:
         rebuild.position, rebuild.of = position, of
 
     try:
-        rebuild.position = await asyncio.to_thread(rebuilder.rebuild, progress)
+        loop = asyncio.get_running_loop()
+        work = rebuilder.rebuild
+        rebuild.position = await loop.run_in_executor(operators, work, progress)
         rebuild.state = "done"
     except Exception:
         log.exception("rebuild failed")
@@ -88,7 +91,9 @@ async def compare_projection(request: web.Request) -> web.StreamResponse:
     """Rebuild a projection aside and compare it with the live one, row by row."""
     services = _authorised(request)
     edge.no_query(request)
-    position, tables = await asyncio.to_thread(_rebuilder(request).compare)
+    loop = asyncio.get_running_loop()
+    compare = _rebuilder(request).compare
+    position, tables = await loop.run_in_executor(services.operators, compare)
     body = {
         "projection": request.match_info["projection"],
         "position": position,

@@ -37,6 +37,7 @@ class Services:
     past: PastCatalogs
     transparency: Transparency
     readers: Executor
+    operators: Executor
 
 
 SERVICES = web.AppKey("services", Services)
