@@ -200,7 +200,10 @@ class Process:
         self.log = open(self.data_dir.parent / "serve.log", "ab")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "api.cli.main", "serve"],
-            cwd=ROOT, env=self.environment, stdout=self.log, stderr=self.log,
+            cwd=ROOT,
+            env=self.environment,
+            stdout=self.log,
+            stderr=self.log,
         )
         deadline = time.monotonic() + 30
         while not address.exists() or not address.read_text().endswith("\n"):
@@ -231,7 +234,12 @@ class Process:
     def cli(self, *args: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess:
         done = subprocess.run(
             [sys.executable, "-m", "api.cli.main", *args],
-            cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=120, **options,
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            **options,
         )
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done

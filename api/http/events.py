@@ -15,6 +15,7 @@ from api.http.schemas import EventPageAnswer, ProjectName, PromptName, Request
 from domain import access
 from domain.access import ACCESS_READ, PROMPT_READ, Caller
 from domain.errors import UnauthenticatedError
+from domain.names import check_project_name, check_prompt_name
 from ledger.ids import now
 from ledger.mapper import RecordedEvent
 from projections.feed import FeedFilter, MayRead, cloud_event
@@ -45,7 +46,11 @@ async def events(request: web.Request) -> web.StreamResponse:
     wanted = edge.query(request, EventsQuery)
     if wanted.prompt is not None and wanted.project is None:
         raise EdgeError(400, "invalid_parameter", "prompt needs its project.")
-    filtered = FeedFilter(wanted.kind, wanted.project, wanted.prompt)
+    filtered = FeedFilter(
+        kind=wanted.kind,
+        project=check_project_name(wanted.project) if wanted.project is not None else None,
+        prompt=check_prompt_name(wanted.prompt) if wanted.prompt is not None else None,
+    )
     if "text/event-stream" in request.headers.get("Accept", ""):
         return await _stream(request, who, wanted.after, filtered)
     await edge.fresh_memory(request)

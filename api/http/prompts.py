@@ -188,7 +188,7 @@ async def list_prompts_of(request: web.Request) -> web.StreamResponse:
         wanted=PromptFilter(
             project=project,
             folders=folders,
-            folder=wanted.folder,
+            folder=check_prompt_name(wanted.folder) if wanted.folder is not None else None,
             tags=tuple(wanted.tag),
             any_tags=tuple(wanted.any_tag),
             query=wanted.q,

@@ -19,7 +19,9 @@ def test_fabric_comes_in_byte_for_byte_and_twice_changes_nothing(
     report = json.loads(server.cli("--json", *args).stdout)
     assert (len(report["imported"]), report["failed"]) == (255, [])
     assert {s["source"].rsplit("/", 1)[1].lower() for s in report["skipped"]} == {
-        "readme.md", "user.md", "pattern_explanations.md",
+        "readme.md",
+        "user.md",
+        "pattern_explanations.md",
     }
     client = server.client()
     patterns = collections / "fabric" / "patterns"

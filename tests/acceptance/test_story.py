@@ -143,17 +143,19 @@ def test_everything_through_the_command_line(server: Process, tmp_path: Path) ->
     server.cli("project", "create", "acme")
     server.cli("prompt", "create", "acme/mail/short", str(draft), "-m", "first", "--tag", "mail")
     draft.write_text("Summarise {{text}} in two lines.\n")
-    assert "acme/mail/short@2 committed" in server.cli(
-        "prompt", "commit", "acme/mail/short", str(draft), "-m", "second"
-    ).stdout
+    assert (
+        "acme/mail/short@2 committed"
+        in server.cli("prompt", "commit", "acme/mail/short", str(draft), "-m", "second").stdout
+    )
     server.cli("promote", "acme/mail/short@1")
     assert "version 2 (was 1)" in server.cli("promote", "acme/mail/short", "-m", "go").stdout
     assert "version 1 (was 2)" in server.cli("rollback", "acme/mail/short").stdout
     rendered = server.cli("prompt", "render", "acme/mail/short", "-v", "text=<b>").stdout
     assert rendered == "Summarise <b> in one line.\n\n"
-    assert "-Summarise {{text}} in one line." in server.cli(
-        "prompt", "diff", "acme/mail/short", "1"
-    ).stdout
+    assert (
+        "-Summarise {{text}} in one line."
+        in server.cli("prompt", "diff", "acme/mail/short", "1").stdout
+    )
     assert "mail/short" in server.cli("prompt", "list", "acme", "--tag", "mail").stdout
     assert "rollback" in server.cli("label", "history", "acme/mail/short", "production").stdout
     assert "label.moved" in server.cli("audit", "--action", "label").stdout

@@ -95,9 +95,8 @@ def test_an_operation_keeps_its_word(admin: Sync, operation_id: str) -> None:
         database=None,
     )
     @given(
-        case=operation.as_strategy() | operation.as_strategy(
-            generation_mode=schemathesis.GenerationMode.NEGATIVE
-        ),
+        case=operation.as_strategy()
+        | operation.as_strategy(generation_mode=schemathesis.GenerationMode.NEGATIVE),
         real=st.booleans(),
     )
     def probe(case: schemathesis.Case, real: bool) -> None:
@@ -116,7 +115,10 @@ def test_an_operation_keeps_its_word(admin: Sync, operation_id: str) -> None:
     if not any(200 <= status < 300 for status in seen):
         path = operation.path.format(**existing)
         answer = admin.call(
-            operation.method.upper(), path, bodies.get(operation_id), params=QUERIES.get(operation_id)
+            operation.method.upper(),
+            path,
+            bodies.get(operation_id),
+            params=QUERIES.get(operation_id),
         )
         seen[answer.status] += 1
     assert sum(seen.values()) >= EXAMPLES * 0.9 or not case_varies(operation)

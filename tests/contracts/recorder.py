@@ -19,8 +19,15 @@ from ledger.recorder import LedgerRecorder, Remembered, StoredCheckpoint, Unit
 def event(stream: str, position: int, time: str | None = None) -> SignedEvent:
     state = b'{"stream":"%s"}' % stream.encode()
     return SignedEvent(
-        stream, position, "io.scrinia.test.done.v1", state, str(uuid4()),
-        time or payload.format_time(now()), "key", b"s" * 64, b"l" * 32,
+        stream,
+        position,
+        "io.scrinia.test.done.v1",
+        state,
+        str(uuid4()),
+        time or payload.format_time(now()),
+        "key",
+        b"s" * 64,
+        b"l" * 32,
     )
 
 
@@ -73,7 +80,8 @@ class LedgerRecorderContract:
         assert recorder.contents(["c0ffee", "missing"]) == {"c0ffee": text}
         recalled = recorder.recall([("p", "k"), ("p", "k2"), ("q", "k")])
         assert {key: value.position for key, value in recalled.items()} == {
-            ("p", "k"): 1, ("p", "k2"): 7,
+            ("p", "k"): 1,
+            ("p", "k2"): 7,
         }
 
     def test_a_batch_of_unknown_outcome_can_be_submitted_again(
@@ -156,9 +164,7 @@ class LedgerRecorderContract:
         reader.join()
         assert seen == list(range(1, 40 * 38 + 1))
 
-    def test_two_writers_never_both_take_a_stream_position(
-        self, recorder: LedgerRecorder
-    ) -> None:
+    def test_two_writers_never_both_take_a_stream_position(self, recorder: LedgerRecorder) -> None:
         wins: list[int] = []
 
         def write() -> None:

@@ -23,12 +23,18 @@ def text(body: str, **fields: object) -> dict:
     return {"type": "text", "text": body, **fields}
 
 
-@given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])),
-                       st.floats(-(2**53), 2**53) | st.integers(0, 2**53 - 1)))
+@given(
+    st.dictionaries(
+        st.text(st.characters(exclude_categories=["Cs"])),
+        st.floats(-(2**53), 2**53) | st.integers(0, 2**53 - 1),
+    )
+)
 def test_the_digest_depends_on_nothing_but_the_value(config: dict) -> None:
     one = PromptContent.parse(text("x", config=config))
     shuffled = dict(reversed(list(config.items())))
-    assert PromptContent.parse({"config": shuffled, "text": "x", "type": "text"}).digest == one.digest
+    assert (
+        PromptContent.parse({"config": shuffled, "text": "x", "type": "text"}).digest == one.digest
+    )
     assert json.loads(one.canonical) == one.value
 
 
@@ -119,7 +125,8 @@ def test_chats_take_histories_where_they_have_placeholders() -> None:
     }
     past = [{"role": "user", "content": "{{who}}"}]
     assert render_messages(chat, {"who": "me", "past": past}) == [
-        {"role": "system", "content": "me"}, {"role": "user", "content": "{{who}}"},
+        {"role": "system", "content": "me"},
+        {"role": "user", "content": "{{who}}"},
     ]
     assert render_text(chat, {"who": "me", "past": []}) == "system:\nme"
     with pytest.raises(InvalidVariablesError, match="past"):
@@ -130,8 +137,11 @@ def test_the_layout_of_a_structured_prompt() -> None:
     structured = {
         "type": "structured",
         "fields": {
-            "role": "You are {{who}}.", "task": "Do it.", "context": "Here.",
-            "constraints": ["fast", "good"], "output_format": "JSON",
+            "role": "You are {{who}}.",
+            "task": "Do it.",
+            "context": "Here.",
+            "constraints": ["fast", "good"],
+            "output_format": "JSON",
             "examples": [{"input": "a", "output": "b"}],
         },
     }

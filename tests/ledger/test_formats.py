@@ -25,8 +25,9 @@ from ledger.signing import LOW_ORDER_POINTS, Signer, is_signed
 GOLDEN = Path(__file__).parents[1] / "golden" / "events.jsonl"
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(),
-    lambda children: st.lists(children) | st.dictionaries(
-        st.text(alphabet=st.characters(max_codepoint=0x7F)), children
+    lambda children: (
+        st.lists(children)
+        | st.dictionaries(st.text(alphabet=st.characters(max_codepoint=0x7F)), children)
     ),
     max_leaves=20,
 )
@@ -45,9 +46,10 @@ def test_a_payload_has_a_limit() -> None:
 def test_the_pae_is_dsse_s() -> None:
     # The example of the DSSE specification, protocol.md, v1.0.2.
     expected = b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
-    assert payload.pre_authentication_encoding(
-        b"hello world", "http://example.com/HelloWorld"
-    ) == expected
+    assert (
+        payload.pre_authentication_encoding(b"hello world", "http://example.com/HelloWorld")
+        == expected
+    )
 
 
 def test_an_entry_is_a_canonical_dsse_envelope() -> None:

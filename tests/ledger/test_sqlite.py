@@ -49,8 +49,15 @@ class _Unsigned(SQLiteLedgerRecorder):
     def insert_events(self, stored_events, **kwargs):
         signed = [
             SignedEvent(
-                str(e.originator_id), e.originator_version, e.topic, e.state, str(uuid4()),
-                format_time(now()), "", b"", b"",
+                str(e.originator_id),
+                e.originator_version,
+                e.topic,
+                e.state,
+                str(uuid4()),
+                format_time(now()),
+                "",
+                b"",
+                b"",
             )
             for e in stored_events
         ]

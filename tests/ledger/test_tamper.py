@@ -131,9 +131,7 @@ def test_bytes_of_every_event_sampled(tamper: Callable[..., Report], original: P
     for position, payload in chance.sample(rows, SAMPLES):
         index = chance.randrange(len(payload))
         flipped = payload[:index] + bytes([payload[index] ^ 1]) + payload[index + 1 :]
-        report = tamper(
-            ("UPDATE events SET payload = ? WHERE position = ?", (flipped, position))
-        )
+        report = tamper(("UPDATE events SET payload = ? WHERE position = ?", (flipped, position)))
         assert (position, "E_SIG") in _found(report) or (position, "E_KEY") in _found(report)
 
 

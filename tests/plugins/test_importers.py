@@ -72,7 +72,7 @@ def test_fabric_keeps_bytes_and_lists_what_it_leaves(tmp_path: Path) -> None:
 def test_github_models_map_settings_and_schema(tmp_path: Path) -> None:
     text = (
         "name: X\ndescription: D\nmodel: m\nmodelParameters: {temperature: 0.5}\n"
-        "responseFormat: json_schema\njsonSchema: '{\"name\": \"n\", \"schema\": {\"type\": \"object\"}}'\n"
+        'responseFormat: json_schema\njsonSchema: \'{"name": "n", "schema": {"type": "object"}}\'\n'
         "messages: [{role: user, content: 'Hi {{who}} 2026-01-01'}]\ntestData: []\n"
     )
     folder = _files(tmp_path, {
