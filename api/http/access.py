@@ -140,6 +140,17 @@ def _page(ids: list[str], wanted: PrincipalsQuery) -> tuple[list[str], str | Non
     return page, encode_cursor(page[-1]) if len(rest) > wanted.limit else None
 
 
+async def _holder(request: web.Request, who: access.Caller, held_id: str, kind: str) -> UUID:
+    """Whose grant or token this is; where it is nobody's, only who may know is told so."""
+    await edge.fresh_memory(request)
+    view = edge.services(request).access
+    holder = view.holder_of(held_id)
+    if holder is None:
+        view.authorise(who, ACCESS_WRITE, REGISTRY, now())
+        raise not_found(access.Resource(f"{kind}/{held_id}"))
+    return holder
+
+
 # Grants
 
 
@@ -208,12 +219,7 @@ async def revoke_grant(request: web.Request) -> web.StreamResponse:
     edge.no_query(request)
     grant_id = str(_id(request))
     wanted = await edge.body(request, ReasonRequest, optional=True)
-    await edge.fresh_memory(request)
-    view = edge.services(request).access
-    holder = view.holder_of(grant_id)
-    if holder is None:
-        view.authorise(who, ACCESS_WRITE, REGISTRY, now())
-        raise not_found(access.Resource(f"grants/{grant_id}"))
+    holder = await _holder(request, who, grant_id, "grants")
     command = commands.RevokeGrant(holder, grant_id, wanted.reason)
     return await edge.submit(request, who, command, followed=True)
 
@@ -284,12 +290,7 @@ async def revoke_token(request: web.Request) -> web.StreamResponse:
     edge.no_query(request)
     token_id = str(_id(request))
     wanted = await edge.body(request, ReasonRequest, optional=True)
-    await edge.fresh_memory(request)
-    view = edge.services(request).access
-    holder = view.holder_of(token_id)
-    if holder is None:
-        view.authorise(who, ACCESS_WRITE, REGISTRY, now())
-        raise not_found(access.Resource(f"tokens/{token_id}"))
+    holder = await _holder(request, who, token_id, "tokens")
     command = commands.RevokeToken(holder, token_id, wanted.reason)
     return await edge.submit(request, who, command, followed=True)
 
