@@ -51,8 +51,9 @@ async def events(request: web.Request) -> web.StreamResponse:
         project=check_project_name(wanted.project) if wanted.project is not None else None,
         prompt=check_prompt_name(wanted.prompt) if wanted.prompt is not None else None,
     )
+    last = _last_event_id(request)
     if "text/event-stream" in request.headers.get("Accept", ""):
-        return await _stream(request, who, wanted.after, filtered)
+        return await _stream(request, who, _start(request, wanted.after, last), filtered)
     await edge.fresh_memory(request)
     feed = edge.services(request).feed
     page = await feed.page(wanted.after or 0, wanted.limit, filtered, _may_read(request, who))
@@ -79,13 +80,18 @@ def _permitted(rights: access.Rights, recorded: RecordedEvent, moment: datetime)
     return access.permitted(rights, PROMPT_READ, resource, moment).allowed
 
 
-def _start(request: web.Request, after: int | None) -> int:
-    feed = edge.services(request).feed
+def _last_event_id(request: web.Request) -> int | None:
     last = request.headers.get("Last-Event-ID")
-    if last is not None:
-        if not last.isascii() or not last.isdecimal() or len(last) > 18:
-            raise EdgeError(400, "invalid_header", "Last-Event-ID is a ledger position.")
-        after = int(last)
+    if last is None:
+        return None
+    if not last.isascii() or not last.isdecimal() or len(last) > 18:
+        raise EdgeError(400, "invalid_header", "Last-Event-ID is a ledger position.")
+    return int(last)
+
+
+def _start(request: web.Request, after: int | None, last: int | None) -> int:
+    feed = edge.services(request).feed
+    after = after if last is None else last
     if after is not None and after > feed.head:
         raise EdgeError(
             400, "invalid_parameter", f"Position {after} is beyond the head, {feed.head}."
@@ -94,10 +100,9 @@ def _start(request: web.Request, after: int | None) -> int:
 
 
 async def _stream(
-    request: web.Request, who: Caller, after: int | None, wanted: FeedFilter
+    request: web.Request, who: Caller, start: int, wanted: FeedFilter
 ) -> web.StreamResponse:
     services = edge.services(request)
-    start = _start(request, after)
     headers = {"X-Request-Id": request[edge.REQUEST_ID], "Scrinia-Position": str(start)}
     response = EventSourceResponse(headers=headers, ping_interval=PING_SECONDS)
     await response.prepare(request)

@@ -215,11 +215,14 @@ class RollbackRequest(Request):
 
 
 class ResolveItem(Request):
-    """One prompt to resolve: by one of label (default `production`), version, digest."""
+    """One prompt to resolve: by one of label (default `production`), version, digest.
 
-    project: ProjectName
-    name: PromptName
-    label: LabelName | None = None
+    A name that cannot be one is a problem at the item's place, not of the whole request.
+    """
+
+    project: str
+    name: str
+    label: str | None = None
     version: VersionNumber | None = None
     digest: str | None = Field(None, pattern="^sha256:[0-9a-f]{64}$")
 
