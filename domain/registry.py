@@ -103,8 +103,7 @@ class Registry:
         prompt, provenance = self._prompt(command, access.PROMPT_WRITE)
         prompt.check_not_archived()
         prompt.check_expected(command.expected_version)
-        newest = self._session.content(prompt.latest.content["commitment"])
-        same = is_same(newest, command.content.canonical)
+        same = self._is_held(prompt.latest.content, command.content.canonical)
         if not same:
             self._commit(prompt, command.content, command.message)
         answer = Answer(_version_body(prompt, command.content), made=not same)
@@ -306,8 +305,10 @@ class Registry:
         self, prompt: Prompt, text: str | None, changes: dict[str, dict[str, Any]]
     ) -> None:
         old = prompt.description
-        held = self._session.content(old["commitment"]) if old else None
-        unchanged = old is None if text is None else is_same(held, _bytes(text, "/description"))
+        if text is None:
+            unchanged = old is None
+        else:
+            unchanged = self._is_held(old, _bytes(text, "/description"))
         if not unchanged:
             changes["description"] = {"from": old, "to": self._text(text, "/description")}
 
@@ -329,6 +330,12 @@ class Registry:
             prompt.set_label(command.label, version, act, reason, self._now)
         body = _label_body(prompt, command.label, current)
         return self._decision(provenance, Answer(body, made=made), prompt)
+
+    def _is_held(self, ref: ContentRef | None, body: bytes) -> bool:
+        """Whether `body` is what an event already committed to."""
+        if ref is None or ref["size"] != len(body):
+            return False
+        return is_same(self._session.content(ref["commitment"]), body)
 
     def _text(self, text: str | None, pointer: str) -> ContentRef | None:
         return None if text is None else self._seal_text(text, pointer)

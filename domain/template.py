@@ -56,6 +56,8 @@ def names_in(text: str) -> frozenset[str]:
     holds a partial. Names inside a section may belong to the section's value, so they are reported
     only when no section encloses them.
     """
+    if "{{" not in text:
+        return frozenset()
     names: set[str] = set()
     _walk(_parsed(text), names, 0)
     return frozenset(name.split(".")[0] for name in names if name != ".")

@@ -118,19 +118,18 @@ def recall_outcome(answer: bytes, position: int) -> Outcome:
 
 @dataclass
 class Group:
-    """Commands that stand or fall together, in order."""
+    """Commands that stand or fall together, in order, and all they read and wrote."""
 
     members: list[Decided] = field(default_factory=list)
+    reads: set[str] = field(default_factory=set)
+    writes: set[str] = field(default_factory=set)
 
-    @property
-    def reads(self) -> set[str]:
-        """Every stream a member has read."""
-        return set().union(*(member.reads for member in self.members))
-
-    @property
-    def writes(self) -> set[str]:
-        """Every stream a member has written."""
-        return set().union(*(member.writes for member in self.members))
+    def take(self, members: list[Decided]) -> None:
+        """Add members."""
+        self.members += members
+        for member in members:
+            self.reads |= member.reads
+            self.writes |= member.writes
 
     def touches(self, decided: Decided) -> bool:
         """Whether one writes what the other reads or writes."""
@@ -240,6 +239,8 @@ class Batch:
         for stream in group.writes:
             final = self._working[stream]
             self._repository.keep(stream, Loaded(final.aggregate, final.prev, last_of[stream]))
+        for content in unit.contents:
+            self._repository.keep_content(content)
         positions = iter(verdict.positions)
         moved: dict[str, int] = {}
         outcomes: list[Outcome] = []
@@ -275,15 +276,17 @@ class Batch:
             )
 
     def _join(self, decided: Decided) -> None:
-        joined = Group([decided])
-        apart: list[Group] = []
-        for group in self.groups:
-            if group.touches(decided):
-                joined.members += group.members
-            else:
-                apart.append(group)
+        touched = [group for group in self.groups if group.touches(decided)]
+        if not touched:
+            joined = Group()
+            self.groups.append(joined)
+        else:
+            joined, *others = touched
+            for group in others:
+                joined.take(group.members)
+                self.groups.remove(group)
+        joined.take([decided])
         joined.members.sort(key=lambda member: member.order)
-        self.groups = [*apart, joined]
 
 
 class CommandSession:

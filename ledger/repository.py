@@ -20,6 +20,7 @@ from ledger.recorder import LedgerRecorder
 from ledger.trust import TrustedKeys, check_stream, is_authentic
 
 CACHED_STREAMS_MAX = 20_000
+CACHED_CONTENT_BYTES_MAX = 32 * 1024 * 1024
 _A = TypeVar("_A", bound=Aggregate)
 
 
@@ -75,6 +76,8 @@ class Repository:
         self._mapper = mapper
         self._ledger_id = UUID(ledger_id)
         self._cache: OrderedDict[str, Loaded[Aggregate]] = OrderedDict()
+        self._contents: OrderedDict[str, Content] = OrderedDict()
+        self._contents_bytes = 0
 
     def load(
         self, kind: type[AggregateT], aggregate_id: UUID, *, until_position: int | None = None
@@ -146,4 +149,12 @@ class Repository:
 
     def content(self, commitment: str) -> Content | None:
         """A text beside the log."""
-        return self._recorder.contents([commitment]).get(commitment)
+        held = self._contents.get(commitment)
+        return held or self._recorder.contents([commitment]).get(commitment)
+
+    def keep_content(self, content: Content) -> None:
+        """Remember a text as just committed: the next commit is compared with it."""
+        self._contents[content.commitment] = content
+        self._contents_bytes += len(content.body)
+        while self._contents_bytes > CACHED_CONTENT_BYTES_MAX:
+            self._contents_bytes -= len(self._contents.popitem(last=False)[1].body)

@@ -276,26 +276,27 @@ class SQLiteLedgerRecorder(SQLiteApplicationRecorder, LedgerRecorder):
         return self.select_notifications(position, limit, inclusive_of_start=False)
 
     def _select(self, clauses: str, params: tuple[Any, ...]) -> list[SignedNotification]:
-        with self.datastore.transaction(commit=False) as cursor:
-            cursor.execute(f"SELECT {_COLUMNS} FROM events {clauses}", params)
-            return [
-                SignedNotification(
-                    id=row[0],
-                    originator_id=self.convert_originator_id(row[1]),
-                    originator_version=row[2],
-                    topic=row[3],
-                    state=row[4],
-                    event_id=row[5],
-                    time=row[6],
-                    key_id=row[7],
-                    signature=row[8],
-                    leaf_hash=row[9],
-                )
-                for row in cursor.fetchall()
-            ]
+        rows = self._query(f"SELECT {_COLUMNS} FROM events {clauses}", params)
+        return [self._notification(row) for row in rows]
+
+    def _notification(self, row: Any) -> SignedNotification:
+        return SignedNotification(
+            id=row[0],
+            originator_id=self.convert_originator_id(row[1]),
+            originator_version=row[2],
+            topic=row[3],
+            state=row[4],
+            event_id=row[5],
+            time=row[6],
+            key_id=row[7],
+            signature=row[8],
+            leaf_hash=row[9],
+        )
 
     def _query(self, sql: str, params: Sequence[Any] = ()) -> list[Any]:
-        with self.datastore.transaction(commit=False) as cursor:
+        """One SELECT is a read transaction by itself: no BEGIN around it."""
+        with self.datastore.get_connection(commit=False) as connection:
+            cursor = connection.cursor()
             cursor.execute(sql, params)
             rows: list[Any] = cursor.fetchall()
             return rows

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 import orjson
+from multidict import CIMultiDict
 
 from domain.access import not_found, prompt_resource
 from domain.content import digest_of
@@ -28,17 +29,19 @@ from ledger.repository import Repository
 
 SERVING_BYTES_MAX = 256 * 1024 * 1024
 ENTRY_OVERHEAD_BYTES = 4096
+IMMUTABLE = "private, max-age=31536000, immutable"
+NO_CACHE = "private, no-cache"
 
 Kind = Literal["label", "version", "digest"]
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """An encoded answer, its strong ETag, and whether it can never change."""
+    """An encoded answer, its strong ETag, and the headers that go with it."""
 
     body: bytes
     etag: str
-    immutable: bool
+    headers: CIMultiDict[str]
 
 
 @dataclass
@@ -290,4 +293,10 @@ def encode_answer(
             "position": history.position_at(decisive),
         }
     )
-    return Resolved(body, f'"{sha256(body).hexdigest()[:32]}"', immutable=label is None)
+    etag = f'"{sha256(body).hexdigest()[:32]}"'
+    headers = {
+        "Content-Type": "application/json",
+        "ETag": etag,
+        "Cache-Control": IMMUTABLE if label is None else NO_CACHE,
+    }
+    return Resolved(body, etag, CIMultiDict(headers))

@@ -12,7 +12,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, ClassVar
 
-from eventsourcing.sqlite import SQLiteCursor, SQLiteDatastore, SQLiteTrackingRecorder
+from eventsourcing.sqlite import (
+    SQLiteConnection,
+    SQLiteConnectionPool,
+    SQLiteCursor,
+    SQLiteDatastore,
+    SQLiteTrackingRecorder,
+)
 
 from ledger.mapper import RecordedEvent
 from projections.errors import OvertakenError
@@ -47,12 +53,24 @@ class SqlProjection(ABC):
         """Fold one event into the tables. Nothing but its arguments may matter."""
 
 
+class _ViewsPool(SQLiteConnectionPool):
+    """Connections that do not wait for the disk: what power loss takes is folded again."""
+
+    def _create_connection(self) -> SQLiteConnection:
+        connection = super()._create_connection()
+        connection.cursor().execute("PRAGMA synchronous=NORMAL")
+        return connection
+
+
 class Views(SQLiteTrackingRecorder):
     """One file of views. Thread-safe: every call takes a connection of the library's pool."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        super().__init__(SQLiteDatastore(f"file:{path}", lock_timeout=LOCK_TIMEOUT_SECONDS))
+        datastore = SQLiteDatastore(f"file:{path}")
+        datastore.close()
+        datastore.pool = _ViewsPool(db_name=f"file:{path}", lock_timeout=LOCK_TIMEOUT_SECONDS)
+        super().__init__(datastore)
         self.create_table()
         with self.datastore.transaction(commit=True) as cursor:
             cursor.execute(

@@ -101,11 +101,15 @@ def services(request: web.Request) -> Services:
 
 def caller(request: web.Request) -> Caller:
     """Who asks; UnauthenticatedError where the token is missing or counts for nobody."""
-    header = request.headers.get("Authorization", "")
-    scheme, _, secret = header.partition(" ")
+    return services(request).access.caller_with(bearer(request), now())
+
+
+def bearer(request: web.Request) -> str:
+    """The token in the Authorization header; UnauthenticatedError where there is none."""
+    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not secret:
         raise UnauthenticatedError("Send 'Authorization: Bearer scr_…'.")
-    return services(request).access.caller_with(secret.strip(), now())
+    return secret.strip()
 
 
 def project_name(request: web.Request) -> str:
@@ -116,6 +120,12 @@ def project_name(request: web.Request) -> str:
 def prompt_name(request: web.Request) -> str:
     """The prompt in the path; InvalidNameError where it cannot be one."""
     return check_prompt_name(request.match_info["name"])
+
+
+def check_path(request: web.Request) -> None:
+    """InvalidNameError unless the path names what can be a project and a prompt."""
+    project_name(request)
+    prompt_name(request)
 
 
 def label_name(request: web.Request, *, reserved: bool = False) -> str:

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 import orjson
 from aiohttp import web
-from multidict import CIMultiDict
 from pydantic import Field, StringConstraints
 
 from api.http import edge
@@ -41,8 +40,6 @@ from projections.past import position_of
 from projections.serving import Kind, Resolved, check_erased, encode_answer, select_label
 
 LABEL_DEFAULT = "production"
-IMMUTABLE = "private, max-age=31536000, immutable"
-NO_CACHE = "private, no-cache"
 DIGEST_PATTERN = "^sha256:[0-9a-f]{64}$"
 
 
@@ -80,10 +77,11 @@ class ListQuery(Request):
 
 async def resolve(request: web.Request) -> web.StreamResponse:
     """Answer a prompt: from memory wherever it can be."""
-    who = edge.caller(request)
-    project, name = edge.project_name(request), edge.prompt_name(request)
     services = edge.services(request)
-    services.access.authorise(who, PROMPT_READ, prompt_resource(project, name), now())
+    moment = now()
+    rights = services.access.rights_with(edge.bearer(request), moment)
+    project, name = request.match_info["project"], request.match_info["name"]
+    access.authorise(rights, PROMPT_READ, prompt_resource(project, name), moment)
     kind: Kind = "label"
     selector: str | int = LABEL_DEFAULT
     if request.query_string:
@@ -95,6 +93,7 @@ async def resolve(request: web.Request) -> web.StreamResponse:
         await edge.fresh_memory(request)
     resolved = services.serving.cached(project, name, kind, selector)
     if resolved is None:
+        edge.check_path(request)
         resolved = await services.serving.resolve(project, name, kind, selector)
     return _resolved_answer(request, resolved, services.follower.position)
 
@@ -111,14 +110,8 @@ def select(label: str | None, version: int | None, digest: str | None) -> tuple[
 
 
 def _resolved_answer(request: web.Request, resolved: Resolved, position: int) -> web.Response:
-    headers = CIMultiDict(
-        {
-            "Content-Type": "application/json",
-            "ETag": resolved.etag,
-            "Cache-Control": IMMUTABLE if resolved.immutable else NO_CACHE,
-            "Scrinia-Position": str(position),
-        }
-    )
+    headers = resolved.headers.copy()
+    headers["Scrinia-Position"] = str(position)
     known = request.headers.get("If-None-Match")
     if known is not None and _matches(known, resolved.etag):
         del headers["Content-Type"]
@@ -134,6 +127,7 @@ def _matches(header: str, etag: str) -> bool:
 async def _resolve_past(
     request: web.Request, project: str, name: str, wanted: ResolveQuery
 ) -> web.Response:
+    edge.check_path(request)
     if wanted.version is not None or wanted.digest is not None or wanted.as_of is None:
         raise EdgeError(400, "invalid_parameter", "as_of goes with a label, not with a version.")
     label = check_label(wanted.label or LABEL_DEFAULT, reserved=True)
