@@ -1,0 +1,122 @@
+"""What a server refuses to start on, and what it stops on."""
+
+import asyncio
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from api.main import AlreadyServedError, initialise_if_missing, running
+from ledger.datadir import initialise
+from ledger.errors import ForkedError, KeyFileError
+from ledger.ids import SystemIds
+from tests.harness import Api, Process, registry, settings_in
+
+
+async def _run(folder: Path) -> None:
+    async with running(settings_in(folder)):
+        pass
+
+
+async def test_a_database_behind_its_exported_checkpoint(tmp_path: Path) -> None:
+    async with registry(tmp_path) as api:
+        await api.make_prompt("acme/one")
+    shutil.copytree(tmp_path / "data", tmp_path / "backup")
+    async with registry(tmp_path) as api:
+        await api.make_prompt("acme/two")
+    checkpoint = (tmp_path / "data" / "checkpoint").read_bytes()
+    shutil.rmtree(tmp_path / "data")
+    shutil.copytree(tmp_path / "backup", tmp_path / "data")
+    await _run(tmp_path)
+    (tmp_path / "data" / "checkpoint").write_bytes(checkpoint)
+    with pytest.raises(ForkedError, match="behind"):
+        await _run(tmp_path)
+
+
+async def test_a_database_of_another_history(tmp_path: Path) -> None:
+    async with registry(tmp_path) as api:
+        await api.make_prompt("acme/one")
+    other = tmp_path / "other"
+    async with registry(other) as api:
+        await api.make_prompt("acme/one")
+    shutil.copy(other / "data" / "checkpoint", tmp_path / "data" / "checkpoint")
+    with pytest.raises(ForkedError):
+        await _run(tmp_path)
+
+
+async def test_an_older_exported_checkpoint_is_brought_up_to_date(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    initialise_if_missing(settings)
+    first = settings.directory.checkpoint.read_bytes()
+    async with registry(tmp_path) as api:
+        await api.make_prompt("acme/one")
+    newest = settings.directory.checkpoint.read_bytes()
+    settings.directory.checkpoint.write_bytes(first)
+    await _run(tmp_path)
+    assert settings.directory.checkpoint.read_bytes() == newest != first
+
+
+async def test_keys_that_others_can_read(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    initialise_if_missing(settings)
+    for path in (settings.directory.event_key, settings.directory.checkpoint_key,
+                 settings.token_file):  # fmt: skip
+        assert path.stat().st_mode & 0o777 == 0o600
+    settings.directory.event_key.chmod(0o644)
+    with pytest.raises(KeyFileError, match="chmod 600"):
+        await _run(tmp_path)
+
+
+async def test_two_servers_on_one_directory(tmp_path: Path) -> None:
+    async with registry(tmp_path):
+        with pytest.raises(AlreadyServedError, match="Another server"):
+            await _run(tmp_path)
+
+
+def test_init_never_overwrites(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    assert initialise_if_missing(settings)
+    assert not initialise_if_missing(settings)
+    with pytest.raises(KeyFileError, match="never overwrites"):
+        initialise(settings.directory, settings.token_file, SystemIds())
+
+
+async def test_a_forged_event_stops_the_followers_and_is_said_so(api: Api) -> None:
+    await api.make_prompt("acme/mail")
+    path = api.services.recorder.datastore.pool.db_name.removeprefix("file:")
+    with sqlite3.connect(path) as database:
+        database.execute(
+            "INSERT INTO events SELECT position + 1, 'principal/forged', 1, type, 'forged', time,"
+            " running_time, CAST(payload || ' ' AS BLOB), key_id, signature, leaf_hash FROM events"
+            " WHERE position = (SELECT max(position) FROM events)"
+        )
+    database.close()
+    async with asyncio.timeout(10):
+        while (answer := await api.call("GET", "/readyz")).status == 200:
+            await asyncio.sleep(0.05)
+    assert answer.status == 503
+    resolved = await api.call("GET", "/v1/projects/acme/prompts/mail?version=1",
+                              headers={"Scrinia-Min-Position": "0"})  # fmt: skip
+    assert resolved.status == 200, "reading goes on from memory"
+
+
+def test_no_secret_is_left_anywhere(server: Process) -> None:
+    principal = server.cli("principal", "create", "ci").stdout.strip()
+    token = server.cli("token", "issue", principal).stdout.strip()
+    guest = Process(server.data_dir, {"SCRINIA_TOKEN": token})
+    guest.cli("whoami")
+    server.stop()
+    secrets = [token.encode(), server.token.encode()]
+    secrets += [p.read_bytes().split()[2] for p in (server.data_dir / "keys").iterdir()]
+    for path in [*server.data_dir.iterdir(), server.data_dir.parent / "serve.log"]:
+        if path.is_file() and path.name != "admin.token":
+            content = path.read_bytes()
+            assert not any(secret in content for secret in secrets), path
+
+
+def test_the_first_lines_of_serve_say_how_to_go_on(server: Process) -> None:
+    log = (server.data_dir.parent / "serve.log").read_text()
+    assert f"Scrinia listens on {server.url}" in log
+    assert f"Admin token: {server.data_dir / 'admin.token'}" in log
+    assert "curl -H" in log and "/v1/whoami" in log
