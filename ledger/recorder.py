@@ -95,6 +95,10 @@ class LedgerRecorder(ApplicationRecorder):
         """Up to `limit` events after `position`, in order."""
 
     @abstractmethod
+    def select_kind(self, kind: str, until: int) -> Sequence[SignedNotification]:
+        """All events of the streams of a kind up to a position, in the ledger's order."""
+
+    @abstractmethod
     def contents(self, commitments: Iterable[str]) -> dict[str, Content]:
         """The texts that are still there, by commitment."""
 

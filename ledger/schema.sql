@@ -21,9 +21,6 @@ CREATE TABLE IF NOT EXISTS events (
     UNIQUE (stream, stream_position)
 ) STRICT;
 
-CREATE INDEX IF NOT EXISTS events_by_running_time ON events (running_time);
-CREATE INDEX IF NOT EXISTS events_by_type ON events (type);
-
 CREATE TABLE IF NOT EXISTS contents (
     commitment TEXT PRIMARY KEY,
     salt BLOB NOT NULL,

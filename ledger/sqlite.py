@@ -4,6 +4,7 @@ Reads come from the library's connection pool; the writer's own connection takes
 BEGIN IMMEDIATE, so nothing it has read can have moved when it writes.
 """
 
+import json
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -186,26 +187,25 @@ class SQLiteLedgerRecorder(SQLiteApplicationRecorder, LedgerRecorder):
             )
         return found
 
-    def _heads(self, cursor: sqlite3.Cursor, streams: set[str]) -> dict[str, int]:
-        heads: dict[str, int] = {}
-        for chunk in _chunks(sorted(streams)):
-            marks = ",".join("?" * len(chunk))
-            heads.update(
-                cursor.execute(
-                    "SELECT stream, max(stream_position) FROM events"
-                    f" WHERE stream IN ({marks}) GROUP BY stream",
-                    chunk,
-                )
+    def _heads(self, cursor: sqlite3.Cursor, streams: set[str]) -> dict[str, int | None]:
+        """Where streams end: one seek each, however long they are."""
+        return dict(
+            cursor.execute(
+                "SELECT value, (SELECT max(stream_position) FROM events WHERE stream = value)"
+                " FROM json_each(?)",
+                (json.dumps(sorted(streams)),),
             )
-        return heads
+        )
 
     def _known(self, unit: Unit, stored: dict[str, int]) -> Verdict | None:
         if not unit.events or unit.events[0].event_id not in stored:
             return None
         return Verdict(True, tuple(stored[event.event_id] for event in unit.events))
 
-    def _refusal(self, unit: Unit, heads: dict[str, int], check_clock: bool) -> Verdict | None:
-        moved = tuple(s for s, seen in unit.conditions.items() if heads.get(s, 0) != seen)
+    def _refusal(
+        self, unit: Unit, heads: dict[str, int | None], check_clock: bool
+    ) -> Verdict | None:
+        moved = tuple(s for s, seen in unit.conditions.items() if (heads[s] or 0) != seen)
         if moved:
             return Verdict(False, moved=moved)
         clock = now()
@@ -334,11 +334,20 @@ class SQLiteLedgerRecorder(SQLiteApplicationRecorder, LedgerRecorder):
         return self.head() or None
 
     def position_at(self, time: str) -> int:
+        """See LedgerRecorder. The running maximum grows with the position: a binary search."""
+        low, high = 0, self.head()
+        while low < high:
+            middle = (low + high + 1) // 2
+            found = self._query("SELECT running_time FROM events WHERE position = ?", (middle,))
+            low, high = (middle, high) if found[0][0] <= time else (low, middle - 1)
+        return low
+
+    def select_kind(self, kind: str, until: int) -> Sequence[SignedNotification]:
         """See LedgerRecorder."""
-        rows = self._query(
-            "SELECT coalesce(max(position), 0) FROM events WHERE running_time <= ?", (time,)
+        return self._select(
+            "WHERE stream >= ? AND stream < ? AND position <= ? ORDER BY position",
+            (f"{kind}/", f"{kind}0", until),  # '0' follows '/'
         )
-        return int(rows[0][0])
 
     # Checkpoints
 

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from eventsourcing.utils import get_topic
-
 from domain.access import (
     Authorization,
     Caller,
@@ -24,9 +22,7 @@ from domain.access import (
 from domain.errors import UnauthenticatedError
 from domain.granting import hash_secret
 from domain.principal import Principal
-from domain.topics import event_classes
 from ledger.errors import TamperedError
-from ledger.follower import READ_EVENTS_MAX
 from ledger.mapper import RecordedEvent, SigningMapper
 from ledger.recorder import LedgerRecorder
 from ledger.trust import TrustedKeys, is_authentic
@@ -57,16 +53,10 @@ class AccessView:
         keys: TrustedKeys | None = None,
     ) -> None:
         """Fold all principal events up to a position, checking signatures where keys are given."""
-        topics = [get_topic(cls) for cls in event_classes(Principal)]
-        position = 0
-        while page := recorder.select_notifications(
-            position, READ_EVENTS_MAX, until, topics, inclusive_of_start=False
-        ):
-            for stored in page:
-                if keys is not None and not is_authentic(stored, keys):  # type: ignore[arg-type]
-                    raise TamperedError(f"Position {stored.id} is forged: run 'scrinia verify'.")
-                self._take(mapper.recorded(stored))  # type: ignore[arg-type]
-            position = page[-1].id
+        for stored in recorder.select_kind("principal", until):
+            if keys is not None and not is_authentic(stored, keys):
+                raise TamperedError(f"Position {stored.id} is forged: run 'scrinia verify'.")
+            self._take(mapper.recorded(stored))
         self.position = until
 
     def apply(self, batch: Sequence[RecordedEvent]) -> None:

@@ -116,6 +116,12 @@ class LedgerRecorderContract:
         assert [e.id for e in recorder.select_stream("a/1", until_position=4)] == [1, 3]
         assert [e.id for e in recorder.select_stream("a/1", after=1)] == [3, 5]
 
+    def test_a_kind_of_streams_can_be_read_in_order(self, recorder: LedgerRecorder) -> None:
+        for name in ("b/2", "a/1", "b/1", "bb/1"):
+            recorder.append_units([unit(event(name, 1))])
+        assert [e.id for e in recorder.select_kind("b", 4)] == [1, 3]
+        assert [e.id for e in recorder.select_kind("b", 2)] == [1]
+
     def test_the_library_append_is_all_or_nothing(self, recorder: LedgerRecorder) -> None:
         assert recorder.insert_events([event("a/1", 1), event("a/1", 2)]) == [1, 2]
         with pytest.raises(IntegrityError):
