@@ -33,10 +33,18 @@ class Report:
             f"{len(self.imported)} prompts read as {self.format}: "
             + ", ".join(f"{number} {state}" for state, number in sorted(states.items())),
             "template_format: " + ", ".join(f"{n} {name}" for name, n in sorted(formats.items())),
-            f"{len(self.skipped)} files skipped, {len(self.failed)} failed",
+            f"{len(self.skipped)} files skipped{self._reasons()}, {len(self.failed)} failed",
         ]
+        verbatim = [one["name"] for one in self.imported if one["template_format"] == "none"]
+        if verbatim:
+            lines.append(f"  kept verbatim (none): {', '.join(verbatim)}")
         lines += [f"  {one['source']}: {one['reason']}" for one in self.failed]
         return "\n".join(lines)
+
+    def _reasons(self) -> str:
+        reasons = Counter(one["reason"] for one in self.skipped)
+        told = ", ".join(f"{number} {reason}" for reason, number in reasons.most_common())
+        return f" ({told}; --show-skipped lists them)" if told else ""
 
 
 @click.command("import")

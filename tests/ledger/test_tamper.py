@@ -125,14 +125,30 @@ def test_every_byte_of_an_event(
     database.close()
 
 
-def test_bytes_of_every_event_sampled(tamper: Callable[..., Report], original: Path) -> None:
+def test_bytes_of_every_event_and_text_sampled(
+    tamper: Callable[..., Report], original: Path
+) -> None:
     chance = random.Random(7)
-    rows = _rows(original, "SELECT position, payload FROM events")
-    for position, payload in chance.sample(rows, SAMPLES):
-        index = chance.randrange(len(payload))
-        flipped = payload[:index] + bytes([payload[index] ^ 1]) + payload[index + 1 :]
-        report = tamper(("UPDATE events SET payload = ? WHERE position = ?", (flipped, position)))
-        assert (position, "E_SIG") in _found(report) or (position, "E_KEY") in _found(report)
+    expected = {"payload": "E_SIG", "signature": "E_SIG", "leaf_hash": "E_LEAF"}
+    for column, code in expected.items():
+        rows = _rows(original, f"SELECT position, {column} FROM events")
+        for position, value in chance.sample(rows, SAMPLES):
+            change = (f"UPDATE events SET {column} = ? WHERE position = ?",
+                      (_flip(value, chance), position))  # fmt: skip
+            found = _found(tamper(change))
+            assert (position, code) in found or (position, "E_KEY") in found
+    for column in ("salt", "body"):
+        rows = _rows(original, f"SELECT commitment, {column} FROM contents")
+        for commitment, value in chance.sample(rows, SAMPLES):
+            change = (f"UPDATE contents SET {column} = ? WHERE commitment = ?",
+                      (_flip(value, chance), commitment))  # fmt: skip
+            (fault,) = tamper(change).faults
+            assert (fault.code, commitment in fault.detail) == ("E_COMMIT", True)
+
+
+def _flip(value: bytes, chance: random.Random) -> bytes:
+    index = chance.randrange(len(value))
+    return value[:index] + bytes([value[index] ^ 1 << chance.randrange(8)]) + value[index + 1 :]
 
 
 @pytest.mark.parametrize("column", ["salt", "body"])
@@ -156,10 +172,13 @@ def test_every_byte_of_a_text(
     database.close()
 
 
-@pytest.mark.parametrize("position", [1, 2, 7, 21, 35])
-def test_a_removed_event(tamper: Callable[..., Report], position: int) -> None:
-    report = tamper(f"DELETE FROM events WHERE position = {position}")
-    assert (position, "E_GAP") in _found(report)
+def test_each_removed_event(tamper: Callable[..., Report], original: Path) -> None:
+    (head,) = _rows(original, "SELECT max(position) FROM events")[0]
+    for position in range(1, head):
+        report = tamper(f"DELETE FROM events WHERE position = {position}")
+        assert (position, "E_GAP") in _found(report)
+    last = tamper(f"DELETE FROM events WHERE position = {head}")
+    assert (head, "E_BEHIND") in _found(last)
 
 
 def test_a_removed_text_and_a_planted_one(tamper: Callable[..., Report], original: Path) -> None:
@@ -172,41 +191,51 @@ def test_a_removed_text_and_a_planted_one(tamper: Callable[..., Report], origina
     assert next(f.position for f in report.faults if f.code == "E_CONTENT_MISSING") is not None
 
 
-def _swap(first: int, second: int, columns: str = "position") -> list[str]:
-    if columns == "position":
-        return [
-            f"UPDATE events SET position = -1 WHERE position = {first}",
-            f"UPDATE events SET position = {first} WHERE position = {second}",
-            f"UPDATE events SET position = {second} WHERE position = -1",
-        ]
-    return []
+def _swap(first: int, second: int) -> list[str]:
+    return [
+        f"UPDATE events SET position = -1 WHERE position = {first}",
+        f"UPDATE events SET position = {first} WHERE position = {second}",
+        f"UPDATE events SET position = {second} WHERE position = -1",
+    ]
 
 
-def test_two_events_of_one_stream_swapped(tamper: Callable[..., Report], original: Path) -> None:
-    stream = _rows(original, "SELECT stream FROM events WHERE stream LIKE 'prompt/%' LIMIT 1")[0][0]
-    pair = _rows(original, f"SELECT position FROM events WHERE stream = '{stream}' LIMIT 4")[2:4]
-    report = tamper(*_swap(pair[0][0], pair[1][0]))
-    assert (pair[0][0], "E_STREAM_GAP") in _found(report)
-    assert (pair[0][0], "E_PREV") in _found(report)
+def _pairs(original: Path, *, same_stream: bool) -> list[tuple[int, int]]:
+    """Neighbouring events of one stream, or neighbours in the ledger of different streams."""
+    rows = _rows(original, "SELECT position, stream FROM events ORDER BY position")
+    if not same_stream:
+        neighbours = zip(rows, rows[1:], strict=False)
+        return [(a[0], b[0]) for a, b in neighbours if a[1] != b[1] and a[0] > 5]
+    found: list[tuple[int, int]] = []
+    last: dict[str, int] = {}
+    for position, stream in rows:
+        if stream in last:
+            found.append((last[stream], position))
+        last[stream] = position
+    return found
 
 
-def test_two_events_of_different_streams_swapped_with_every_column_set_right(
+def test_each_swap_within_a_stream(tamper: Callable[..., Report], original: Path) -> None:
+    pairs = _pairs(original, same_stream=True)
+    assert len(pairs) >= 30
+    for first, second in pairs:
+        found = _found(tamper(*_swap(first, second)))
+        assert (first, "E_STREAM_GAP") in found and (first, "E_PREV") in found
+
+
+def test_each_swap_between_streams_with_every_column_set_right(
     tamper: Callable[..., Report], original: Path
 ) -> None:
-    rows = _rows(original, "SELECT position, stream FROM events ORDER BY position")
-    first, second = next(
-        (a[0], b[0])
-        for a, b in zip(rows[8:], rows[9:], strict=False)
-        if a[1] != b[1] and "prompt/" in a[1] + b[1]
-    )
     recompute = (
         "UPDATE events SET running_time = (SELECT max(e.time) FROM events e"
         " WHERE e.position <= events.position)"
     )
-    report = tamper(*_swap(first, second), recompute)
-    roots = [fault for fault in report.faults if fault.code == "E_ROOT"]
-    assert roots and roots[0].position <= first
-    assert f"to {report.sealed}" in roots[-1].detail or roots
+    pairs = _pairs(original, same_stream=False)
+    assert len(pairs) >= 5
+    for first, second in pairs:
+        report = tamper(*_swap(first, second), recompute)
+        roots = [fault for fault in report.faults if fault.code == "E_ROOT"]
+        assert roots and roots[0].position <= first
+        assert f"to {report.sealed}" in roots[-1].detail
 
 
 def test_a_duplicated_event(tamper: Callable[..., Report]) -> None:
