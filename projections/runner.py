@@ -62,6 +62,7 @@ class Runner:
                     await self._step(behind)
             except OvertakenError:
                 self.positions = {name: self._views.position(name) for name in self.projections}
+                await self._tell()
             except Exception:
                 log.exception("a projection failed; trying again in %s s", RETRY_SECONDS)
                 await asyncio.sleep(RETRY_SECONDS)
@@ -77,10 +78,13 @@ class Runner:
             return
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._thread, self._apply, batch)
-        async with self._moved:
-            self._moved.notify_all()
+        await self._tell()
         if len(batch) < READ_EVENTS_MAX:
             await asyncio.sleep(GATHER_SECONDS)
+
+    async def _tell(self) -> None:
+        async with self._moved:
+            self._moved.notify_all()
 
     def _apply(self, batch: Sequence[RecordedEvent]) -> None:
         texts = texts_for(list(self.projections.values()), batch, self._contents)
