@@ -35,6 +35,7 @@ from ledger.mapper import SigningMapper
 from ledger.repository import Repository
 from ledger.sealing import Sealer
 from ledger.sqlite import SQLiteLedgerRecorder, ledger_id
+from ledger.trust import check_unsealed
 from projections.access import AccessView
 from projections.audit import Audit
 from projections.catalog import Catalog
@@ -106,6 +107,7 @@ async def running(settings: Settings) -> AsyncIterator[Services]:
         sealer.resume()
         repository = Repository(recorder, mapper, ledger)
         keys = repository.trusted_keys()
+        check_unsealed(recorder, keys, sealer.sealed)
         head = recorder.head()
         access = AccessView()
         access.load(recorder, mapper, head, keys)
@@ -147,7 +149,9 @@ async def _stop(
     await tasks[0]
     services.runner.close()
     services.transparency.close()
-    await asyncio.gather(*tasks[1:])
+    for ended in await asyncio.gather(*tasks[1:], return_exceptions=True):
+        if isinstance(ended, Exception):
+            log.error("a part ended badly", exc_info=ended)
 
 
 async def serve(settings: Settings, on_ready: Callable[[str], None]) -> None:

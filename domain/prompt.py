@@ -67,7 +67,7 @@ class Label:
         elif move.act == "rollback" and target in returns:
             last = len(returns) - returns[::-1].index(target)
             returns = returns[:last]
-        else:
+        elif returns[-1:] != (target,):
             returns = (*returns, target)
         return Label(target, returns, (*self.history, move))
 

@@ -56,7 +56,9 @@ class Follower:
 
     def committed(self, own_leaves: dict[int, bytes]) -> None:
         """This process has committed events with these leaf hashes at these positions."""
-        self._own_leaves.update(own_leaves)
+        if self.fault is None:
+            fresh = ((p, leaf) for p, leaf in own_leaves.items() if p > self.position)
+            self._own_leaves.update(fresh)
         self._wake.set()
 
     async def run(self) -> None:
@@ -100,6 +102,8 @@ class Follower:
         self._recent += batch
         del self._recent[:-RECENT_EVENTS_MAX]
         self.position = batch[-1].position
+        for passed in [p for p in self._own_leaves if p <= self.position]:
+            del self._own_leaves[passed]
         async with self._moved:
             self._moved.notify_all()
         return True

@@ -159,7 +159,9 @@ class SQLiteLedgerRecorder(SQLiteApplicationRecorder, LedgerRecorder):
         rows: list[tuple[Any, ...]] = []
         accepted: list[tuple[Unit, Verdict]] = []
         for unit in units:
-            verdict = self._known(unit, stored) or self._refusal(unit, heads, check_clock)
+            answered = self._answered(cursor, unit)
+            verdict = self._known(unit, stored, answered if again else 0)
+            verdict = verdict or self._refusal(unit, heads, check_clock, answered)
             if verdict is None:
                 verdict = Verdict(True, tuple(range(head + 1, head + 1 + len(unit.events))))
                 for position, event in zip(verdict.positions, unit.events, strict=True):
@@ -197,16 +199,29 @@ class SQLiteLedgerRecorder(SQLiteApplicationRecorder, LedgerRecorder):
             )
         )
 
-    def _known(self, unit: Unit, stored: dict[str, int]) -> Verdict | None:
-        if not unit.events or unit.events[0].event_id not in stored:
-            return None
-        return Verdict(True, tuple(stored[event.event_id] for event in unit.events))
+    def _answered(self, cursor: sqlite3.Cursor, unit: Unit) -> int:
+        """How many of a unit's answers are remembered already."""
+        horizon = _idempotency_horizon()
+        return sum(
+            cursor.execute(
+                "SELECT count(*) FROM idempotency WHERE principal = ? AND key = ? AND time >= ?",
+                (remembered.principal, remembered.key, horizon),
+            ).fetchone()[0]
+            for remembered in unit.remembered
+        )
+
+    def _known(self, unit: Unit, stored: dict[str, int], answered: int) -> Verdict | None:
+        if unit.events and unit.events[0].event_id in stored:
+            return Verdict(True, tuple(stored[event.event_id] for event in unit.events))
+        if not unit.events and answered == len(unit.remembered) > 0:
+            return Verdict(True)
+        return None
 
     def _refusal(
-        self, unit: Unit, heads: dict[str, int | None], check_clock: bool
+        self, unit: Unit, heads: dict[str, int | None], check_clock: bool, answered: int
     ) -> Verdict | None:
         moved = tuple(s for s, seen in unit.conditions.items() if (heads[s] or 0) != seen)
-        if moved:
+        if moved or answered:
             return Verdict(False, moved=moved)
         clock = now()
         for event in unit.events if check_clock else ():
@@ -221,8 +236,7 @@ class SQLiteLedgerRecorder(SQLiteApplicationRecorder, LedgerRecorder):
             for remembered in unit.remembered
         ]
         if rows:
-            horizon = format_time(now() - timedelta(hours=IDEMPOTENCY_HOURS))
-            cursor.execute("DELETE FROM idempotency WHERE time < ?", (horizon,))
+            cursor.execute("DELETE FROM idempotency WHERE time < ?", (_idempotency_horizon(),))
             _insert(cursor, "idempotency", rows)
 
     # Read
@@ -314,7 +328,7 @@ class SQLiteLedgerRecorder(SQLiteApplicationRecorder, LedgerRecorder):
 
     def recall(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Recalled]:
         """See LedgerRecorder."""
-        horizon = format_time(now() - timedelta(hours=IDEMPOTENCY_HOURS))
+        horizon = _idempotency_horizon()
         found: dict[tuple[str, str], Recalled] = {}
         for principal, key in keys:
             for row in self._query(
@@ -384,6 +398,10 @@ T = TypeVar("T")
 def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
     for start in range(0, len(items), _ROWS_A_STATEMENT):
         yield items[start : start + _ROWS_A_STATEMENT]
+
+
+def _idempotency_horizon() -> str:
+    return format_time(now() - timedelta(hours=IDEMPOTENCY_HOURS))
 
 
 def _limit(limit: int | None) -> int:

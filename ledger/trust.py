@@ -6,7 +6,10 @@ from domain.keys import CHECKPOINT_PURPOSE, EVENT_PURPOSE, KeyRing
 from ledger import payload
 from ledger.errors import TamperedError
 from ledger.mapper import RecordedEvent, SignedNotification
+from ledger.recorder import LedgerRecorder
 from ledger.signing import LOW_ORDER_POINTS, is_signed, key_id_of
+
+READ_EVENTS_MAX = 500
 
 
 @dataclass
@@ -74,3 +77,18 @@ def check_stream(events: list[SignedNotification]) -> None:
                 " Run 'scrinia verify'."
             )
         previous = payload.previous_hash(event.state)
+
+
+def check_unsealed(recorder: LedgerRecorder, keys: TrustedKeys, sealed: int) -> None:
+    """TamperedError where an event that no checkpoint seals yet is not authentic.
+
+    Those are the events that a server which was killed may not have followed: its views and its
+    next checkpoint will rest on them.
+    """
+    position = sealed
+    while stored := recorder.select_after(position, READ_EVENTS_MAX):
+        for event in stored:
+            leaf = payload.leaf_hash(event.state, event.key_id, event.signature)
+            if leaf != event.leaf_hash or not is_authentic(event, keys):
+                raise TamperedError(f"Position {event.id} is forged: run 'scrinia verify'.")
+        position = stored[-1].id

@@ -29,6 +29,7 @@ from ledger.repository import Repository
 
 SERVING_BYTES_MAX = 256 * 1024 * 1024
 ENTRY_OVERHEAD_BYTES = 4096
+EVENT_BYTES = 2048
 IMMUTABLE = "private, max-age=31536000, immutable"
 NO_CACHE = "private, no-cache"
 
@@ -80,6 +81,7 @@ class Entry:
     def apply(self, recorded: RecordedEvent) -> None:
         """Take in the next event and drop the answers it changes."""
         self.history.apply(recorded)
+        self.size += EVENT_BYTES
         event = recorded.event
         if isinstance(event, Prompt.LabelMoved | Prompt.LabelRemoved):
             self._drop(("label", event.label))
@@ -129,6 +131,7 @@ class ServingView:
             before = entry.size
             entry.apply(recorded)
             self.bytes += entry.size - before
+            self._make_room()
         elif ahead > 1:
             self._evict(entry.key)
 
@@ -140,6 +143,7 @@ class ServingView:
         answer = entry.answers.get((kind, selector))
         if answer is not None:
             self.hits += 1
+            self._entries.move_to_end((project, name))
         return answer
 
     async def resolve(self, project: str, name: str, kind: Kind, selector: str | int) -> Resolved:
@@ -148,12 +152,13 @@ class ServingView:
         Raises NotFoundError, VersionNotFoundError, LabelNotSetError, ErasedError.
         """
         self.misses += 1
-        entry = await self.entry(project, name)
         while True:
+            entry = await self.entry(project, name)
             seen = entry.history.prompt.version
             version, move = await self._select(entry, kind, selector)
             content = await self.content(entry, version)
-            if entry.history.prompt.version != seen:
+            evicted = self._entries.get(entry.key) is not entry
+            if evicted or entry.history.prompt.version != seen:
                 continue
             label = str(selector) if kind == "label" else None
             answer = encode_answer(entry.history, version, content, label, move)
@@ -188,9 +193,11 @@ class ServingView:
             self._buffers[stream].remove(buffer)
             if not self._buffers[stream]:
                 del self._buffers[stream]
-        entry = Entry(key, stream, fold_history(events, key))
+        size = ENTRY_OVERHEAD_BYTES + EVENT_BYTES * len(events)
+        entry = Entry(key, stream, fold_history(events, key), size=size)
         self._entries[key] = self._streams[stream] = entry
         self.bytes += entry.size
+        self._make_room()
         for recorded in buffer:
             self._advance(entry, recorded)
         return entry
@@ -237,6 +244,9 @@ class ServingView:
             return
         entry.size += size
         self.bytes += size
+        self._make_room()
+
+    def _make_room(self) -> None:
         while self.bytes > self._bytes_max and len(self._entries) > 1:
             self._evict(next(iter(self._entries)))
 

@@ -29,15 +29,21 @@ class Transparency:
 
     async def run(self) -> None:
         """Seal until `close`. Stops with `fault` set where sealing would fork the log."""
+        while self.fault is None and not self._closing.is_set():
+            if await self._follower.wait_beyond(self._sealer.sealed, SEAL_DELAY_SECONDS):
+                await self._pause()
+                await self._try_to_seal()
+        if self.fault is None:
+            await self._try_to_seal()
+
+    async def _try_to_seal(self) -> None:
         try:
-            while not self._closing.is_set():
-                if await self._follower.wait_beyond(self._sealer.size, SEAL_DELAY_SECONDS):
-                    await self._pause()
-                    await self.seal()
             await self.seal()
         except ForkedError as fault:
             self.fault = fault
             log.critical("sealing stopped: %s", fault.detail)
+        except Exception:
+            log.exception("sealing failed; trying again")
 
     def close(self) -> None:
         """End `run` after a last checkpoint."""

@@ -43,7 +43,8 @@ class ModelLabel:
 
     def move(self, to: int) -> None:
         self.target = to
-        self.returns.append(to)
+        if self.returns[-1:] != [to]:
+            self.returns.append(to)
         self.ever.add(to)
 
     def roll_back(self, to: int) -> None:

@@ -93,6 +93,22 @@ class LedgerRecorderContract:
         assert [v.positions for v in again] == [v.positions for v in first]
         assert recorder.head() == 3
 
+    def test_so_can_one_that_holds_an_answer_without_events(self, recorder: LedgerRecorder) -> None:
+        kept = Remembered("p", "k", "hash", b"{}", None, 7)
+        batch = [Unit((), {}, remembered=(kept,)), unit(event("a/1", 1))]
+        assert all(v.accepted for v in recorder.append_units(batch))
+        again = recorder.append_units(batch, again=True)
+        assert [(v.accepted, v.positions) for v in again] == [(True, ()), (True, (1,))]
+        assert recorder.recall([("p", "k")])["p", "k"].position == 7
+
+    def test_a_key_that_another_writer_answered_refuses_its_unit_alone(
+        self, recorder: LedgerRecorder
+    ) -> None:
+        kept = Remembered("p", "k", "hash", b"{}", 0, None)
+        recorder.append_units([unit(event("a/1", 1), remembered=(kept,))])
+        batch = [unit(event("b/1", 1), remembered=(kept,)), unit(event("c/1", 1))]
+        assert [v.accepted for v in recorder.append_units(batch)] == [False, True]
+
     def test_an_event_far_off_the_clock_is_refused(self, recorder: LedgerRecorder) -> None:
         assert not recorder.append_units([unit(event("a/1", 1, "2020-01-01T00:00:00.000000Z"))])[
             0

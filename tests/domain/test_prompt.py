@@ -61,6 +61,14 @@ def test_a_target_that_a_rollback_left_is_not_returned_to_by_itself() -> None:
         roll_back(make_live_once(), to=2)
 
 
+def test_a_label_set_again_after_its_removal_rolls_back_past_itself() -> None:
+    prompt = make(2)
+    live(prompt, 1, 2)
+    prompt.remove_label("production", None, START)
+    live(prompt, 2)
+    assert roll_back(prompt) == 1
+
+
 def make_live_once() -> Prompt:
     prompt = make(2)
     live(prompt, 1)

@@ -9,7 +9,7 @@ import pytest
 
 from api.main import AlreadyServedError, initialise_if_missing, running
 from ledger.datadir import initialise
-from ledger.errors import ForkedError, KeyFileError
+from ledger.errors import ForkedError, KeyFileError, TamperedError
 from ledger.ids import SystemIds
 from tests.harness import Api, Process, registry, settings_in
 
@@ -99,6 +99,39 @@ async def test_a_forged_event_stops_the_followers_and_is_said_so(api: Api) -> No
     resolved = await api.call("GET", "/v1/projects/acme/prompts/mail?version=1",
                               headers={"Scrinia-Min-Position": "0"})  # fmt: skip
     assert resolved.status == 200, "reading goes on from memory"
+
+
+async def test_a_forged_event_that_waits_for_the_next_start(tmp_path: Path) -> None:
+    async with registry(tmp_path) as api:
+        await api.make_prompt("acme/one")
+    with sqlite3.connect(tmp_path / "data" / "ledger.db") as database:
+        database.execute(
+            "INSERT INTO events SELECT position + 1, stream, stream_position + 1, type, 'forged',"
+            " time, running_time, payload, key_id, x'00', leaf_hash FROM events"
+            " WHERE position = (SELECT max(position) FROM events)"
+        )
+    database.close()
+    with pytest.raises(TamperedError, match="verify"):
+        await _run(tmp_path)
+
+
+async def test_sealing_goes_on_after_a_passing_failure(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = api.services.recorder
+    store = recorder.store_checkpoint
+    failures = iter([True, True])
+
+    def failing(checkpoint: object) -> None:
+        if next(failures, False):
+            raise OSError("disk full")
+        store(checkpoint)
+
+    monkeypatch.setattr(recorder, "store_checkpoint", failing)
+    await api.make_prompt("acme/one")
+    async with asyncio.timeout(20):
+        while api.services.transparency.position < api.position:
+            await asyncio.sleep(0.05)
 
 
 def test_no_secret_is_left_anywhere(server: Process) -> None:
