@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from domain.commitment import ContentRef
 from domain.errors import ForbiddenError, NotFoundError, UnauthenticatedError
 
 POLICY = "roles/1"
@@ -176,6 +177,7 @@ class Token:
     scopes: tuple[TokenScope, ...] | None
     expires_at: datetime | None
     revoked: bool = False
+    description: ContentRef | None = None
 
     def is_live(self, now: datetime) -> bool:
         """Neither revoked nor expired."""
@@ -246,8 +248,9 @@ def authorise(rights: Rights, permission: str, resource: Resource, now: datetime
         return answer
     if resource.project is not None and not _may_know(rights, resource, now):
         raise not_found(resource)
+    place = f" in {resource.environment}" if resource.environment is not None else ""
     raise ForbiddenError(
-        f"This needs {permission} on {resource.text}: ask an admin for a role that has it"
+        f"This needs {permission} on {resource.text}{place}: ask an admin for a role that has it"
         f" ({', '.join(sorted(ROLES_BY_PERMISSION[permission]))}).",
         permission=permission,
         resource=resource.text,

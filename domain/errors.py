@@ -55,7 +55,7 @@ class NoCanonicalFormError(MalformedError):
 
 
 class InvalidMomentError(MalformedError):
-    """`as_of` names a moment that has not happened."""
+    """`as_of` names no moment that has passed."""
 
     code = "invalid_moment"
 

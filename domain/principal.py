@@ -174,11 +174,17 @@ class Principal(Aggregate):
         self,
         token_id: str,
         secret_sha256: str,
+        description: ContentRef | None,
         scopes: list[dict[str, Any]] | None,
         expires_at: str | None,
     ) -> None:
-        parsed = None if scopes is None else tuple(_scope_from(s) for s in scopes)
-        self.tokens[token_id] = Token(token_id, secret_sha256, parsed, parse_time(expires_at))
+        self.tokens[token_id] = Token(
+            id=token_id,
+            secret_sha256=secret_sha256,
+            scopes=None if scopes is None else tuple(_scope_from(s) for s in scopes),
+            expires_at=parse_time(expires_at),
+            description=description,
+        )
 
     @event(TokenRevoked)
     def _apply_token_revoked(self, token_id: str) -> None:

@@ -171,7 +171,7 @@ class Registry:
         """Make a principal."""
         principal_id = self._ids.new_id()
         resource = access.principal_resource(str(principal_id))
-        provenance = self._authorise(access.ACCESS_WRITE, resource)
+        provenance = self._authorise(access.ACCESS_WRITE, resource, on=access.REGISTRY)
         if command.type not in PRINCIPAL_TYPES[:2]:
             raise InvalidError("A principal made by hand is a 'person' or a 'service'.")
         name = self._seal_text(command.name, "/name")

@@ -29,8 +29,10 @@ def position_of(recorder: LedgerRecorder, moment: int | datetime) -> int:
         if not 0 <= moment <= head:
             raise InvalidMomentError(f"Position {moment} is not between 0 and the head, {head}.")
         return moment
-    if moment.tzinfo is None or moment > now():
-        raise InvalidMomentError("Give a time that has passed, with its UTC offset.")
+    if moment.tzinfo is None:
+        raise InvalidMomentError("The time has no UTC offset: add one, such as Z.")
+    if moment > now():
+        raise InvalidMomentError(f"{moment.isoformat()} is in the future.")
     return recorder.position_at(format_time(moment))
 
 

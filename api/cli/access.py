@@ -128,10 +128,11 @@ def list_tokens(cli: Cli, principal_id: str | None) -> None:
     params = [("principal_id", principal_id)] if principal_id is not None else []
     items = cli.run(lambda client: all_pages(client, "/v1/tokens", params))
     rows = [
-        (t["token_id"], t["principal_id"], t["scopes"], t["expires_at"], t["revoked"])
+        (t["token_id"], t["principal_id"], t["description"], t["scopes"], t["expires_at"],
+         t["revoked"])
         for t in items
-    ]
-    columns = ("token", "principal", "scopes", "expires", "revoked")
+    ]  # fmt: skip
+    columns = ("token", "principal", "description", "scopes", "expires", "revoked")
     cli.output.table({"items": items}, columns, rows)
 
 

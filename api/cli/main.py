@@ -4,6 +4,8 @@ Exit codes: 0 done; 1 refused; 2 wrong usage; 3 done in part; 4 verification fou
 5 no server or no token.
 """
 
+import json
+import sys
 from pathlib import Path
 
 import click
@@ -63,7 +65,7 @@ for command in (
 def main() -> None:
     """The console script: refusals become one clear line and an exit code."""
     try:
-        cli(standalone_mode=False)
+        cli(_json_first(sys.argv[1:]), standalone_mode=False)
     except click.exceptions.Abort:
         raise SystemExit(EXIT_REFUSED) from None
     except click.ClickException as error:
@@ -80,7 +82,16 @@ def main() -> None:
         raise SystemExit(EXIT_REFUSED) from None
 
 
+def _json_first(arguments: list[str]) -> list[str]:
+    """`--json` counts wherever it stands."""
+    rest = [argument for argument in arguments if argument != "--json"]
+    return ["--json"] * (len(rest) < len(arguments)) + rest
+
+
 def _show_refusal(refusal: ServerRefusedError) -> None:
+    if "--json" in sys.argv:
+        click.echo(json.dumps(refusal.problem), err=True)
+        return
     click.secho(f"{refusal.code}: {refusal}", fg="red", err=True)
     for fault in refusal.problem.get("errors", [])[:20]:
         click.echo(f"  {fault['pointer']}: {fault['detail']}", err=True)

@@ -3,6 +3,7 @@
 import click
 
 from api.cli.context import Cli, pass_cli
+from api.cli.prompts import all_pages
 
 
 @click.group()
@@ -25,6 +26,6 @@ def create(cli: Cli, name: str, description: str | None) -> None:
 @pass_cli
 def list_projects(cli: Cli) -> None:
     """The projects you may read in."""
-    answer = cli.call("GET", "/v1/projects")
-    rows = [(p["project"], p["description"], p["environments"]) for p in answer["items"]]
-    cli.output.table(answer, ("project", "description", "environments"), rows)
+    items = cli.run(lambda client: all_pages(client, "/v1/projects", []))
+    rows = [(p["project"], p["description"], p["environments"]) for p in items]
+    cli.output.table({"items": items}, ("project", "description", "environments"), rows)

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from api.cli.client import prompt_path
+from api.cli.client import project_path, prompt_path
 from api.cli.context import PROMPT, Cli, pass_cli, selector
 
 Ref = tuple[str, str, str | None]
@@ -85,6 +85,12 @@ def remove(cli: Cli, ref: Ref, name: str, reason: str | None) -> None:
 @pass_cli
 def promote(cli: Cli, ref: Ref, environment: str, reason: str | None) -> None:
     """Promote PROJECT/NAME[@VERSION] (default: the newest version)."""
+    known = cli.call("GET", project_path(ref[0]))["environments"]
+    if environment not in known:
+        raise click.BadParameter(
+            f"{environment!r} is no environment of {ref[0]}; there are: {', '.join(known)}."
+            " Other labels: scrinia label set."
+        )
     _set(cli, ref, environment, None, reason)
 
 

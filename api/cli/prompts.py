@@ -3,11 +3,18 @@
 import json
 import sys
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import click
 
-from api.cli.client import Client, project_path, prompt_path
+from api.cli.client import (
+    Client,
+    ServerRefusedError,
+    UnreachableError,
+    project_path,
+    prompt_path,
+)
 from api.cli.context import PROMPT, Cli, pass_cli, selector
 
 Ref = tuple[str, str, str | None]
@@ -20,7 +27,11 @@ def prompt() -> None:
 
 def _content(source: str) -> dict[str, Any]:
     """A content from a file (or -): JSON where it is an object with a type, else a text."""
-    text = sys.stdin.read() if source == "-" else Path(source).read_text()
+    raw = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise click.BadParameter(f"{source} is not UTF-8 at byte {error.start}.") from None
     try:
         value = json.loads(text)
     except json.JSONDecodeError:
@@ -87,16 +98,32 @@ def edit(cli: Cli, ref: Ref, message: str | None) -> None:
     newest = cli.call("GET", path, params=selector(ref[2] or "latest"))
     content = newest["content"]
     plain = content["type"] == "text"
+    latest = cli.call("GET", path, params={"label": "latest"})["version"]
+    expected = newest["version"] if ref[2] in (None, "latest") else latest
     before = content["text"] if plain else json.dumps(content, ensure_ascii=False, indent=2)
     after = click.edit(before, extension=".md" if plain else ".json")
     if after is None:
         cli.output.say({"changed": False}, "Left as it was.")
         return
-    edited = {**content, "text": after} if plain else json.loads(after)
-    latest = cli.call("GET", path, params={"label": "latest"})["version"]
-    expected = newest["version"] if ref[2] in (None, "latest") else latest
-    body = {"content": edited, "message": message, "expected_version": expected}
-    _say_commit(cli, cli.call("POST", f"{path}/-/versions", body))
+    kept = _keep(after, ".md" if plain else ".json")
+    try:
+        edited = {**content, "text": after} if plain else json.loads(after)
+        body = {"content": edited, "message": message, "expected_version": expected}
+        answer = cli.call("POST", f"{path}/-/versions", body)
+    except json.JSONDecodeError as error:
+        raise click.ClickException(f"Not JSON: {error}. Your edit is kept in {kept}.") from None
+    except (ServerRefusedError, UnreachableError):
+        click.echo(f"Not committed. Your edit is kept in {kept}.", err=True)
+        raise
+    kept.unlink()
+    _say_commit(cli, answer)
+
+
+def _keep(text: str, suffix: str) -> Path:
+    """A file that holds an edit until it is committed."""
+    with NamedTemporaryFile("w", prefix="scrinia-", suffix=suffix, delete=False) as file:
+        file.write(text)
+    return Path(file.name)
 
 
 @prompt.command("list")
@@ -193,30 +220,40 @@ def log(cli: Cli, ref: Ref) -> None:
 
 @prompt.command("render")
 @click.argument("ref", type=PROMPT)
-@click.option("--var", "-v", "pairs", multiple=True, help="name=value; JSON values are taken so.")
+@click.option(
+    "--var", "-v", "pairs", multiple=True, help="name=value; JSON where the variable is no string."
+)
 @click.option("--format", "format_", type=click.Choice(["messages", "text"]), default="text")
 @pass_cli
 def render(cli: Cli, ref: Ref, pairs: tuple[str, ...], format_: str) -> None:
     """Fill a prompt with variables."""
-    variables = dict(_variable(pair) for pair in pairs)
+    path = prompt_path(*ref[:2])
+    shown = cli.call("GET", path, params=selector(ref[2]))
+    declared = shown["content"].get("variables", {})
+    variables = dict(_variable(pair, declared) for pair in pairs)
     chosen: dict[str, Any] = selector(ref[2])
     if "version" in chosen:
         chosen["version"] = int(chosen["version"])
     body = {"variables": variables, "format": format_, **chosen}
-    answer = cli.call("POST", f"{prompt_path(*ref[:2])}/-/render", body)
-    text = answer.get("text") or json.dumps(answer.get("messages"), ensure_ascii=False, indent=2)
+    answer = cli.call("POST", f"{path}/-/render", body)
+    text = (
+        answer["text"]
+        if format_ == "text"
+        else json.dumps(answer["messages"], ensure_ascii=False, indent=2)
+    )
     cli.output.say(answer, text)
 
 
-def _variable(pair: str) -> tuple[str, Any]:
+def _variable(pair: str, declared: dict[str, Any]) -> tuple[str, Any]:
     name, equals, text = pair.partition("=")
     if not equals:
         raise click.BadParameter(f"{pair!r} is not name=value.")
+    if name in declared and declared[name].get("type", "string") == "string":
+        return name, text
     try:
-        value = json.loads(text)
+        return name, json.loads(text)
     except json.JSONDecodeError:
-        value = text
-    return name, text if isinstance(value, str) else value
+        return name, text
 
 
 @prompt.command("archive")

@@ -8,6 +8,7 @@ import orjson
 
 from api.cli.client import Client
 from api.cli.context import Cli, pass_cli
+from api.cli.prompts import all_pages
 
 
 def _given(options: dict[str, Any]) -> list[tuple[str, str]]:
@@ -31,6 +32,8 @@ def events(cli: Cli, /, follow: bool, limit: int, **options: Any) -> None:
     answer = cli.call("GET", "/v1/events", params=[*params, ("limit", str(limit))])
     rows = [_row(item) for item in answer["items"]]
     cli.output.table(answer, ("position", "time", "event", "subject", "data"), rows)
+    if answer["next_cursor"] is not None and not cli.output.as_json:
+        click.echo(f"More: --after {answer['next_cursor']} (the head is {answer['head']})")
 
 
 def _row(item: dict[str, Any]) -> tuple[Any, ...]:
@@ -70,14 +73,14 @@ def audit(cli: Cli, /, export: bool, from_: str | None, **options: Any) -> None:
     if export:
         cli.run(lambda client: _export(client, params))
         return
-    answer = cli.call("GET", "/v1/audit", params=[*params, ("limit", "500")])
+    items = cli.run(lambda client: all_pages(client, "/v1/audit", params))
     rows = [
         (r["position"], r["time"][:19], r["actor"]["id"][-12:], r["action"], r["resource"],
          _short(r["before"]), _short(r["after"]), r["reason"])
-        for r in answer["items"]
+        for r in items
     ]  # fmt: skip
     columns = ("position", "time", "actor", "action", "resource", "before", "after", "reason")
-    cli.output.table(answer, columns, rows)
+    cli.output.table({"items": items}, columns, rows)
 
 
 def _short(state: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -239,14 +239,27 @@ async def list_tokens(request: web.Request) -> web.StreamResponse:
         view.authorise(who, ACCESS_READ, REGISTRY, now())
     owners = [asked or who.principal_id] if asked or not everybody else list(view.principals)
     tokens = {
-        token.id: _token_item(owner, token)
+        token.id: (owner, token)
         for owner in owners
         if owner in view.principals
         for token in view.principals[owner].principal.tokens.values()
     }
     page, next_cursor = _page(sorted(tokens), wanted)
-    items = [tokens[token_id] for token_id in page]
+    items = await _described(request, [tokens[token_id] for token_id in page])
     return edge.view_answer(request, {"items": items, "next_cursor": next_cursor}, view.position)
+
+
+async def _described(request: web.Request, owned: list[tuple[str, Token]]) -> list[dict[str, Any]]:
+    """Tokens with their descriptions."""
+    refs = [token.description for _, token in owned if token.description is not None]
+    recorder = edge.services(request).recorder
+    held = await edge.read(request, recorder.contents, [ref["commitment"] for ref in refs])
+    texts = {commitment: content.body.decode() for commitment, content in held.items()}
+    return [
+        _token_item(owner, token)
+        | {"description": texts.get(token.description["commitment"]) if token.description else None}
+        for owner, token in owned
+    ]
 
 
 def _token_item(principal_id: str, token: Token) -> dict[str, Any]:

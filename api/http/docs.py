@@ -41,7 +41,7 @@ async def reference_page(request: web.Request) -> web.StreamResponse:
 async def errors_page(request: web.Request) -> web.StreamResponse:
     """Every error code, its status and meaning."""
     rows = "".join(
-        f'<tr id="{code}"><td><code>{code}</code></td><td>{status or "4xx"}</td>'
+        f'<tr id="{code}"><td><code>{code}</code></td><td>{status}</td>'
         f"<td>{escape(title)}</td></tr>"
         for code, (status, title) in sorted(documented_codes().items())
     )

@@ -57,7 +57,7 @@ async def list_labels(request: web.Request) -> web.StreamResponse:
     history, position = await _history(request)
     environments = await _environments(request, history)
     items = [_label_item(history, label, environments) for label in history.prompt.labels_set]
-    return edge.view_answer(request, {"items": items}, position)
+    return edge.view_answer(request, {"items": items, "next_cursor": None}, position)
 
 
 async def get_label(request: web.Request) -> web.StreamResponse:
@@ -85,7 +85,8 @@ async def get_label_history(request: web.Request) -> web.StreamResponse:
     held = await edge.read(request, services.recorder.contents, commitments)
     reasons = {commitment: content.body.decode() for commitment, content in held.items()}
     items = [_move_item(history, move, reasons) for move in moves]
-    return edge.view_answer(request, {"items": items}, services.follower.position)
+    body = {"items": items, "next_cursor": None}
+    return edge.view_answer(request, body, services.follower.position)
 
 
 def _label_item(history: History, label: str, environments: tuple[str, ...]) -> dict[str, Any]:

@@ -52,16 +52,16 @@ class EdgeError(Exception):
         self.faults = tuple(faults)
 
 
-EDGE_CODES: Mapping[str, str] = {
-    "malformed_json": "The body is not JSON.",
-    "invalid_request": "The body does not have the documented form.",
-    "invalid_parameter": "A query parameter is unknown, malformed or contradicts another.",
-    "invalid_header": "A header is malformed.",
-    "unsupported_media_type": "The body's media type is not accepted here.",
-    "body_too_large": "The body is larger than the server takes.",
-    "route_not_found": "There is no such route.",
-    "method_not_allowed": "The route does not have this method.",
-    "internal": "Something went wrong in the server; its log knows more.",
+EDGE_CODES: Mapping[str, tuple[int, str]] = {
+    "malformed_json": (400, "The body is not JSON."),
+    "invalid_request": (422, "The body does not have the documented form."),
+    "invalid_parameter": (400, "A parameter is unknown, malformed or contradicts another."),
+    "invalid_header": (400, "A header is malformed."),
+    "unsupported_media_type": (415, "The body's media type is not accepted here."),
+    "body_too_large": (413, "The body is larger than the server takes."),
+    "route_not_found": (404, "There is no such route."),
+    "method_not_allowed": (405, "The route does not have this method."),
+    "internal": (500, "Something went wrong in the server; its log knows more."),
 }
 
 
@@ -95,7 +95,7 @@ class ProblemDetails:
 def problem_of(error: Exception) -> ProblemDetails:
     """What an exception means to the client."""
     if isinstance(error, EdgeError):
-        title = EDGE_CODES[error.code]
+        title = EDGE_CODES[error.code][1]
         return ProblemDetails(error.status, error.code, title, error.detail, error.faults)
     if isinstance(error, web.HTTPException):
         return _router_problem(error)
@@ -109,8 +109,9 @@ def problem_of(error: Exception) -> ProblemDetails:
                 getattr(error, "faults", ()),
                 getattr(error, "facts", {}),
             )
+    title = EDGE_CODES["internal"][1]
     return ProblemDetails(
-        500, "internal", EDGE_CODES["internal"], "Report the request_id to whoever runs the server."
+        500, "internal", title, "Report the request_id to whoever runs the server."
     )
 
 
@@ -122,7 +123,7 @@ def _router_problem(error: web.HTTPException) -> ProblemDetails:
         415: ("unsupported_media_type", "Send application/json."),
     }.get(error.status, ("malformed_json", error.reason))
     status = error.status if error.status in (404, 405, 413, 415) else 400
-    return ProblemDetails(status, code, EDGE_CODES[code], detail)
+    return ProblemDetails(status, code, EDGE_CODES[code][1], detail)
 
 
 def validation_problem(error: ValidationError) -> EdgeError:
@@ -156,7 +157,7 @@ def problem_response(
 
 def documented_codes() -> dict[str, tuple[int, str]]:
     """Every code a client can meet: its status and title, for `/docs/errors`."""
-    codes = {code: (0, title) for code, title in EDGE_CODES.items()}
+    codes = dict(EDGE_CODES)
     for root in (domain.DomainError, ledger.LedgerError, projections.ProjectionError):
         for kind in _subclasses(root):
             for base, status in STATUSES:

@@ -6,7 +6,7 @@ import orjson
 from aiohttp import web
 
 from api.http import edge
-from api.http.prompts import LABEL_DEFAULT, select
+from api.http.prompts import select
 from api.http.route import Route
 from api.http.schemas import RenderedAnswer, RenderRequest
 from domain.access import PROMPT_READ, prompt_resource
@@ -25,8 +25,7 @@ async def render(request: web.Request) -> web.StreamResponse:
     services = edge.services(request)
     services.access.authorise(who, PROMPT_READ, prompt_resource(project, name), now())
     await edge.fresh_memory(request)
-    label = wanted.label or (LABEL_DEFAULT if wanted.version is None else None)
-    kind, selector = select(label, wanted.version, None)
+    kind, selector = select(wanted.label, wanted.version, wanted.digest)
     resolved = services.serving.cached(project, name, kind, selector)
     if resolved is None:
         resolved = await services.serving.resolve(project, name, kind, selector)

@@ -239,6 +239,7 @@ class RenderRequest(Request):
     variables: Annotated[dict[str, Any], Field(max_length=RENDERED_VARIABLES_MAX)] = {}
     label: LabelName | None = None
     version: VersionNumber | None = None
+    digest: str | None = Field(None, pattern="^sha256:[0-9a-f]{64}$")
     format: Literal["messages", "text"] = "messages"
     allow_extra: bool = False
 
