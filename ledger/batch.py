@@ -17,6 +17,7 @@ from domain.access import Caller
 from domain.commands import Command
 from domain.commitment import Content
 from domain.decision import AggregateT, Change, Decision, Ids, Session
+from domain.errors import DomainError
 from domain.keys import EVENT_PURPOSE, KeyRing
 from ledger.errors import KeyRetiredError
 from ledger.mapper import SignedEvent, SigningMapper, Stamped
@@ -137,7 +138,10 @@ class Group:
 
 
 class Batch:
-    """The working state of one batch. `decide` adds a command or raises its refusal."""
+    """The working state of one batch. `decide` adds a command or raises its refusal.
+
+    `refused` maps a refused submission (by `id`) to the streams its refusal rests on.
+    """
 
     def __init__(
         self,
@@ -158,6 +162,7 @@ class Batch:
         self._contents: dict[str, Content] = {}
         self._decided = 0
         self.groups: list[Group] = []
+        self.refused: dict[int, set[str]] = {}
 
     def decide(self, submission: Submission, decide: Decide, now: datetime) -> None:
         """Decide one command on top of those before it; nothing stays of a refused one."""
@@ -165,7 +170,11 @@ class Batch:
             raise ValueError("a submission to decide has a command")
         self._check_key()
         session = CommandSession(self)
-        decision = decide(session, submission.command, submission.caller, now, self._ids)
+        try:
+            decision = decide(session, submission.command, submission.caller, now, self._ids)
+        except DomainError:
+            self.refused[id(submission)] = set(session.copies)
+            raise
         self.take(submission, decision, set(session.copies))
 
     def take(self, submission: Submission, decision: Decision, reads: set[str]) -> None:

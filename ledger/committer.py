@@ -194,6 +194,7 @@ class Committer:
         verdicts = dict(zip(written, self._append([units[i] for i in written]), strict=True))
         again: list[Waiting] = []
         leaves: dict[int, bytes] = {}
+        undone: set[str] = set()
         for index, (group, unit) in enumerate(zip(batch.groups, units, strict=True)):
             members = [by_submission[id(member.submission)] for member in group.members]
             verdict = verdicts.get(index, Verdict(True))
@@ -205,7 +206,25 @@ class Committer:
             else:
                 self._repository.forget(tuple(unit.conditions))
                 self._requeue(members, outcomes, again)
+                undone |= group.writes
+        outcomes = self._stand(outcomes, batch, undone, again)
         return Settled(outcomes, again, leaves)
+
+    def _stand(
+        self,
+        outcomes: list[tuple[Waiting, Outcome | Exception]],
+        batch: Batch,
+        undone: set[str],
+        again: list[Waiting],
+    ) -> list[tuple[Waiting, Outcome | Exception]]:
+        """The outcomes that stand; a refusal that rests on what was undone is decided anew."""
+        standing: list[tuple[Waiting, Outcome | Exception]] = []
+        for one, outcome in outcomes:
+            if undone.isdisjoint(batch.refused.get(id(one.submission), ())):
+                standing.append((one, outcome))
+            else:
+                self._requeue([one], standing, again)
+        return standing
 
     def _try(self, batch: Batch, one: Waiting) -> Exception | None:
         try:

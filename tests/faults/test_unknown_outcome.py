@@ -6,6 +6,7 @@ import pytest
 from eventsourcing.persistence import OperationalError
 
 from ledger.committer import APPEND_TRIES_MAX
+from ledger.recorder import Verdict
 from tests.harness import Api, text_content
 
 VERSIONS = "/v1/projects/acme/prompts/mail/-/versions"
@@ -82,3 +83,29 @@ async def test_a_key_in_flight_joins_the_first(api: Api) -> None:
     assert {answer.status for answer in answers} == {201}
     assert {answer.body["version"] for answer in answers} == {2}
     assert sum("Idempotency-Replayed" in answer.headers for answer in answers) == 7
+
+
+async def test_a_refusal_that_rests_on_what_was_undone_is_decided_anew(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first unit loses once; the second command was refused only because of it."""
+    await api.make_prompt("acme/mail")
+    recorder = api.services.recorder
+    append = recorder.append_units
+    losses = iter([True])
+
+    def losing(units, *, again=False):
+        if next(losses, False):
+            return [Verdict(False, moved=tuple(unit.conditions)) for unit in units]
+        return append(units, again=again)
+
+    monkeypatch.setattr(recorder, "append_units", losing)
+    body = {"content": text_content("two"), "expected_version": 1}
+    other = {"content": text_content("three"), "expected_version": 1}
+    answers = await asyncio.gather(
+        api.call("POST", VERSIONS, body), api.call("POST", VERSIONS, other)
+    )
+    assert sorted(answer.status for answer in answers) == [201, 409]
+    loser = next(answer for answer in answers if answer.status == 409)
+    winner = next(answer for answer in answers if answer.status == 201)
+    assert loser.body["current_version"] == winner.body["version"] == 2
