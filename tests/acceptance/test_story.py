@@ -82,9 +82,8 @@ async def test_the_feed_delivers_each_event_once_in_order_across_reconnects(api:
 async def test_a_live_feed_filtered_by_prompt_sees_only_its_events(api: Api) -> None:
     await api.make_prompt("acme/support/triage")
     await api.make_prompt("acme/support/other")
-    query = "?project=acme&prompt=support/triage&kind=label"
+    query = f"?project=acme&prompt=support/triage&kind=label&after={api.position}"
     live = asyncio.create_task(_collect(api, 1, {}, query))
-    await asyncio.sleep(0.2)
     await api.ok("PUT", "/v1/projects/acme/prompts/support/other/-/labels/staging", {"version": 1})
     moved = await api.ok("PUT", f"{PROMPT}/-/labels/staging", {"version": 1})
     (item,) = await live

@@ -95,7 +95,7 @@ class World:
         }
         for name, grants in scoped.items():
             self.callers[name] = (await self.admin.make_caller(*grants)).api
-        soon = (datetime.now(UTC) + timedelta(seconds=0.5)).isoformat()
+        soon = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
         self.callers["expired"] = (
             await self.admin.make_caller({"role": "admin"}, expires_at=soon)
         ).api
@@ -107,7 +107,7 @@ class World:
             await self.admin.make_caller({"role": "admin"}, scopes=reading)
         ).api
         self.callers["nobody"] = self.admin.as_token(None)
-        await asyncio.sleep(0.6)
+        await asyncio.sleep(1.1)
 
     async def fresh_prompt(self) -> str:
         self.number += 1
@@ -241,11 +241,11 @@ async def test_an_environment_reaches_no_other(world: World) -> None:
 
 
 async def test_a_grant_ends_with_its_expiry(world: World) -> None:
-    soon = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
+    soon = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()
     caller = await world.admin.make_caller({"role": "viewer", "expires_at": soon})
     path = "/v1/projects/acme/prompts/support/triage?version=1"
     assert (await caller.api.call("GET", path)).status == 200
-    await asyncio.sleep(1.1)
+    await asyncio.sleep(2.1)
     assert (await caller.api.call("GET", path)).status == 404
 
 
