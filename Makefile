@@ -33,7 +33,8 @@ test: $(VENV)/dev.stamp lint ## Lint, type-check and run all tests
 	$(BIN)/python -m pytest
 
 long-test: $(VENV)/dev.stamp ## The fault and soak tests in full length
-	SCRINIA_LONG=1 $(BIN)/python -m pytest -m long
+	SCRINIA_LONG=1 $(BIN)/python -m pytest tests/faults tests/api/test_machine.py \
+	  tests/api/test_schemathesis.py
 
 lint: $(VENV)/dev.stamp ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
