@@ -192,22 +192,29 @@ def min_position(request: web.Request) -> int | None:
 async def fresh_memory(request: web.Request) -> None:
     """Wait until the in-memory views have what `Scrinia-Min-Position` asks for."""
     wanted = min_position(request)
+    if wanted is not None:
+        await followed(request, wanted, "invalid_header")
+
+
+async def followed(request: web.Request, position: int, code: str) -> None:
+    """Wait until this server has read a position: a client may know one that it has not yet.
+
+    EdgeError 400 with `code` where the ledger has no such position; NotCaughtUpError.
+    """
     follower = services(request).follower
-    if wanted is None or follower.position >= wanted:
+    if follower.position >= position:
         return
-    await _check_exists(request, wanted)
-    if not await follower.wait_beyond(wanted - 1, MIN_POSITION_WAIT_SECONDS):
+    await _check_exists(request, position, code)
+    if not await follower.wait_beyond(position - 1, MIN_POSITION_WAIT_SECONDS):
         raise NotCaughtUpError(
-            f"This server has read {follower.position}, not yet {wanted}: try again."
+            f"This server has read {follower.position}, not yet {position}: try again."
         )
 
 
-async def _check_exists(request: web.Request, position: int) -> None:
+async def _check_exists(request: web.Request, position: int, code: str) -> None:
     head = await read(request, services(request).recorder.head)
     if position > head:
-        raise EdgeError(
-            400, "invalid_header", f"Position {position} is beyond the ledger's head, {head}."
-        )
+        raise EdgeError(400, code, f"Position {position} is beyond the ledger's head, {head}.")
 
 
 async def fresh_view(request: web.Request, name: str) -> None:
@@ -215,7 +222,7 @@ async def fresh_view(request: web.Request, name: str) -> None:
     wanted = min_position(request)
     runner = services(request).runner
     if wanted is not None and runner.positions[name] < wanted:
-        await _check_exists(request, wanted)
+        await _check_exists(request, wanted, "invalid_header")
         await runner.wait_for(name, wanted, MIN_POSITION_WAIT_SECONDS)
 
 

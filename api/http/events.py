@@ -52,11 +52,15 @@ async def events(request: web.Request) -> web.StreamResponse:
         prompt=check_prompt_name(wanted.prompt) if wanted.prompt is not None else None,
     )
     last = _last_event_id(request)
-    if "text/event-stream" in request.headers.get("Accept", ""):
-        return await _stream(request, who, _start(request, wanted.after, last), filtered)
     await edge.fresh_memory(request)
     feed = edge.services(request).feed
-    page = await feed.page(wanted.after or 0, wanted.limit, filtered, _may_read(request, who))
+    if "text/event-stream" in request.headers.get("Accept", ""):
+        start = wanted.after if last is None else last
+        await edge.followed(request, start or 0, "invalid_parameter")
+        return await _stream(request, who, feed.head if start is None else start, filtered)
+    after = wanted.after or 0
+    await edge.followed(request, after, "invalid_parameter")
+    page = await feed.page(after, wanted.limit, filtered, _may_read(request, who))
     cursor = None if page.next_after is None else str(page.next_after)
     body = {"items": page.items, "next_cursor": cursor, "head": page.head}
     return edge.view_answer(request, body, page.head)
@@ -87,16 +91,6 @@ def _last_event_id(request: web.Request) -> int | None:
     if not last.isascii() or not last.isdecimal() or len(last) > 18:
         raise EdgeError(400, "invalid_header", "Last-Event-ID is a ledger position.")
     return int(last)
-
-
-def _start(request: web.Request, after: int | None, last: int | None) -> int:
-    feed = edge.services(request).feed
-    after = after if last is None else last
-    if after is not None and after > feed.head:
-        raise EdgeError(
-            400, "invalid_parameter", f"Position {after} is beyond the head, {feed.head}."
-        )
-    return feed.head if after is None else after
 
 
 async def _stream(

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from pathlib import Path
 
 import aiohttp
@@ -9,6 +10,7 @@ import aiohttp
 from tests.harness import Api, Process, text_content
 
 PROMPT = "/v1/projects/acme/prompts/support/triage"
+NO_POSITION = {"Scrinia-Min-Position": "0"}
 
 
 async def test_commit_promote_resolve_rollback_and_every_past_moment(api: Api) -> None:
@@ -178,3 +180,28 @@ def test_everything_through_the_command_line(server: Process, tmp_path: Path) ->
     assert "no fault" in server.cli("verify").stdout
     lost = server.cli("whoami", check=False)
     assert lost.returncode == 5 and "scrinia serve" in lost.stderr
+
+
+async def test_a_position_just_answered_can_be_read_after_even_where_following_lags(
+    api: Api, monkeypatch
+) -> None:
+    await api.make_prompt("acme/support/triage")
+    follower = api.services.follower
+    read = follower._read_checked
+
+    def late() -> list:
+        time.sleep(0.2)
+        return read()
+
+    monkeypatch.setattr(follower, "_read_checked", late)
+    for number in range(3):
+        made = await api.ok("POST", f"{PROMPT}/-/versions", {"content": text_content(f"v{number}")})
+        assert follower.position < made["position"]
+        live = asyncio.create_task(_collect(api, 1, {}, f"?after={made['position']}"))
+        page = await api.ok("GET", f"/v1/events?after={made['position']}", headers=NO_POSITION)
+        assert (page["items"], page["head"] >= made["position"]) == ([], True)
+        moved = await api.ok("PUT", f"{PROMPT}/-/labels/l{number}", {"version": 1})
+        assert [item["position"] for item in await live] == [moved["position"]]
+    for accept in ("application/json", "text/event-stream"):
+        beyond = await api.call("GET", "/v1/events?after=99999", headers={"Accept": accept})
+        assert (beyond.status, beyond.code) == (400, "invalid_parameter")
