@@ -32,17 +32,21 @@ from ledger.follower import Follower
 from ledger.ids import SystemIds
 from ledger.keyfiles import load_key
 from ledger.mapper import SigningMapper
+from ledger.postgres.store import PostgresStore
 from ledger.repository import Repository
 from ledger.sealing import Sealer
-from ledger.sqlite import SQLiteLedgerRecorder, ledger_id
+from ledger.sqlite.store import SQLiteStore
+from ledger.store import LedgerStore
 from ledger.trust import check_unsealed
 from projections.access import AccessView
 from projections.audit import Audit
 from projections.catalog import Catalog
 from projections.feed import Feed
 from projections.past import PastCatalogs
+from projections.postgres.views import PostgresViews
 from projections.runner import Runner
 from projections.serving import ServingView
+from projections.sqlite.views import SQLiteViews
 from projections.transparency import Transparency
 from projections.views import SqlProjection, Views
 
@@ -67,12 +71,26 @@ def decide(session: Session, command: Command, caller: Caller, now: datetime, id
     return Registry(session, caller, now, ids).decide(command)
 
 
+def store_of(settings: Settings) -> LedgerStore:
+    """Where the ledger is kept."""
+    if settings.database_url is not None and settings.on_postgres:
+        return PostgresStore(settings.database_url)
+    return SQLiteStore(settings.ledger_file)
+
+
+def views_of(settings: Settings) -> Views:
+    """The read models, kept in the same kind of store."""
+    if settings.database_url is not None and settings.on_postgres:
+        return PostgresViews(settings.database_url, settings.database_direct_url)
+    return SQLiteViews(settings.directory.views)
+
+
 def initialise_if_missing(settings: Settings) -> bool:
     """Begin a registry where there is no ledger yet; whether that was done."""
-    directory = settings.directory
-    if directory.exists:
+    store = store_of(settings)
+    if store.exists():
         return False
-    initialise(directory, settings.token_file, SystemIds())
+    initialise(store, settings.directory, settings.token_file, SystemIds())
     return True
 
 
@@ -95,12 +113,13 @@ async def running(settings: Settings) -> AsyncIterator[Services]:
     directory = settings.directory
     signer = load_key(directory.event_key, EVENT_PURPOSE)
     sealing_key = load_key(directory.checkpoint_key, CHECKPOINT_PURPOSE)
-    ledger = ledger_id(directory.ledger)
+    store = store_of(settings)
+    ledger = store.ledger_id()
     ids = SystemIds()
     with exclusive(directory.lock):
-        recorder = SQLiteLedgerRecorder(directory.ledger)
+        recorder = store.recorder()
         mapper = SigningMapper(ledger, signer)
-        views = Views(directory.views)
+        views = views_of(settings)
         readers = ThreadPoolExecutor(settings.reader_threads, thread_name_prefix="scrinia-read")
         operators = ThreadPoolExecutor(1, thread_name_prefix="scrinia-rebuild")
         sealer = Sealer(recorder, sealing_key, ledger, directory.checkpoint)

@@ -15,18 +15,35 @@ from pydantic_settings import (
 from ledger.datadir import DataDirectory
 
 SQLITE_SCHEME = "sqlite:///"
+POSTGRES_SCHEMES = ("postgresql://", "postgres://")
 DEFAULT_BIND = "127.0.0.1:8420"
 
 
 class Settings(BaseSettings):
     """Everything that can be set. Each field is `SCRINIA_` and its name in capitals."""
 
-    model_config = SettingsConfigDict(env_prefix="SCRINIA_", toml_file="scrinia.toml", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="SCRINIA_", env_ignore_empty=True, toml_file="scrinia.toml", frozen=True
+    )
     sources: ClassVar[str] = "flags > environment > scrinia.toml > default"
 
     data_dir: Path = Field(Path("scrinia-data"), description="Where the registry's files lie.")
     database_url: str | None = Field(
-        None, description="`sqlite:///…`; by default `ledger.db` in the data directory."
+        None,
+        description="`sqlite:///…`, or `postgresql://role@host/db` after `scrinia migrate`; by"
+        " default `ledger.db` in the data directory.",
+        repr=False,
+    )
+    database_direct_url: str | None = Field(
+        None,
+        description="The same PostgreSQL database where `database_url` leads through a transaction"
+        " pooler: LISTEN and rebuilds need a connection of their own.",
+        repr=False,
+    )
+    admin_database_url: str | None = Field(
+        None,
+        description="PostgreSQL as a role that may create roles and schemas: `scrinia migrate`.",
+        repr=False,
     )
     bind: str = Field(DEFAULT_BIND, description="Address and port the server listens on.")
     admin_token_file: Path | None = Field(
@@ -48,9 +65,9 @@ class Settings(BaseSettings):
 
     @field_validator("database_url")
     @classmethod
-    def _is_sqlite(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith(SQLITE_SCHEME):
-            raise ValueError(f"this version keeps its ledger in SQLite: {SQLITE_SCHEME}/path/to.db")
+    def _has_a_store(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith((SQLITE_SCHEME, *POSTGRES_SCHEMES)):
+            raise ValueError(f"begins with {SQLITE_SCHEME} or {POSTGRES_SCHEMES[0]}")
         return url
 
     @classmethod
@@ -67,10 +84,20 @@ class Settings(BaseSettings):
 
     @property
     def directory(self) -> DataDirectory:
-        """The data directory with the ledger's file."""
+        """The data directory."""
+        return DataDirectory(self.data_dir)
+
+    @property
+    def on_postgres(self) -> bool:
+        """Whether the ledger is kept on PostgreSQL."""
+        return self.database_url is not None and self.database_url.startswith(POSTGRES_SCHEMES)
+
+    @property
+    def ledger_file(self) -> Path:
+        """The ledger's file on SQLite."""
         if self.database_url is None:
-            return DataDirectory(self.data_dir)
-        return DataDirectory(self.data_dir, Path(self.database_url.removeprefix(SQLITE_SCHEME)))
+            return self.directory.ledger
+        return Path(self.database_url.removeprefix(SQLITE_SCHEME))
 
     @property
     def token_file(self) -> Path:

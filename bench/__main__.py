@@ -26,10 +26,11 @@ from bench.load import Measured, measure, request
 from ledger import payload
 from ledger.datadir import DataDirectory, Trust
 from ledger.mapper import SigningMapper
-from ledger.sqlite import SQLiteLedgerRecorder
-from ledger.verify import verify_data_directory
+from ledger.sqlite.recorder import SQLiteLedgerRecorder
+from ledger.sqlite.store import SQLiteStore
+from ledger.verify import verify_ledger
 from projections.rebuild import Rebuilder
-from projections.views import Views
+from projections.sqlite.views import SQLiteViews
 
 ROOT = Path(__file__).parent.parent
 COLLECTIONS = Path(os.environ.get("SCRINIA_TEST_COLLECTIONS", ROOT.parent / "shared" / "data"))
@@ -209,7 +210,7 @@ def bench_offline(directory: DataDirectory) -> None:
     ours, bare = [], []
     for _ in range(3):
         start = time.perf_counter()
-        assert not verify_data_directory(directory).faults
+        assert not verify_ledger(SQLiteStore(directory.ledger), directory).faults
         ours.append(count / (time.perf_counter() - start))
         start = time.perf_counter()
         for event in stored:
@@ -217,7 +218,7 @@ def bench_offline(directory: DataDirectory) -> None:
         bare.append(len(stored) / (time.perf_counter() - start))
     report(f"verify {count:,} events / bare Ed25519 verify", ours, bare, "events/s")
     mapper = SigningMapper(Trust.read(directory.trust).ledger_id, None)
-    views = Views(directory.views)
+    views = SQLiteViews(directory.views)
     for projection in projections():
         ours, bare = [], []
         for _ in range(3):

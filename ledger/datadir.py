@@ -11,15 +11,16 @@ from domain.access import Caller
 from domain.decision import Ids
 from domain.keys import CHECKPOINT_PURPOSE, EVENT_PURPOSE, PublicKey
 from ledger.batch import Batch, Submission
-from ledger.errors import KeyFileError, NoLedgerError
+from ledger.errors import ForkedError, KeyFileError, NoLedgerError
 from ledger.ids import now
 from ledger.keyfiles import create_key, write_private
 from ledger.mapper import SigningMapper
 from ledger.note import VerifierKey
+from ledger.recorder import LedgerRecorder, Unit
 from ledger.repository import Repository
 from ledger.sealing import Sealer, origin_of
 from ledger.signing import Signer
-from ledger.sqlite import SQLiteLedgerRecorder, create_ledger
+from ledger.store import LedgerStore
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,11 @@ class DataDirectory:
     """The files of one registry on one machine."""
 
     path: Path
-    database: Path | None = None
 
     @property
     def ledger(self) -> Path:
-        """The ledger: all that cannot be rebuilt, keys apart."""
-        return self.database or self.path / "ledger.db"
+        """The ledger, all that cannot be rebuilt, keys apart; where it is not kept elsewhere."""
+        return self.path / "ledger.db"
 
     @property
     def views(self) -> Path:
@@ -74,11 +74,6 @@ class DataDirectory:
         """Held by the running server."""
         return self.path / "serve.lock"
 
-    @property
-    def exists(self) -> bool:
-        """Whether a registry was begun here."""
-        return self.ledger.exists()
-
 
 @dataclass(frozen=True)
 class Trust:
@@ -109,13 +104,13 @@ class Trust:
             ) from None
 
 
-def initialise(directory: DataDirectory, token_file: Path, ids: Ids) -> str:
-    """Begin a registry in an empty directory: keys, first admin, token file; the ledger's id.
+def initialise(store: LedgerStore, directory: DataDirectory, token_file: Path, ids: Ids) -> str:
+    """Begin a registry: keys, trust and token files, then the ledger's first unit; the ledger's id.
 
-    The token file is written first and the ledger last, so that whatever is interrupted can be
+    The token file is written before the ledger counts, so that whatever is interrupted can be
     deleted and begun again without anything being lost.
     """
-    _check_empty(directory, token_file)
+    _check_empty(store, directory, token_file)
     directory.path.mkdir(mode=0o700, parents=True, exist_ok=True)
     directory.event_key.parent.mkdir(mode=0o700, exist_ok=True)
     ledger_id = str(ids.new_id())
@@ -123,42 +118,39 @@ def initialise(directory: DataDirectory, token_file: Path, ids: Ids) -> str:
     checkpoint = create_key(directory.checkpoint_key, CHECKPOINT_PURPOSE)
     key = VerifierKey(origin_of(ledger_id), checkpoint.public_key)
     directory.trust.write_bytes(Trust(ledger_id, event.key_id, str(key)).to_bytes())
-    fresh = directory.ledger.with_suffix(".new")
-    token = _write_genesis(fresh, ledger_id, event, checkpoint, directory.checkpoint, ids)
-    write_private(token_file, token + "\n")
-    fresh.replace(directory.ledger)
+    with store.begin(ledger_id) as recorder:
+        unit, token = _genesis(recorder, ledger_id, event, checkpoint, ids)
+        write_private(token_file, token + "\n")
+        if not recorder.append_units([unit])[0].accepted:
+            raise ForkedError(f"Somebody else has just begun a ledger in {store.place}.")
+        sealer = Sealer(recorder, checkpoint, ledger_id, directory.checkpoint)
+        sealer.take([signed.leaf_hash for signed in unit.events])
+        sealer.seal()
     return ledger_id
 
 
-def _check_empty(directory: DataDirectory, token_file: Path) -> None:
-    for path in (directory.ledger, directory.event_key, directory.checkpoint_key, token_file):
+def _check_empty(store: LedgerStore, directory: DataDirectory, token_file: Path) -> None:
+    if store.exists():
+        raise KeyFileError(
+            f"There is a ledger in {store.place} already: init never overwrites one."
+        )
+    for path in (directory.event_key, directory.checkpoint_key, token_file):
         if path.exists():
             raise KeyFileError(f"{path} exists already: init never overwrites anything.")
 
 
-def _write_genesis(
-    path: Path, ledger_id: str, event: Signer, checkpoint: Signer, exported: Path, ids: Ids
-) -> str:
-    create_ledger(path, ledger_id)
-    recorder = SQLiteLedgerRecorder(path)
-    try:
-        mapper = SigningMapper(ledger_id, event)
-        repository = Repository(recorder, mapper, ledger_id)
-        decision = genesis.begin(
-            UUID(ledger_id),
-            PublicKey(event.key_id, EVENT_PURPOSE, event.public_key.hex()),
-            PublicKey(checkpoint.key_id, CHECKPOINT_PURPOSE, checkpoint.public_key.hex()),
-            now(),
-            ids,
-        )
-        batch = Batch(repository, mapper, event, ids, ledger_id)
-        request = {"id": str(ids.new_id())}
-        batch.take(Submission(None, Caller("system", "init"), request), decision, set())
-        unit = batch.unit(batch.groups[0])
-        recorder.append_units([unit])
-        sealer = Sealer(recorder, checkpoint, ledger_id, exported)
-        sealer.take([signed.leaf_hash for signed in unit.events])
-        sealer.seal()
-    finally:
-        recorder.close()
-    return decision.answer.secret["token"]
+def _genesis(
+    recorder: LedgerRecorder, ledger_id: str, event: Signer, checkpoint: Signer, ids: Ids
+) -> tuple[Unit, str]:
+    mapper = SigningMapper(ledger_id, event)
+    decision = genesis.begin(
+        UUID(ledger_id),
+        PublicKey(event.key_id, EVENT_PURPOSE, event.public_key.hex()),
+        PublicKey(checkpoint.key_id, CHECKPOINT_PURPOSE, checkpoint.public_key.hex()),
+        now(),
+        ids,
+    )
+    batch = Batch(Repository(recorder, mapper, ledger_id), mapper, event, ids, ledger_id)
+    request = {"id": str(ids.new_id())}
+    batch.take(Submission(None, Caller("system", "init"), request), decision, set())
+    return batch.unit(batch.groups[0]), decision.answer.secret["token"]

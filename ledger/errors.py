@@ -2,6 +2,8 @@
 
 from typing import ClassVar
 
+from eventsourcing.persistence import OperationalError
+
 
 class LedgerError(Exception):
     """The ledger cannot do this."""
@@ -88,3 +90,15 @@ class IdempotencyMismatchError(LedgerError):
     """The Idempotency-Key was used with another request."""
 
     code = "idempotency_key_reused"
+
+
+class MigrationError(LedgerError):
+    """The database is not in the form this version needs."""
+
+    code = "migration"
+
+
+class StoreUnreachableError(LedgerError, OperationalError):
+    """The database does not answer."""
+
+    code = "store_unreachable"

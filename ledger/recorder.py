@@ -1,11 +1,12 @@
 """The interface between the ledger and its stores: units with conditions in, verdicts out.
 
-`ledger/sqlite.py` implements it; a PostgreSQL recorder fills the same contract
-(`tests/contracts/recorder.py` runs against every store).
+`ledger/sqlite/` and `ledger/postgres/` implement it; the suite in `tests/contracts/recorder.py`
+runs against both.
 """
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from eventsourcing.persistence import ApplicationRecorder
@@ -14,6 +15,11 @@ from domain.commitment import Content
 from ledger.mapper import SignedEvent, SignedNotification
 
 CLOCK_SKEW_SECONDS_MAX = 5.0
+IDEMPOTENCY_HOURS = 24
+# In the order of SignedNotification's fields.
+EVENT_COLUMNS = (
+    "stream, stream_position, type, payload, position, event_id, time, key_id, signature, leaf_hash"
+)
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,17 @@ class LedgerRecorder(ApplicationRecorder):
         `again`: the outcome of an earlier call with these same units is not known; those whose
         event ids are there already are accepted with the positions they have.
         """
+
+    @abstractmethod
+    def alone(self) -> AbstractContextManager[None]:
+        """Keep every other writer out, so that what is read within cannot move before the append.
+
+        `append_units` within belongs to it. Only where deciding without it lost too often.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close every connection."""
 
     @abstractmethod
     def select_stream(

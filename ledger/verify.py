@@ -6,11 +6,10 @@ What lies after the last checkpoint is covered by signatures and stream chains o
 there is seen as far as the newest checkpoint reaches, the exported one included.
 """
 
-import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 import rfc8785
@@ -26,10 +25,9 @@ from ledger.merkle import CompactRange
 from ledger.note import Checkpoint, VerifierKey, open_note
 from ledger.sealing import origin_of
 from ledger.signing import is_signed
-from ledger.sqlite import connect
+from ledger.store import LedgerStore, RawLedger, Row
 from ledger.trust import TrustedKeys
 
-ROWS_AT_ONCE = 500
 Progress = Callable[[int, int], None]
 
 CODES = {
@@ -98,56 +96,27 @@ class Report:
         }
 
 
-class Row(NamedTuple):
-    """An event's row, untrusted."""
-
-    position: Any
-    stream: Any
-    stream_position: Any
-    type: Any
-    event_id: Any
-    time: Any
-    running_time: Any
-    payload: bytes
-    key_id: Any
-    signature: bytes
-    leaf_hash: Any
-
-
-def _as_text(stored: bytes) -> str:
-    return stored.decode("utf-8", "surrogateescape")
-
-
-def _as_bytes(value: Any) -> bytes:
-    if isinstance(value, bytes):
-        return value
-    return str(value).encode("utf-8", "surrogateescape")
-
-
-def verify_data_directory(
+def verify_ledger(
+    store: LedgerStore,
     directory: DataDirectory,
     trust_file: Path | None = None,
     kept_checkpoint: Path | None = None,
     progress: Progress = lambda done, of: None,
 ) -> Report:
-    """Verify a data directory's ledger; NoLedgerError where there is none to verify."""
+    """Verify a store's ledger with a data directory's trust; NoLedgerError where there is none."""
     trust = Trust.read(trust_file or directory.trust)
     notes = [directory.checkpoint] + ([kept_checkpoint] if kept_checkpoint else [])
-    connection = connect(directory.ledger, read_only=True)
-    connection.text_factory = _as_text
-    try:
-        return Verification(connection, trust, notes, progress).run()
-    finally:
-        connection.close()
+    with store.reading() as ledger:
+        return Verification(ledger, trust, notes, progress).run()
 
 
 class Verification:
     """One pass over a ledger."""
 
     def __init__(
-        self, connection: sqlite3.Connection, trust: Trust, notes: list[Path], progress: Progress
+        self, ledger: RawLedger, trust: Trust, notes: list[Path], progress: Progress
     ) -> None:
-        self._db = connection
+        self._ledger = ledger
         self._trust = trust
         self._notes = {path: _read(path) for path in notes}
         self._progress = progress
@@ -161,14 +130,15 @@ class Verification:
         self._commitments: set[str] = set()
         self._running_time = ""
         self._head = 0
+        self._stored_checkpoints: list[tuple[int, bytes]] = []
         self.report = Report()
 
     def run(self) -> Report:
         """Check everything."""
-        self._db.execute("BEGIN")
-        total = self._db.execute("SELECT count(*) FROM events").fetchone()[0]
-        sealed_sizes = {row[0] for row in self._db.execute("SELECT size FROM checkpoints")}
-        for rows in self._batches():
+        total = self._ledger.count()
+        self._stored_checkpoints = self._ledger.checkpoints()
+        sealed_sizes = {size for size, _ in self._stored_checkpoints}
+        for rows in self._ledger.rows():
             texts = self._texts(rows)
             for row in rows:
                 self._check_row(row, texts)
@@ -180,20 +150,12 @@ class Verification:
         self.report.faults.sort(key=lambda fault: (fault.position is None, fault.position or 0))
         return self.report
 
-    def _batches(self) -> Iterator[list[Row]]:
-        cursor = self._db.execute(
-            "SELECT position, stream, stream_position, type, event_id, time, running_time,"
-            " payload, key_id, signature, leaf_hash FROM events ORDER BY position, rowid"
-        )
-        while found := cursor.fetchmany(ROWS_AT_ONCE):
-            yield [_row(raw) for raw in found]
-
     # One event
 
     def _check_row(self, row: Row, texts: dict[str, tuple[bytes, bytes]]) -> None:
         self.report.events += 1
         self._check_position(row)
-        key_id = _as_bytes(row.key_id).decode("utf-8", "replace")
+        key_id = _key_id(row)
         leaf = payload.leaf_hash(row.payload, key_id, row.signature)
         if leaf != row.leaf_hash:
             self._fault(row, "E_LEAF", "the stored leaf hash differs")
@@ -313,14 +275,7 @@ class Verification:
         wanted = {
             ref["commitment"] for row in rows for ref in _refs(_loads(row.payload).get("data"))
         }
-        found: dict[str, tuple[bytes, bytes]] = {}
-        for commitment in wanted:
-            held = self._db.execute(
-                "SELECT salt, body FROM contents WHERE commitment = ?", (commitment,)
-            ).fetchone()
-            if held is not None:
-                found[commitment] = (_as_bytes(held[0]), _as_bytes(held[1]))
-        return found
+        return self._ledger.texts(wanted)
 
     def _check_contents(self, row: Row, data: Any, texts: dict[str, tuple[bytes, bytes]]) -> None:
         for ref in _refs(data):
@@ -333,7 +288,7 @@ class Verification:
                 self._fault(row, "E_COMMIT", f"text {commitment} was changed")
 
     def _check_orphans(self) -> None:
-        for (commitment,) in self._db.execute("SELECT commitment FROM contents"):
+        for commitment in self._ledger.commitments():
             self.report.contents += 1
             if commitment not in self._commitments:
                 self.report.add(None, "E_CONTENT_ORPHAN", f"text {commitment!r:.80}")
@@ -343,19 +298,19 @@ class Verification:
     def _check_checkpoints(self) -> None:
         newest = 0
         good = 0
-        for size, signed in self._db.execute("SELECT size, note FROM checkpoints ORDER BY size"):
+        for size, signed in self._stored_checkpoints:
             self.report.checkpoints += 1
             newest = max(newest, size)
-            if self._check_note(_as_bytes(signed), f"checkpoint {size}", good, size):
+            if self._check_note(signed, f"checkpoint {size}", good, size):
                 good = size
         self.report.sealed = newest
         if newest == 0:
             self.report.add(None, "E_CHECKPOINT", "the database holds no checkpoint")
-        for path, signed in self._notes.items():
-            if signed is None:
+        for path, kept in self._notes.items():
+            if kept is None:
                 self.report.add(None, "E_CHECKPOINT", f"{path.name} cannot be read")
             else:
-                self._check_note(signed, path.name, good, None)
+                self._check_note(kept, path.name, good, None)
         self._check_age(next(iter(self._notes)), newest)
 
     def _check_age(self, exported: Path, newest: int) -> None:
@@ -395,9 +350,9 @@ class Verification:
 
     def _root_at(self, size: int) -> bytes:
         tree = CompactRange()
-        for rows in self._batches():
+        for rows in self._ledger.rows():
             for row in rows[: size - tree.size]:
-                key_id = _as_bytes(row.key_id).decode("utf-8", "replace")
+                key_id = _key_id(row)
                 tree.append(payload.leaf_hash(row.payload, key_id, row.signature))
             if tree.size == size:
                 break
@@ -420,9 +375,10 @@ _SHAPE: dict[str, type] = {
 }
 
 
-def _row(raw: tuple[Any, ...]) -> Row:
-    *plain, body, key_id, signature, leaf = raw
-    return Row._make((*plain, _as_bytes(body), key_id, _as_bytes(signature), leaf))
+def _key_id(row: Row) -> str:
+    stored = row.key_id
+    raw = stored if isinstance(stored, bytes) else str(stored).encode("utf-8", "surrogateescape")
+    return raw.decode("utf-8", "replace")
 
 
 def _read(path: Path) -> bytes | None:

@@ -144,7 +144,7 @@ def find_records(cursor: Cursor, wanted: AuditFilter) -> tuple[list[Any], str | 
 
 
 def _conditions(wanted: AuditFilter) -> tuple[list[str], list[Any]]:
-    where: list[str] = ["1"]
+    where: list[str] = ["1 = 1"]
     params: list[Any] = []
     if wanted.projects is not None:
         marks = ",".join("?" * len(wanted.projects))

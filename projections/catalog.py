@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from domain.access import resource_from_text
 from domain.commitment import ContentRef
 from domain.project import Project
 from domain.prompt import Prompt
@@ -107,7 +108,8 @@ class Catalog(SqlProjection):
         self, event: Prompt.LabelMoved, recorded: RecordedEvent, cursor: Cursor, texts: Texts
     ) -> None:
         cursor.execute(
-            "INSERT OR REPLACE INTO catalog_labels VALUES (?, ?, ?)",
+            "INSERT INTO catalog_labels VALUES (?, ?, ?)"
+            " ON CONFLICT (prompt_id, label) DO UPDATE SET version = excluded.version",
             (str(event.originator_id), event.label, event.to),
         )
 
@@ -127,8 +129,8 @@ class Catalog(SqlProjection):
         prompt_id = str(event.originator_id)
         if "description" in event.changes:
             description = _text(event.changes["description"]["to"], texts)
-            cursor.execute("SELECT name FROM catalog_prompts WHERE prompt_id = ?", (prompt_id,))
-            search_text = _search_text(cursor.fetchone()[0], description)
+            name = resource_from_text(recorded.resource).path or ""
+            search_text = _search_text(name, description)
             cursor.execute(
                 "UPDATE catalog_prompts SET description = ?, search_text = ? WHERE prompt_id = ?",
                 (description, search_text, prompt_id),

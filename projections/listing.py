@@ -93,7 +93,8 @@ def _conditions(wanted: PromptFilter) -> tuple[list[str], list[Any]]:
         where.append(_below("name"))
         params += _range(wanted.folder)
     if wanted.folders is not None:
-        where.append("(" + " OR ".join([_below("name")] * len(wanted.folders) or ["0"]) + ")")
+        among = [_below("name")] * len(wanted.folders) or ["1 = 0"]
+        where.append("(" + " OR ".join(among) + ")")
         params += [bound for folder in wanted.folders for bound in _range(folder)]
     for tag in wanted.tags:
         where.append("prompt_id IN (SELECT prompt_id FROM catalog_tags WHERE tag = ?)")
@@ -103,12 +104,19 @@ def _conditions(wanted: PromptFilter) -> tuple[list[str], list[Any]]:
         where.append(f"prompt_id IN (SELECT prompt_id FROM catalog_tags WHERE tag IN ({marks}))")
         params += wanted.any_tags
     if wanted.query:
-        where.append("instr(search_text, ?) > 0")
-        params.append(wanted.query.casefold())
+        where.append("search_text LIKE ? ESCAPE '!'")
+        params.append(_containing(wanted.query.casefold()))
     if wanted.label is not None and wanted.label != "latest":
         where.append("prompt_id IN (SELECT prompt_id FROM catalog_labels WHERE label = ?)")
         params.append(wanted.label)
     return where, params
+
+
+def _containing(text: str) -> str:
+    """A pattern for whatever contains `text` as it stands."""
+    for special in "!%_":
+        text = text.replace(special, "!" + special)
+    return f"%{text}%"
 
 
 def _below(column: str) -> str:
@@ -133,7 +141,7 @@ def metadata_of(cursor: Cursor, rows: Sequence[Any], label: str | None) -> list[
 
 def _grouped(cursor: Cursor, columns: str, table: str, ids: list[str]) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
-    marks = ",".join("?" * len(ids))
+    marks = ",".join("?" * len(ids)) or "NULL"
     cursor.execute(
         f"SELECT prompt_id, {columns} FROM {table} WHERE prompt_id IN ({marks}) ORDER BY 1, 2", ids
     )

@@ -17,6 +17,7 @@ from ledger.recorder import LedgerRecorder
 from projections.access import AccessView
 from projections.catalog import Catalog
 from projections.runner import texts_for
+from projections.sqlite.views import SQLiteViews
 from projections.views import Cursor, Views
 
 PAST_CATALOGS_MAX = 4
@@ -60,7 +61,7 @@ class PastCatalogs:
             self._kept.move_to_end(position)
             return self._kept[position][1]
         folder = TemporaryDirectory(prefix="scrinia-past-")
-        views = Views(Path(folder.name) / "catalog.db")
+        views = SQLiteViews(Path(folder.name) / "catalog.db")
         self._fold(views, position)
         self._kept[position] = (folder, views)
         if len(self._kept) > PAST_CATALOGS_MAX:

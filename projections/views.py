@@ -1,48 +1,45 @@
-"""The read models' own database, `views.db`: tables and tracking, rebuildable at any time.
+"""The read models' database: tables and tracking, rebuildable at any time.
 
 A projection moves with its tracking row in one transaction, and only from the position it started
-from, so that two runners can never apply a batch twice.
+from, so that two runners can never apply a batch twice. `projections/sqlite/` and
+`projections/postgres/` hold the tables; the SQL of the projections counts on both: `?` for a
+parameter, `ON CONFLICT` for an upsert, text compared by code point.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from hashlib import sha256
 from importlib.resources import files
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
-from eventsourcing.sqlite import (
-    SQLiteConnection,
-    SQLiteConnectionPool,
-    SQLiteCursor,
-    SQLiteDatastore,
-    SQLiteTrackingRecorder,
-)
+from eventsourcing.persistence import IntegrityError, Tracking, TrackingRecorder
 
 from ledger.mapper import RecordedEvent
 from projections.errors import OvertakenError
 
-LOCK_TIMEOUT_SECONDS = 30
+DIFFERENCES_MAX = 20
 Texts = Mapping[str, str]
-Cursor = SQLiteCursor
+
+
+class Cursor(Protocol):
+    """What projections fold into and questions are asked of; rows answer to index and name."""
+
+    def execute(self, sql: str, params: Sequence[Any] = ..., /) -> Any:
+        """Run one statement."""
+
+    def fetchone(self) -> Any:
+        """The next row, or None."""
+
+    def fetchall(self) -> list[Any]:
+        """All rows."""
 
 
 class SqlProjection(ABC):
-    """A fold of events into tables. `name` also names its `.sql` file beside this one."""
+    """A fold of events into tables. `name` also names its `.sql` file in each store's folder."""
 
     name: ClassVar[str]
     tables: ClassVar[tuple[str, ...]]
-
-    @classmethod
-    def schema(cls) -> str:
-        """The DDL of its tables, each created only if it is missing."""
-        return files("projections").joinpath(f"{cls.name}.sql").read_text()
-
-    @classmethod
-    def form(cls) -> str:
-        """Changes whenever the tables do; a view of another form is rebuilt from zero."""
-        return sha256(cls.schema().encode()).hexdigest()[:16]
 
     def commitments(self, recorded: RecordedEvent) -> Sequence[str]:
         """The texts this event's fold needs."""
@@ -53,71 +50,116 @@ class SqlProjection(ABC):
         """Fold one event into the tables. Nothing but its arguments may matter."""
 
 
-class _ViewsPool(SQLiteConnectionPool):
-    """Connections that do not wait for the disk: what power loss takes is folded again."""
+class Views(TrackingRecorder, ABC):
+    """A database of views. Thread-safe: every call takes a connection of its own."""
 
-    def _create_connection(self) -> SQLiteConnection:
-        connection = super()._create_connection()
-        connection.cursor().execute("PRAGMA synchronous=NORMAL")
-        return connection
+    store: ClassVar[str]
 
+    @classmethod
+    def schema(cls, projection: SqlProjection) -> str:
+        """The DDL of a projection's tables in this store, each created only if it is missing."""
+        return files(cls.store).joinpath(f"{projection.name}.sql").read_text()
 
-class Views(SQLiteTrackingRecorder):
-    """One file of views. Thread-safe: every call takes a connection of the library's pool."""
+    @classmethod
+    def form(cls, projection: SqlProjection) -> str:
+        """Changes whenever the tables do; a view of another form is rebuilt from zero."""
+        return sha256(cls.schema(projection).encode()).hexdigest()[:16]
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        datastore = SQLiteDatastore(f"file:{path}")
-        datastore.close()
-        datastore.pool = _ViewsPool(db_name=f"file:{path}", lock_timeout=LOCK_TIMEOUT_SECONDS)
-        super().__init__(datastore)
-        self.create_table()
-        with self.datastore.transaction(commit=True) as cursor:
-            cursor.execute(
-                "CREATE TABLE IF NOT EXISTS forms (projection TEXT PRIMARY KEY, form TEXT) STRICT"
-            )
-
+    @abstractmethod
     def close(self) -> None:
         """Close every connection."""
-        self.datastore.close()
+
+    @abstractmethod
+    def writing(self) -> AbstractContextManager[Cursor]:
+        """A transaction that writes."""
+
+    @abstractmethod
+    def defining(self) -> AbstractContextManager[Cursor]:
+        """A transaction that makes or drops tables, while nobody else does."""
+
+    @abstractmethod
+    def reading(self) -> AbstractContextManager[Cursor]:
+        """A transaction that sees one moment."""
+
+    @abstractmethod
+    def beside(self, projection: SqlProjection) -> AbstractContextManager["Beside"]:
+        """Empty tables for a projection next to the live ones, gone at the end."""
+
+    def folding(self, cursor: Cursor) -> AbstractContextManager[Any]:
+        """Around many statements whose answers nobody needs."""
+        return nullcontext()
+
+    def create(self) -> None:
+        """Make the tables that belong to no projection, where they are missing."""
+        with self.defining() as cursor:
+            cursor.execute(
+                "CREATE TABLE IF NOT EXISTS tracking (application_name TEXT PRIMARY KEY,"
+                " notification_id BIGINT NOT NULL)"
+            )
+            cursor.execute(
+                "CREATE TABLE IF NOT EXISTS forms (projection TEXT PRIMARY KEY, form TEXT)"
+            )
 
     def prepare(self, projection: SqlProjection) -> int:
         """Create a projection's tables, from nothing if their form changed; its position."""
-        with self.writing() as cursor:
+        form = self.form(projection)
+        with self.defining() as cursor:
             cursor.execute("SELECT form FROM forms WHERE projection = ?", (projection.name,))
             row = cursor.fetchone()
-            if row is None or row[0] != projection.form():
+            if row is None or row[0] != form:
                 for table in projection.tables:
                     cursor.execute(f"DROP TABLE IF EXISTS {table}")
                 cursor.execute(
                     "DELETE FROM tracking WHERE application_name = ?", (projection.name,)
                 )
-            for statement in projection.schema().split(";\n"):
-                cursor.execute(statement)
-            cursor.execute(
-                "INSERT OR REPLACE INTO forms VALUES (?, ?)", (projection.name, projection.form())
-            )
+                for statement in self.schema(projection).split(";\n"):
+                    if statement.strip():
+                        cursor.execute(statement)
+                cursor.execute(
+                    "INSERT INTO forms VALUES (?, ?)"
+                    " ON CONFLICT (projection) DO UPDATE SET form = excluded.form",
+                    (projection.name, form),
+                )
         return self.position(projection.name)
 
     def position(self, name: str) -> int:
         """How far a projection has come."""
         return self.max_tracking_id(name) or 0
 
-    @contextmanager
-    def writing(self) -> Iterator[Cursor]:
-        """A transaction that holds the write lock from its beginning."""
-        with self.datastore.transaction(commit=True) as cursor:
-            cursor.execute("UPDATE forms SET form = form WHERE projection = ''")
-            yield cursor
+    def max_tracking_id(self, application_name: str) -> int | None:
+        """See TrackingRecorder."""
+        with self.reading() as cursor:
+            return _tracked(cursor, application_name)
+
+    def insert_tracking(self, tracking: Tracking) -> None:
+        """See TrackingRecorder."""
+        name, position = tracking.application_name, tracking.notification_id
+        with self.writing() as cursor:
+            cursor.execute(
+                "INSERT INTO tracking VALUES (?, ?) ON CONFLICT (application_name) DO UPDATE"
+                " SET notification_id = excluded.notification_id"
+                " WHERE tracking.notification_id < excluded.notification_id RETURNING 1",
+                (name, position),
+            )
+            if cursor.fetchone() is None:
+                raise IntegrityError(f"{name} is at {position} or beyond already")
 
     def advance(self, cursor: Cursor, name: str, start: int, end: int) -> None:
         """Move a tracking row; OvertakenError unless it stands at `start`."""
-        if self._max_tracking_id(name, cursor) != (start or None):
+        if start == 0:
+            cursor.execute(
+                "INSERT INTO tracking VALUES (?, ?) ON CONFLICT (application_name) DO NOTHING"
+                " RETURNING 1",
+                (name, end),
+            )
+        else:
+            cursor.execute(
+                "UPDATE tracking SET notification_id = ?"
+                " WHERE application_name = ? AND notification_id = ? RETURNING 1",
+                (end, name, start),
+            )
+        if cursor.fetchone() is None:
             raise OvertakenError(f"Projection {name} is no longer at position {start}.")
-        cursor.execute(
-            "INSERT OR REPLACE INTO tracking (application_name, notification_id) VALUES (?, ?)",
-            (name, end),
-        )
 
     def apply(
         self, projection: SqlProjection, start: int, batch: Sequence[RecordedEvent], texts: Texts
@@ -125,18 +167,48 @@ class Views(SQLiteTrackingRecorder):
         """Fold a batch and track it, in one transaction."""
         with self.writing() as cursor:
             self.advance(cursor, projection.name, start, batch[-1].position)
-            for recorded in batch:
-                projection.apply(cursor, recorded, texts)
-
-    def query(self, sql: str, params: Sequence[Any] = ()) -> list[Any]:
-        """Rows of one read."""
-        with self.datastore.transaction(commit=False) as cursor:
-            cursor.execute(sql, params)
-            rows: list[Any] = cursor.fetchall()
-            return rows
+            with self.folding(cursor):
+                for recorded in batch:
+                    projection.apply(cursor, recorded, texts)
 
     def read(self, question: Callable[[Cursor], Any], name: str) -> tuple[Any, int]:
         """The answer to several reads of one moment, and that moment's position."""
-        with self.datastore.transaction(commit=False) as cursor:
-            position = self._max_tracking_id(name, cursor) or 0
+        with self.reading() as cursor:
+            position = _tracked(cursor, name) or 0
             return question(cursor), position
+
+
+def _tracked(cursor: Cursor, name: str) -> int | None:
+    cursor.execute("SELECT notification_id FROM tracking WHERE application_name = ?", (name,))
+    row = cursor.fetchone()
+    return None if row is None else int(row[0])
+
+
+class Beside(ABC):
+    """A projection's tables growing from zero next to the live ones."""
+
+    @property
+    @abstractmethod
+    def views(self) -> Views:
+        """The growing ones."""
+
+    @abstractmethod
+    def locked(self) -> AbstractContextManager["Locked"]:
+        """The live tables held still: nothing moves them until the end."""
+
+
+class Locked(ABC):
+    """The live tables of a projection, held still, with the grown ones at hand."""
+
+    @property
+    @abstractmethod
+    def position(self) -> int:
+        """Where the live tables stand."""
+
+    @abstractmethod
+    def replace(self, position: int) -> None:
+        """Put the grown rows in the place of the live ones, at this position."""
+
+    @abstractmethod
+    def differences(self, table: str) -> tuple[int, list[list[Any]], list[list[Any]]]:
+        """Live rows in number; up to DIFFERENCES_MAX that only live, only grown tables have."""

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.harness import COLLECTIONS, Api, Process, registry
+from tests.harness import COLLECTIONS, STORES, Api, Process, new_database, registry
+from tests.servers import Postgres
 
 # At a desk every run tries something new; CI repeats itself, so that red means the change is.
 settings.register_profile("scrinia", deadline=None, print_blob=True)
@@ -13,21 +14,36 @@ settings.register_profile("ci", deadline=None, derandomize=True, database=None)
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "scrinia")
 
 
+@pytest.fixture(params=STORES)
+def database_url(request: pytest.FixtureRequest) -> str | None:
+    """Where the registry of a test keeps its ledger: the embedded store (None), then PostgreSQL."""
+    return new_database(request)
+
+
 @pytest.fixture
-async def api(tmp_path: Path) -> AsyncIterator[Api]:
+async def api(tmp_path: Path, database_url: str | None) -> AsyncIterator[Api]:
     """A fresh registry in this event loop."""
-    async with registry(tmp_path) as client:
+    async with registry(tmp_path, database_url=database_url) as client:
         yield client
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Process]:
+def server(tmp_path: Path, database_url: str | None) -> Iterator[Process]:
     """A fresh registry as a process of its own."""
-    process = Process(tmp_path / "data")
+    process = Process(tmp_path / "data", {"SCRINIA_DATABASE_URL": database_url or ""})
     process.start()
     yield process
     if process.process.poll() is None:
         process.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One PostgreSQL for the run; it need not survive the machine, so it does not wait for disks."""
+    server = Postgres("-F")
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -14,15 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 import requests
 from aiohttp import web
 
 from api.http.routes import make_app
 from api.http.services import Services
-from api.main import initialise_if_missing, running
+from api.main import initialise_if_missing, running, store_of
 from api.settings import Settings
+from ledger.verify import Report, verify_ledger
 
 ROOT = Path(__file__).parent.parent
+STORES = ("sqlite", "postgres")
 COLLECTIONS = Path(os.environ.get("SCRINIA_TEST_COLLECTIONS", ROOT.parent / "shared" / "data"))
 
 
@@ -103,8 +106,18 @@ class Caller:
     api: Api
 
 
+def new_database(request: pytest.FixtureRequest) -> str | None:
+    """The URL for a fixture's parameter of STORES; None is the embedded store."""
+    return request.getfixturevalue("postgres").database() if request.param == "postgres" else None
+
+
 def settings_in(folder: Path, **options: Any) -> Settings:
     return Settings(data_dir=folder / "data", bind="127.0.0.1:0", **options)
+
+
+def verify(data_dir: Path, database_url: str | None = None) -> Report:
+    settings = Settings(data_dir=data_dir, database_url=database_url)
+    return verify_ledger(store_of(settings), settings.directory)
 
 
 @asynccontextmanager
@@ -158,13 +171,13 @@ class Sync:
 
 
 @contextmanager
-def registry_thread(folder: Path) -> Iterator[Sync]:
+def registry_thread(folder: Path, **options: Any) -> Iterator[Sync]:
     """A registry served in a thread of this process."""
     ready = threading.Event()
     found: dict[str, Any] = {}
 
     async def main() -> None:
-        async with registry(folder) as api:
+        async with registry(folder, **options) as api:
             found.update(url=api.url, token=api.token, loop=asyncio.get_running_loop())
             found["stop"] = asyncio.Event()
             ready.set()

@@ -43,6 +43,7 @@ def cli(ctx: click.Context, as_json: bool, data_dir: Path | None) -> None:
 
 for command in (
     operations.init,
+    operations.migrate,
     operations.serve_command,
     operations.verify,
     operations.projections_group,

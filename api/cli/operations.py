@@ -10,17 +10,17 @@ import click
 import uvloop
 
 from api.cli.context import EXIT_PARTLY, EXIT_TAMPERED, Cli, pass_cli
-from api.main import initialise_if_missing, projections, serve
+from api.main import initialise_if_missing, projections, serve, store_of, views_of
 from api.settings import Settings
 from ledger.datadir import initialise
 from ledger.errors import NoLedgerError
 from ledger.ids import SystemIds
 from ledger.mapper import SigningMapper
-from ledger.sqlite import SQLiteLedgerRecorder, ledger_id
-from ledger.verify import verify_data_directory
+from ledger.postgres.migrate import migrate as migrate_database
+from ledger.verify import verify_ledger
 from projections.errors import UnknownProjectionError
 from projections.rebuild import Rebuilder
-from projections.views import SqlProjection, Views
+from projections.views import SqlProjection
 
 
 @click.command()
@@ -28,14 +28,35 @@ from projections.views import SqlProjection, Views
 def init(cli: Cli) -> None:
     """Begin a registry: keys, ledger, first admin and the admin's token file."""
     directory = cli.settings.directory
-    made = initialise(directory, cli.settings.token_file, SystemIds())
-    value = {"ledger": made, "data_dir": str(directory.path.resolve())}
+    store = store_of(cli.settings)
+    made = initialise(store, directory, cli.settings.token_file, SystemIds())
+    value = {"ledger": made, "database": store.place, "data_dir": str(directory.path.resolve())}
     cli.output.say(
         value,
-        f"Ledger {made} begins in {directory.path.resolve()}\n"
+        f"Ledger {made} begins in {store.place}\n"
         f"Admin token: {cli.settings.token_file.resolve()} (mode 0600)\n"
         f"Keys: {directory.event_key.parent.resolve()} (back them up apart from the ledger)",
     )
+
+
+@click.command()
+@click.option(
+    "--admin-url",
+    help="PostgreSQL as a role that may create roles and schemas"
+    " (default: SCRINIA_ADMIN_DATABASE_URL).",
+)
+@click.option("--post", is_flag=True, help="Also what waits until every process runs this version.")
+@pass_cli
+def migrate(cli: Cli, admin_url: str | None, post: bool) -> None:
+    """Prepare a PostgreSQL database, or bring it up to this version."""
+    admin_url = admin_url or cli.settings.admin_database_url
+    if cli.settings.database_url is None or not cli.settings.on_postgres:
+        raise click.UsageError("Set SCRINIA_DATABASE_URL to postgresql://role@host/database.")
+    if admin_url is None:
+        raise click.UsageError("Give --admin-url or set SCRINIA_ADMIN_DATABASE_URL.")
+    applied = migrate_database(admin_url, cli.settings.database_url, post=post)
+    text = f"Applied {', '.join(applied)}." if applied else "Nothing to apply: up to date."
+    cli.output.say({"applied": applied}, text)
 
 
 @click.command("serve")
@@ -69,7 +90,7 @@ def verify(cli: Cli, trust: Path | None, checkpoint: Path | None) -> None:
     """Check every event, signature, chain, text, authorisation and checkpoint; list all faults."""
     directory = cli.settings.directory
     with cli.output.progress("verifying") as progress:
-        report = verify_data_directory(directory, trust, checkpoint, progress)
+        report = verify_ledger(store_of(cli.settings), directory, trust, checkpoint, progress)
     value = report.as_json()
     if report.faults and not cli.output.as_json:
         rows = [(f.position, f.code, f.detail) for f in report.faults]
@@ -138,13 +159,12 @@ def compare(cli: Cli, name: str, server: bool) -> None:
 
 @contextmanager
 def _rebuilder(settings: Settings, name: str) -> Iterator[Rebuilder]:
-    directory = settings.directory
     known: dict[str, SqlProjection] = {p.name: p for p in projections()}
     if name not in known:
         raise UnknownProjectionError(f"There is no {name!r}; there are: {', '.join(known)}.")
-    mapper = SigningMapper(ledger_id(directory.ledger), None)
-    recorder = SQLiteLedgerRecorder(directory.ledger)
-    views = Views(directory.views)
+    store = store_of(settings)
+    mapper = SigningMapper(store.ledger_id(), None)
+    recorder, views = store.recorder(), views_of(settings)
     try:
         yield Rebuilder(recorder, mapper, views, known[name])
     finally:
@@ -153,11 +173,10 @@ def _rebuilder(settings: Settings, name: str) -> Iterator[Rebuilder]:
 
 
 def _local_status(settings: Settings) -> list[dict[str, Any]]:
-    directory = settings.directory
-    if not directory.exists:
-        raise NoLedgerError(f"There is no ledger in {directory.path}: run 'scrinia init'.")
-    recorder = SQLiteLedgerRecorder(directory.ledger)
-    views = Views(directory.views)
+    store = store_of(settings)
+    if not store.exists():
+        raise NoLedgerError(f"There is no ledger in {store.place}: run 'scrinia init'.")
+    recorder, views = store.recorder(), views_of(settings)
     try:
         head = recorder.head()
         positions = {p.name: views.position(p.name) for p in projections()}

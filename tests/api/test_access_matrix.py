@@ -181,11 +181,10 @@ def test_every_route_has_a_row() -> None:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> World:
-    async with registry(tmp_path) as admin:
-        built = World(admin)
-        await built.build()
-        yield built
+async def world(api: Api) -> World:
+    built = World(api)
+    await built.build()
+    return built
 
 
 async def test_every_cell(world: World) -> None:

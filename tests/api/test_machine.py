@@ -16,9 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from api.http.openapi import document
 from api.http.routes import ROUTES
-from ledger.datadir import DataDirectory
-from ledger.verify import verify_data_directory
-from tests.harness import Answer, Sync, registry_thread, text_content
+from tests.harness import Answer, Sync, registry_thread, text_content, verify
 
 NAMES = st.sampled_from(["a", "a", "a", "folder/b"])
 LABELS = st.sampled_from(["production", "production", "canary"])
@@ -375,11 +373,10 @@ class RegistryMachine(RuleBasedStateMachine):
             assert (past.status, past.body if status == 200 else None) == (status, body)
 
 
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Sync, Path]]:
-    folder = tmp_path_factory.mktemp("machine")
-    with registry_thread(folder) as client:
-        yield client, folder / "data"
+@pytest.fixture
+def client(tmp_path: Path, database_url: str | None) -> Iterator[Sync]:
+    with registry_thread(tmp_path, database_url=database_url) as client:
+        yield client
 
 
 def test_every_command_route_has_a_rule() -> None:
@@ -390,9 +387,10 @@ def test_every_command_route_has_a_rule() -> None:
 
 
 @pytest.mark.timeout(600)
-def test_the_api_agrees_with_the_model(client: tuple[Sync, Path]) -> None:
-    sync, data_dir = client
-    machine = type("Machine", (RegistryMachine,), {"client": sync})
+def test_the_api_agrees_with_the_model(
+    client: Sync, tmp_path: Path, database_url: str | None
+) -> None:
+    machine = type("Machine", (RegistryMachine,), {"client": client})
     case = machine.TestCase
     case.settings = settings(
         max_examples=EXAMPLES,
@@ -402,10 +400,10 @@ def test_the_api_agrees_with_the_model(client: tuple[Sync, Path]) -> None:
     )
     case().runTest()
     assert machine.sequences >= 30 and machine.steps >= 30 * STEPS / 2
-    head = sync.position
+    head = client.position
     for name in ("catalog", "audit"):
-        comparison = sync.ok("POST", f"/v1/projections/{name}/compare")
+        comparison = client.ok("POST", f"/v1/projections/{name}/compare")
         assert comparison["equal"], comparison
-        sync.ok("POST", f"/v1/projections/{name}/rebuild")
-    assert sync.ok("GET", "/v1/events?limit=1")["head"] >= head
-    assert verify_data_directory(DataDirectory(data_dir)).faults == []
+        client.ok("POST", f"/v1/projections/{name}/rebuild")
+    assert client.ok("GET", "/v1/events?limit=1")["head"] >= head
+    assert verify(tmp_path / "data", database_url).faults == []

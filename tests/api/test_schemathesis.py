@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import (
 
 from api.http.openapi import document
 from api.http.routes import ROUTES
-from tests.harness import Sync, registry_thread, text_content
+from tests.harness import STORES, Sync, new_database, registry_thread, text_content
 
 EXAMPLES = 1000 if os.environ.get("SCRINIA_LONG") == "1" else 100
 SCHEMA = schemathesis.openapi.from_dict(document(ROUTES))
@@ -34,9 +34,12 @@ CHECKS = (
 )
 
 
-@pytest.fixture(scope="module")
-def admin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sync]:
-    with registry_thread(tmp_path_factory.mktemp("schemathesis")) as client:
+@pytest.fixture(scope="module", params=STORES)
+def admin(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Sync]:
+    folder = tmp_path_factory.mktemp("schemathesis")
+    with registry_thread(folder, database_url=new_database(request)) as client:
         client.ok("POST", "/v1/projects", {"project": "acme"})
         yield client
 

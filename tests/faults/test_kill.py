@@ -9,14 +9,11 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import aiohttp
 import pytest
 
-from ledger.datadir import DataDirectory
-from ledger.verify import verify_data_directory
-from tests.harness import Process, text_content
+from tests.harness import Process, text_content, verify
 
 CLIENTS = 24
 UNANSWERED_MIN = 8
@@ -109,10 +106,9 @@ def _check(load: Load, server: Process) -> None:
         assert held[path][version - 1] == text
 
 
-def _kill_again_and_again(folder: Path, kills: int, seed: int) -> Load:
+def _kill_again_and_again(server: Process, kills: int, seed: int) -> Load:
     chance = random.Random(seed)
-    server = Process(folder / "data")
-    server.start()
+    database_url = server.env["SCRINIA_DATABASE_URL"] or None
     load = Load(server.url, server.token)
     client = server.client()
     client.ok("POST", "/v1/projects", {"project": "acme"})
@@ -125,7 +121,7 @@ def _kill_again_and_again(folder: Path, kills: int, seed: int) -> Load:
         asyncio.run(_ask_again(load))
         assert not load.unanswered
         if kill % VERIFY_EVERY == 0 or kill == kills:
-            report = verify_data_directory(DataDirectory(server.data_dir))
+            report = verify(server.data_dir, database_url)
             assert report.faults == []
     _check(load, server)
     client = server.client()
@@ -137,17 +133,17 @@ def _kill_again_and_again(folder: Path, kills: int, seed: int) -> Load:
     for name in ("catalog", "audit"):
         assert client.ok("POST", f"/v1/projections/{name}/compare")["equal"]
     assert server.stop() == 0
-    assert verify_data_directory(DataDirectory(server.data_dir)).faults == []
+    assert verify(server.data_dir, database_url).faults == []
     return load
 
 
-def test_nothing_acknowledged_is_lost_in_20_kills(tmp_path: Path) -> None:
-    load = _kill_again_and_again(tmp_path, 20, seed=1)
+def test_nothing_acknowledged_is_lost_in_20_kills(server: Process) -> None:
+    load = _kill_again_and_again(server, 20, seed=1)
     assert load.replayed >= 1, "no command was committed but unanswered: the kills came too late"
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_nothing_acknowledged_is_lost_in_300_kills(tmp_path: Path) -> None:
-    load = _kill_again_and_again(tmp_path, 300, seed=int(os.environ.get("SCRINIA_SEED", "2")))
+def test_nothing_acknowledged_is_lost_in_300_kills(server: Process) -> None:
+    load = _kill_again_and_again(server, 300, seed=int(os.environ.get("SCRINIA_SEED", "2")))
     assert load.replayed >= 1

@@ -14,7 +14,8 @@ from ledger.errors import NoLedgerError
 from ledger.ids import now
 from ledger.mapper import SignedEvent
 from ledger.payload import format_time
-from ledger.sqlite import SQLiteLedgerRecorder, create_ledger, ledger_id
+from ledger.sqlite.recorder import SQLiteLedgerRecorder
+from ledger.sqlite.store import create_ledger, ledger_id
 from tests.contracts.recorder import LedgerRecorderContract, event, unit
 
 

@@ -1,17 +1,20 @@
 """A view built from zero equals the live one, whatever happens meanwhile."""
 
 import asyncio
-import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from eventsourcing.tests.persistence import TrackingRecorderTestCase
 
-from api.main import projections
+from api.main import projections, views_of
 from projections.errors import OvertakenError
 from projections.rebuild import Rebuilder
+from projections.sqlite.views import SQLiteViews
+from projections.postgres.views import PostgresViews
 from projections.views import Views
-from tests.harness import Api, text_content
+from tests.harness import Api, settings_in, text_content
+from tests.servers import Postgres
 
 NAMES = [projection.name for projection in projections()]
 
@@ -52,9 +55,9 @@ async def test_a_view_that_differs_is_shown_row_by_row_and_mended(api: Api, name
     await _fill(api, 0, 3)
     await api.services.runner.wait_for(name, api.position, 10)
     table = api.services.runner.projections[name].tables[-1]
-    with sqlite3.connect(api.services.views.path) as database:
-        database.execute(f"DELETE FROM {table} WHERE rowid = (SELECT max(rowid) FROM {table})")
-    database.close()
+    key = "position" if name == "audit" else "prompt_id"
+    with api.services.views.writing() as cursor:
+        cursor.execute(f"DELETE FROM {table} WHERE {key} = (SELECT max({key}) FROM {table})")
     answer = await api.ok("POST", f"/v1/projections/{name}/compare")
     (different,) = [t for t in answer["tables"] if t["only_live"] or t["only_rebuilt"]]
     assert not answer["equal"]
@@ -87,26 +90,45 @@ async def test_a_batch_is_applied_only_from_where_it_started(api: Api) -> None:
     assert services.views.position("audit") == api.position
 
 
-def test_a_view_of_another_form_begins_anew(tmp_path: Path) -> None:
-    views = Views(tmp_path / "views.db")
+@pytest.fixture
+def views(tmp_path: Path, database_url: str | None) -> Iterator[Views]:
+    settings = settings_in(tmp_path, database_url=database_url)
+    settings.data_dir.mkdir()
+    views = views_of(settings)
+    yield views
+    views.close()
+
+
+def test_a_view_of_another_form_begins_anew(views: Views) -> None:
     audit = next(p for p in projections() if p.name == "audit")
     views.prepare(audit)
     with views.writing() as cursor:
         views.advance(cursor, "audit", 0, 7)
         cursor.execute("UPDATE forms SET form = 'older'")
     assert views.prepare(audit) == 0
-    views.close()
 
 
 class TestTracking(TrackingRecorderTestCase):
     """The library's own suite for tracking recorders."""
 
     @pytest.fixture(autouse=True)
-    def _folder(self, tmp_path: Path) -> None:
-        self.folder = tmp_path
+    def _views(self, tmp_path: Path) -> Iterator[None]:
+        self.views = SQLiteViews(tmp_path / "views.db")
+        yield
+        self.views.close()
 
     def create_recorder(self) -> Views:
-        return Views(self.folder / "views.db")
+        return self.views
+
+
+class TestTrackingOnPostgres(TestTracking):
+    """The same suite on PostgreSQL."""
+
+    @pytest.fixture(autouse=True)
+    def _views(self, postgres: Postgres) -> Iterator[None]:
+        self.views = PostgresViews(postgres.database())
+        yield
+        self.views.close()
 
 
 async def test_lists_filter_sort_and_page(api: Api) -> None:

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,12 +17,14 @@ from eventsourcing.persistence import IntegrityError, OperationalError, StoredEv
 from eventsourcing.sqlite import SQLiteApplicationRecorder, SQLiteDatastore
 
 from domain.commitment import Content
-from ledger.errors import ForkedError, NoLedgerError
+from ledger.errors import ForkedError
 from ledger.ids import now
 from ledger.mapper import SignedEvent, SignedNotification
 from ledger.payload import format_time, parse_time
 from ledger.recorder import (
     CLOCK_SKEW_SECONDS_MAX,
+    EVENT_COLUMNS,
+    IDEMPOTENCY_HOURS,
     LedgerRecorder,
     Recalled,
     Remembered,
@@ -32,13 +33,8 @@ from ledger.recorder import (
     Verdict,
 )
 
-FORMAT = 1
 LOCK_TIMEOUT_SECONDS = 10
-IDEMPOTENCY_HOURS = 24
 _ROWS_A_STATEMENT = 500
-_COLUMNS = (
-    "position, stream, stream_position, type, payload, event_id, time, key_id, signature, leaf_hash"
-)
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
@@ -57,35 +53,6 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     return connection
 
 
-def create_ledger(path: Path, ledger_id: str) -> None:
-    """Make the tables of a new ledger; ForkedError where the file holds another one."""
-    connection = connect(path)
-    try:
-        connection.executescript(files("ledger").joinpath("schema.sql").read_text())
-        connection.execute("INSERT OR IGNORE INTO ledger VALUES (1, ?, ?)", (ledger_id, FORMAT))
-        held = connection.execute("SELECT id FROM ledger").fetchone()[0]
-    finally:
-        connection.close()
-    if held != ledger_id:
-        raise ForkedError(f"{path} holds ledger {held}, not {ledger_id}.")
-
-
-def ledger_id(path: Path) -> str:
-    """The id of the ledger in a file; NoLedgerError where there is none."""
-    if not path.exists():
-        raise NoLedgerError(f"There is no ledger at {path}: run 'scrinia init' first.")
-    connection = connect(path, read_only=True)
-    try:
-        row = connection.execute("SELECT id FROM ledger").fetchone()
-    except sqlite3.DatabaseError as error:
-        raise NoLedgerError(f"{path} is no ledger: {error}.") from None
-    finally:
-        connection.close()
-    if row is None:
-        raise NoLedgerError(f"{path} is an empty ledger: delete it and run 'scrinia init'.")
-    return str(row[0])
-
-
 class SQLiteLedgerRecorder(SQLiteApplicationRecorder, LedgerRecorder):
     """Signed events, contents, remembered answers and checkpoints in one file."""
 
@@ -95,7 +62,7 @@ class SQLiteLedgerRecorder(SQLiteApplicationRecorder, LedgerRecorder):
         )
         super().__init__(datastore, events_table_name="events")
         self._writer = connect(path)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def close(self) -> None:
         """Close every connection."""
@@ -128,9 +95,18 @@ class SQLiteLedgerRecorder(SQLiteApplicationRecorder, LedgerRecorder):
         return list(verdicts[0].positions)
 
     @contextmanager
+    def alone(self) -> Iterator[None]:
+        """See LedgerRecorder."""
+        with self._transaction():
+            yield
+
+    @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Cursor]:
         with self._lock:
             cursor = self._writer.cursor()
+            if self._writer.in_transaction:  # that of `alone`
+                yield cursor
+                return
             try:
                 cursor.execute("BEGIN IMMEDIATE")
                 yield cursor
@@ -290,22 +266,8 @@ class SQLiteLedgerRecorder(SQLiteApplicationRecorder, LedgerRecorder):
         return self.select_notifications(position, limit, inclusive_of_start=False)
 
     def _select(self, clauses: str, params: tuple[Any, ...]) -> list[SignedNotification]:
-        rows = self._query(f"SELECT {_COLUMNS} FROM events {clauses}", params)
-        return [self._notification(row) for row in rows]
-
-    def _notification(self, row: Any) -> SignedNotification:
-        return SignedNotification(
-            id=row[0],
-            originator_id=self.convert_originator_id(row[1]),
-            originator_version=row[2],
-            topic=row[3],
-            state=row[4],
-            event_id=row[5],
-            time=row[6],
-            key_id=row[7],
-            signature=row[8],
-            leaf_hash=row[9],
-        )
+        rows = self._query(f"SELECT {EVENT_COLUMNS} FROM events {clauses}", params)
+        return [SignedNotification(self.convert_originator_id(row[0]), *row[1:]) for row in rows]
 
     def _query(self, sql: str, params: Sequence[Any] = ()) -> list[Any]:
         """One SELECT is a read transaction by itself: no BEGIN around it."""

@@ -1,0 +1,1 @@
+"""The ledger on PostgreSQL: schema `scrinia` of one database."""

@@ -1,0 +1,120 @@
+"""A ledger's database: found, begun, and read row by row."""
+
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from ledger.errors import ForkedError, MigrationError, NoLedgerError
+from ledger.postgres.migrate import pending
+from ledger.postgres.recorder import Connection, PostgresLedgerRecorder, connect
+from ledger.recorder import LedgerRecorder
+from ledger.store import FORMAT, ROWS_AT_ONCE, LedgerStore, RawLedger, Row
+
+
+class PostgresStore(LedgerStore):
+    """One database that `scrinia migrate` has prepared."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    @property
+    def place(self) -> str:
+        """See LedgerStore."""
+        parts = conninfo_to_dict(self._url)
+        return f"database {parts.get('dbname')} on {parts.get('host', 'localhost')}"
+
+    def exists(self) -> bool:
+        """See LedgerStore."""
+        with closing(connect(self._url)) as connection:
+            self._check_migrated(connection)
+            row = connection.execute("SELECT position FROM scrinia.ledger_head").fetchone()
+        return row is not None and row[0] > 0
+
+    def _check_migrated(self, connection: Connection) -> None:
+        try:
+            missing = pending(connection)
+        except psycopg.Error as error:
+            raise MigrationError(f"{self.place} cannot be read: {error}") from None
+        if missing:
+            names = ", ".join(f"{m.number:04d} {m.name}" for m in missing)
+            raise MigrationError(f"{self.place} lacks {names}: run 'scrinia migrate' first.")
+
+    def ledger_id(self) -> str:
+        """See LedgerStore."""
+        if not self.exists():
+            raise NoLedgerError(f"There is no ledger in {self.place}: run 'scrinia init' first.")
+        with closing(connect(self._url)) as connection:
+            row = connection.execute("SELECT id FROM scrinia.ledger").fetchone()
+        return str(row[0]) if row else ""
+
+    @contextmanager
+    def begin(self, ledger_id: str) -> Iterator[LedgerRecorder]:
+        """See LedgerStore."""
+        self.exists()
+        with closing(connect(self._url)) as connection:
+            row = connection.execute(
+                "SELECT scrinia.begin_ledger(%s, %s)", (ledger_id, FORMAT)
+            ).fetchone()
+        if row is None or row[0] != ledger_id:
+            raise ForkedError(f"{self.place} holds ledger {row and row[0]}, not {ledger_id}.")
+        with closing(self.recorder()) as recorder:
+            yield recorder
+
+    def recorder(self) -> PostgresLedgerRecorder:
+        """See LedgerStore."""
+        return PostgresLedgerRecorder(self._url)
+
+    @contextmanager
+    def reading(self) -> Iterator[RawLedger]:
+        """See LedgerStore."""
+        self.ledger_id()
+        with closing(connect(self._url)) as connection, connection.transaction():
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield PostgresRows(connection)
+
+
+class PostgresRows(RawLedger):
+    """Rows of one snapshot, through a server-side cursor."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._db = connection
+
+    def count(self) -> int:
+        """See RawLedger."""
+        row = self._db.execute("SELECT count(*) FROM scrinia.events").fetchone()
+        return int(row[0]) if row else 0
+
+    def rows(self) -> Iterator[list[Row]]:
+        """See RawLedger."""
+        with self._db.cursor("scrinia_rows", binary=True) as cursor:
+            cursor.execute(
+                "SELECT position, stream, stream_position, type, event_id, time, running_time,"
+                " payload, key_id, signature, leaf_hash FROM scrinia.events ORDER BY position, ctid"
+            )
+            while found := cursor.fetchmany(ROWS_AT_ONCE):
+                yield [Row._make(raw) for raw in found]
+
+    def texts(self, commitments: Collection[str]) -> dict[str, tuple[bytes, bytes]]:
+        """See RawLedger."""
+        found = self._db.cursor(binary=True).execute(
+            "SELECT commitment, salt, body FROM scrinia.contents WHERE commitment = ANY(%s)",
+            (list(commitments),),
+        )
+        return {commitment: (salt, body) for commitment, salt, body in found}
+
+    def commitments(self) -> Iterator[str]:
+        """See RawLedger."""
+        with self._db.cursor("scrinia_commitments") as cursor:
+            for (commitment,) in cursor.execute("SELECT commitment FROM scrinia.contents"):
+                yield commitment
+
+    def checkpoints(self) -> list[tuple[int, bytes]]:
+        """See RawLedger."""
+        return (
+            self._db.cursor(binary=True)
+            .execute("SELECT size, note FROM scrinia.checkpoints ORDER BY size")
+            .fetchall()
+        )

@@ -1,0 +1,146 @@
+"""A ledger's file: found, begun, and read row by row."""
+
+import sqlite3
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from ledger.errors import ForkedError, NoLedgerError
+from ledger.recorder import LedgerRecorder
+from ledger.sqlite.recorder import SQLiteLedgerRecorder, connect
+from ledger.store import FORMAT, ROWS_AT_ONCE, LedgerStore, RawLedger, Row
+
+
+class SQLiteStore(LedgerStore):
+    """One file; `scrinia init` makes it beside its final place and moves it there when complete."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def place(self) -> str:
+        """See LedgerStore."""
+        return str(self.path)
+
+    def exists(self) -> bool:
+        """See LedgerStore."""
+        return self.path.exists()
+
+    def ledger_id(self) -> str:
+        """See LedgerStore."""
+        return ledger_id(self.path)
+
+    @contextmanager
+    def begin(self, ledger_id: str) -> Iterator[LedgerRecorder]:
+        """See LedgerStore."""
+        if self.path.exists():
+            raise ForkedError(f"{self.path} exists already: a ledger is never begun twice.")
+        fresh = self.path.with_suffix(".new")
+        create_ledger(fresh, ledger_id)
+        with closing(SQLiteLedgerRecorder(fresh)) as recorder:
+            yield recorder
+        fresh.replace(self.path)
+
+    def recorder(self) -> SQLiteLedgerRecorder:
+        """See LedgerStore."""
+        return SQLiteLedgerRecorder(self.path)
+
+    @contextmanager
+    def reading(self) -> Iterator[RawLedger]:
+        """See LedgerStore."""
+        ledger_id(self.path)
+        connection = connect(self.path, read_only=True)
+        connection.text_factory = as_text
+        try:
+            connection.execute("BEGIN")
+            yield SQLiteRows(connection)
+        finally:
+            connection.close()
+
+
+def create_ledger(path: Path, ledger_id: str) -> None:
+    """Make the tables of a new ledger; ForkedError where the file holds another one."""
+    connection = connect(path)
+    try:
+        connection.executescript(files("ledger.sqlite").joinpath("schema.sql").read_text())
+        connection.execute("INSERT OR IGNORE INTO ledger VALUES (1, ?, ?)", (ledger_id, FORMAT))
+        held = connection.execute("SELECT id FROM ledger").fetchone()[0]
+    finally:
+        connection.close()
+    if held != ledger_id:
+        raise ForkedError(f"{path} holds ledger {held}, not {ledger_id}.")
+
+
+def ledger_id(path: Path) -> str:
+    """The id of the ledger in a file; NoLedgerError where there is none."""
+    if not path.exists():
+        raise NoLedgerError(f"There is no ledger at {path}: run 'scrinia init' first.")
+    connection = connect(path, read_only=True)
+    try:
+        row = connection.execute("SELECT id FROM ledger").fetchone()
+    except sqlite3.DatabaseError as error:
+        raise NoLedgerError(f"{path} is no ledger: {error}.") from None
+    finally:
+        connection.close()
+    if row is None:
+        raise NoLedgerError(f"{path} is an empty ledger: delete it and run 'scrinia init'.")
+    return str(row[0])
+
+
+class SQLiteRows(RawLedger):
+    """Rows as SQLite stores them, which may be of any type whatever the column says."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+
+    def count(self) -> int:
+        """See RawLedger."""
+        return int(self._db.execute("SELECT count(*) FROM events").fetchone()[0])
+
+    def rows(self) -> Iterator[list[Row]]:
+        """See RawLedger."""
+        cursor = self._db.execute(
+            "SELECT position, stream, stream_position, type, event_id, time, running_time,"
+            " payload, key_id, signature, leaf_hash FROM events ORDER BY position, rowid"
+        )
+        while found := cursor.fetchmany(ROWS_AT_ONCE):
+            yield [_row(raw) for raw in found]
+
+    def texts(self, commitments: Collection[str]) -> dict[str, tuple[bytes, bytes]]:
+        """See RawLedger."""
+        found: dict[str, tuple[bytes, bytes]] = {}
+        for commitment in commitments:
+            held = self._db.execute(
+                "SELECT salt, body FROM contents WHERE commitment = ?", (commitment,)
+            ).fetchone()
+            if held is not None:
+                found[commitment] = (_as_bytes(held[0]), _as_bytes(held[1]))
+        return found
+
+    def commitments(self) -> Iterator[str]:
+        """See RawLedger."""
+        for (commitment,) in self._db.execute("SELECT commitment FROM contents"):
+            yield commitment
+
+    def checkpoints(self) -> list[tuple[int, bytes]]:
+        """See RawLedger."""
+        found = self._db.execute("SELECT size, note FROM checkpoints ORDER BY size")
+        return [(size, _as_bytes(note)) for size, note in found]
+
+
+def as_text(stored: bytes) -> str:
+    """A text factory for columns that may hold anything."""
+    return stored.decode("utf-8", "surrogateescape")
+
+
+def _as_bytes(value: Any) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    return str(value).encode("utf-8", "surrogateescape")
+
+
+def _row(raw: tuple[Any, ...]) -> Row:
+    *plain, body, key_id, signature, leaf = raw
+    return Row._make((*plain, _as_bytes(body), key_id, _as_bytes(signature), leaf))

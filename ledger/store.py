@@ -1,0 +1,86 @@
+"""Where a ledger is kept: found, begun, opened for work, and read row by row for verification.
+
+`ledger/sqlite/` and `ledger/postgres/` each fill this contract and `ledger/recorder.py`'s.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+from ledger.recorder import LedgerRecorder
+
+FORMAT = 1
+ROWS_AT_ONCE = 500
+
+
+class Row(NamedTuple):
+    """An event's row, untrusted: any column may hold anything."""
+
+    position: Any
+    stream: Any
+    stream_position: Any
+    type: Any
+    event_id: Any
+    time: Any
+    running_time: Any
+    payload: bytes
+    key_id: Any
+    signature: bytes
+    leaf_hash: Any
+
+
+class RawLedger(ABC):
+    """One moment of a ledger as its rows lie there, whatever constraints the tables still have."""
+
+    @abstractmethod
+    def count(self) -> int:
+        """How many events there are."""
+
+    @abstractmethod
+    def rows(self) -> Iterator[list[Row]]:
+        """All events by position, ROWS_AT_ONCE at a time."""
+
+    @abstractmethod
+    def texts(self, commitments: Collection[str]) -> dict[str, tuple[bytes, bytes]]:
+        """Salt and body of the texts that are there."""
+
+    @abstractmethod
+    def commitments(self) -> Iterator[str]:
+        """Of every text there is."""
+
+    @abstractmethod
+    def checkpoints(self) -> list[tuple[int, bytes]]:
+        """Size and note of every checkpoint, by size."""
+
+
+class LedgerStore(ABC):
+    """A database that holds a ledger or may come to."""
+
+    @property
+    @abstractmethod
+    def place(self) -> str:
+        """Where it is, for messages; never a secret."""
+
+    @abstractmethod
+    def exists(self) -> bool:
+        """Whether a ledger was begun here; MigrationError where it may not be yet."""
+
+    @abstractmethod
+    def ledger_id(self) -> str:
+        """The id of the ledger; NoLedgerError where there is none."""
+
+    @abstractmethod
+    def begin(self, ledger_id: str) -> AbstractContextManager[LedgerRecorder]:
+        """A new ledger to write the first unit to; it counts from the end of the block on.
+
+        ForkedError where another ledger is here already.
+        """
+
+    @abstractmethod
+    def recorder(self) -> LedgerRecorder:
+        """The ledger opened for reading and appending."""
+
+    @abstractmethod
+    def reading(self) -> AbstractContextManager[RawLedger]:
+        """The ledger's rows at one moment."""

@@ -1,0 +1,1 @@
+"""Read models on PostgreSQL: schema `scrinia_views`, which the server's role owns."""
