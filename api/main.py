@@ -8,7 +8,9 @@ import asyncio
 import fcntl
 import gc
 import logging
+import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
@@ -19,7 +21,7 @@ from aiohttp import web
 
 from api.http.routes import make_app
 from api.http.services import Services
-from api.settings import Settings
+from api.settings import Settings, bracketed
 from domain.access import Caller
 from domain.commands import Command
 from domain.decision import Decision, Ids, Session
@@ -27,38 +29,36 @@ from domain.keys import CHECKPOINT_PURPOSE, EVENT_PURPOSE
 from domain.registry import Registry
 from ledger.committer import Committer
 from ledger.datadir import initialise
-from ledger.errors import LedgerError
 from ledger.follower import Follower
 from ledger.ids import SystemIds
 from ledger.keyfiles import load_key
 from ledger.mapper import SigningMapper
 from ledger.postgres.store import PostgresStore
+from ledger.postgres.wakeup import PostgresWakeup
 from ledger.repository import Repository
 from ledger.sealing import Sealer
 from ledger.sqlite.store import SQLiteStore
+from ledger.sqlite.wakeup import SQLiteWakeup
 from ledger.store import LedgerStore
 from ledger.trust import check_unsealed
 from projections.access import AccessView
 from projections.audit import Audit
 from projections.catalog import Catalog
+from projections.elections import Elections
 from projections.feed import Feed
 from projections.past import PastCatalogs
 from projections.postgres.views import PostgresViews
+from projections.runner import LEASE as RUNNER_LEASE
 from projections.runner import Runner
 from projections.serving import ServingView
 from projections.sqlite.views import SQLiteViews
+from projections.transparency import LEASE as SEALING_LEASE
 from projections.transparency import Transparency
 from projections.views import SqlProjection, Views
 
 SHUTDOWN_SECONDS = 10.0
 GC_ALLOCATIONS = 50_000
 log = logging.getLogger("scrinia")
-
-
-class AlreadyServedError(LedgerError):
-    """Another server works on this data directory."""
-
-    code = "already_served"
 
 
 def projections() -> list[SqlProjection]:
@@ -85,77 +85,93 @@ def views_of(settings: Settings) -> Views:
     return SQLiteViews(settings.directory.views)
 
 
+def wakeup_of(settings: Settings, wake: Callable[[], None]) -> PostgresWakeup | SQLiteWakeup:
+    """How this process hears of what others commit."""
+    if settings.database_url is not None and settings.on_postgres:
+        return PostgresWakeup(settings.database_direct_url or settings.database_url, wake)
+    return SQLiteWakeup(settings.ledger_file, wake)
+
+
 def initialise_if_missing(settings: Settings) -> bool:
     """Begin a registry where there is no ledger yet; whether that was done."""
     store = store_of(settings)
-    if store.exists():
-        return False
-    initialise(store, settings.directory, settings.token_file, SystemIds())
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _one_at_a_time(settings.directory.lock):
+        if store.exists():
+            return False
+        initialise(store, settings.directory, settings.token_file, SystemIds())
     return True
 
 
 @contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Hold the data directory's lock; AlreadyServedError where another server does."""
+def _one_at_a_time(path: Path) -> Iterator[None]:
+    """Processes that start together over one data directory wait for each other here."""
     with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise AlreadyServedError(
-                f"Another server holds {path}: stop it, or choose another SCRINIA_DATA_DIR."
-            ) from None
+        fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Services]:
-    """A registry at work over its data directory."""
+    """A registry's process at work, one of any number over the same store."""
+    services = _assemble(settings)
+    wakeup = wakeup_of(settings, services.follower.wake)
+    await services.elections.stand()
+    listening = asyncio.create_task(wakeup.run())
+    electing = asyncio.create_task(services.elections.run())
+    parts = (services.follower, services.runner, services.transparency)
+    tasks = [asyncio.create_task(part.run()) for part in parts]
+    writing = asyncio.create_task(services.committer.run())
+    try:
+        yield services
+    finally:
+        await _stop(services, writing, tasks)
+        listening.cancel()
+        services.elections.close()
+        await asyncio.gather(electing, listening, return_exceptions=True)
+        services.operators.shutdown(cancel_futures=True)
+        services.past.close()
+        services.readers.shutdown()
+        services.views.close()
+        services.recorder.close()
+
+
+def _assemble(settings: Settings) -> Services:
+    """Construct every part and bring the ones in memory up to the ledger's head."""
     directory = settings.directory
     signer = load_key(directory.event_key, EVENT_PURPOSE)
     sealing_key = load_key(directory.checkpoint_key, CHECKPOINT_PURPOSE)
     store = store_of(settings)
     ledger = store.ledger_id()
-    ids = SystemIds()
-    with exclusive(directory.lock):
-        recorder = store.recorder()
-        mapper = SigningMapper(ledger, signer)
-        views = views_of(settings)
-        readers = ThreadPoolExecutor(settings.reader_threads, thread_name_prefix="scrinia-read")
-        operators = ThreadPoolExecutor(1, thread_name_prefix="scrinia-rebuild")
-        sealer = Sealer(recorder, sealing_key, ledger, directory.checkpoint)
-        sealer.resume()
-        repository = Repository(recorder, mapper, ledger)
-        keys = repository.trusted_keys()
-        check_unsealed(recorder, keys, sealer.sealed)
-        head = recorder.head()
-        access = AccessView()
-        access.load(recorder, mapper, head, keys)
-        follower = Follower(recorder, mapper, keys, readers, head)
-        serving = ServingView(recorder, repository, readers, settings.serving_bytes_max)
-        follower.listen(serving.apply)
-        follower.listen(access.apply)
-        committer = Committer(
-            recorder, Repository(recorder, mapper, ledger), mapper, signer, ledger, decide, ids,
-            follower.committed,
-        )  # fmt: skip
-        runner = Runner(views, projections(), follower, recorder.contents)
-        transparency = Transparency(sealer, follower, readers)
-        past = PastCatalogs(recorder, mapper)
-        services = Services(
-            ledger, recorder, repository, mapper, committer, follower, serving, access, views,
-            runner, Feed(follower), past, transparency, readers, operators,
-        )  # fmt: skip
-        tasks = [asyncio.create_task(part.run()) for part in (follower, runner, transparency)]
-        writing = asyncio.create_task(committer.run())
-        try:
-            yield services
-        finally:
-            await _stop(services, writing, tasks)
-            operators.shutdown(cancel_futures=True)
-            past.close()
-            readers.shutdown()
-            views.close()
-            recorder.close()
+    recorder, views = store.recorder(), views_of(settings)
+    mapper = SigningMapper(ledger, signer)
+    readers = ThreadPoolExecutor(settings.reader_threads, thread_name_prefix="scrinia-read")
+    operators = ThreadPoolExecutor(1, thread_name_prefix="scrinia-rebuild")
+    sealer = Sealer(recorder, sealing_key, ledger, directory.checkpoint)
+    sealer.resume()
+    repository = Repository(recorder, mapper, ledger)
+    keys = repository.trusted_keys()
+    check_unsealed(recorder, keys, sealer.sealed)
+    head = recorder.head()
+    access = AccessView()
+    access.load(recorder, mapper, head, keys)
+    follower = Follower(recorder, mapper, keys, readers, head)
+    serving = ServingView(recorder, repository, readers, settings.serving_bytes_max)
+    committer = Committer(
+        recorder, Repository(recorder, mapper, ledger), mapper, signer, ledger, decide,
+        SystemIds(), follower.committed,
+    )  # fmt: skip
+    for listener in (serving.apply, access.apply, committer.follow):
+        follower.listen(listener)
+    elections = Elections(views, (RUNNER_LEASE, SEALING_LEASE) if settings.worker else ())
+    return Services(
+        ledger_id=ledger, recorder=recorder, repository=repository, mapper=mapper,
+        committer=committer, follower=follower, serving=serving, access=access, views=views,
+        runner=Runner(views, projections(), follower, recorder.contents, elections),
+        feed=Feed(follower), past=PastCatalogs(recorder, mapper), elections=elections,
+        transparency=Transparency(sealer, follower, readers, elections),
+        readers=readers, operators=operators,
+    )  # fmt: skip
 
 
 async def _stop(
@@ -173,31 +189,60 @@ async def _stop(
             log.error("a part ended badly", exc_info=ended)
 
 
-async def serve(settings: Settings, on_ready: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT; `on_ready` is told the address once it answers."""
+async def serve(
+    settings: Settings, on_ready: Callable[[str], None], *, supervised: bool = False
+) -> None:
+    """Serve until SIGTERM or SIGINT; `on_ready` is told the address once it answers.
+
+    `supervised`: the port is shared with other processes, and the address file is not this one's.
+    """
     # Most objects here live long: collecting less often costs no memory and halves the p99.
     gc.set_threshold(GC_ALLOCATIONS)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stop = _stop_signal()
+    if supervised:
+        asyncio.get_running_loop().add_reader(sys.stdin, _stop_at_the_end_of_input, stop)
     async with running(settings) as services:
         host, port = settings.listen
         runner = web.AppRunner(
             make_app(services), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS
         )
         await runner.setup()
-        site = web.TCPSite(runner, host, port)
+        site = web.TCPSite(runner, host, port, reuse_port=supervised or None)
         await site.start()
-        address = f"http://{host}:{_port(site, port)}"
-        directory = settings.directory
-        directory.address.write_text(address + "\n")
+        address = f"http://{bracketed(host)}:{_port(site, port)}"
+        if not supervised:
+            settings.directory.address.write_text(address + "\n")
         on_ready(address)
         await stop.wait()
         log.info("shutting down")
         services.feed.close()
         await runner.cleanup()
-        directory.address.unlink(missing_ok=True)
+        if not supervised:
+            settings.directory.address.unlink(missing_ok=True)
+
+
+async def work(settings: Settings, on_ready: Callable[[str], None]) -> None:
+    """Do the parts that only one process does, without a port, until SIGTERM or SIGINT."""
+    stop = _stop_signal()
+    async with running(settings.model_copy(update={"worker": True})) as services:
+        on_ready(services.elections.holder)
+        await stop.wait()
+        log.info("shutting down")
+
+
+def _stop_signal() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+def _stop_at_the_end_of_input(stop: asyncio.Event) -> None:
+    """A supervisor that is gone has closed this process's input."""
+    if not os.read(sys.stdin.fileno(), 1):
+        asyncio.get_running_loop().remove_reader(sys.stdin)
+        stop.set()
 
 
 def _port(site: web.TCPSite, configured: int) -> int:

@@ -1,7 +1,7 @@
 """Settings: environment `SCRINIA_…`, else a TOML file, else the default."""
 
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
@@ -51,6 +51,14 @@ class Settings(BaseSettings):
         description="Where `init` writes the first admin's token; by default `admin.token` in"
         " the data directory.",
     )
+    processes: int = Field(
+        1, ge=1, le=64, description="How many server processes answer on `bind`."
+    )
+    worker: bool = Field(
+        True,
+        description="Whether server processes also stand for the parts that only one process does"
+        " (read models, sealing); where false, run `scrinia worker`.",
+    )
     url: str | None = Field(
         None, description="The server the CLI talks to; by default the data directory's."
     )
@@ -61,7 +69,9 @@ class Settings(BaseSettings):
         256 * 1024 * 1024, gt=0, description="Memory for prompts held ready to serve, in bytes."
     )
     reader_threads: int = Field(4, ge=1, le=64, description="Threads that read the databases.")
-    log_level: str = Field("INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="How much the server logs."
+    )
 
     @field_validator("database_url")
     @classmethod
@@ -69,6 +79,18 @@ class Settings(BaseSettings):
         if url is not None and not url.startswith((SQLITE_SCHEME, *POSTGRES_SCHEMES)):
             raise ValueError(f"begins with {SQLITE_SCHEME} or {POSTGRES_SCHEMES[0]}")
         return url
+
+    @field_validator("bind")
+    @classmethod
+    def _is_an_address(cls, bind: str) -> str:
+        try:
+            parts = urlsplit(f"//{bind}")
+            good = bool(parts.hostname) and (parts.port is None or parts.port >= 0)
+        except ValueError:
+            good = False
+        if not good:
+            raise ValueError("is an address and a port, such as 127.0.0.1:8420 or [::1]:8420")
+        return bind
 
     @classmethod
     def settings_customise_sources(
@@ -109,3 +131,8 @@ class Settings(BaseSettings):
         """Host and port of `bind`."""
         parts = urlsplit(f"//{self.bind}")
         return parts.hostname or "127.0.0.1", parts.port if parts.port is not None else 8420
+
+
+def bracketed(host: str) -> str:
+    """A host as a URL writes it."""
+    return f"[{host}]" if ":" in host else host

@@ -48,7 +48,7 @@ ROLES = ("viewer", "developer", "reviewer", "releaser", "auditor", "operator", "
 class Resource:
     """What an act is on. `text` is how authz, audit and events write it.
 
-    `path` is a prompt's name or a folder; `environment` is the label an act moves, where that
+    `path` is a prompt's name, or a folder with a `/` after it; `environment` is the label an act moves, where that
     label is one of its project's environments.
     """
 
@@ -85,7 +85,7 @@ def resource_from_text(text: str, environment: str | None = None) -> Resource:
         case ["projects", project, "prompts", name]:
             return prompt_resource(project, name, environment)
         case ["projects", project, "folders", folder]:
-            return Resource(text, project, folder)
+            return Resource(text, project, folder + "/")
         case ["projects", project, "environments", label]:
             return Resource(text, project, None, label)
     return Resource(text)
@@ -110,8 +110,7 @@ class Scope:
                 permission == ENVIRONMENT_PROMOTE and self.environment == resource.environment
             )
         if self.folder is not None:
-            path = resource.path
-            return path is not None and (path + "/").startswith(self.folder + "/")
+            return resource.path is not None and resource.path.startswith(self.folder + "/")
         return True
 
     @property
@@ -121,7 +120,7 @@ class Scope:
             return REGISTRY
         if self.folder is not None:
             text = f"projects/{self.project}/folders/{self.folder}"
-            return Resource(text, self.project, self.folder)
+            return Resource(text, self.project, self.folder + "/")
         if self.environment is not None:
             text = f"projects/{self.project}/environments/{self.environment}"
             return Resource(text, self.project, None, self.environment)
@@ -249,6 +248,13 @@ def authorise(rights: Rights, permission: str, resource: Resource, now: datetime
     if resource.project is not None and not _may_know(rights, resource, now):
         raise not_found(resource)
     place = f" in {resource.environment}" if resource.environment is not None else ""
+    if decide(rights.grants, permission, resource, now).allowed:
+        raise ForbiddenError(
+            f"Your roles allow {permission} on {resource.text}{place}, this token's own scopes do"
+            " not: use another token.",
+            permission=permission,
+            resource=resource.text,
+        )
     raise ForbiddenError(
         f"This needs {permission} on {resource.text}{place}: ask an admin for a role that has it"
         f" ({', '.join(sorted(ROLES_BY_PERMISSION[permission]))}).",
@@ -272,7 +278,14 @@ def not_found(resource: Resource) -> NotFoundError:
 
 def readable_folders(rights: Rights, project: str, now: datetime) -> tuple[str, ...] | None:
     """The folders of a project a caller may read; None: all of it; empty: nothing."""
-    if permitted(rights, PROMPT_READ, project_resource(project), now).allowed:
+    return folders_with(rights, PROMPT_READ, project, now)
+
+
+def folders_with(
+    rights: Rights, permission: str, project: str, now: datetime
+) -> tuple[str, ...] | None:
+    """The folders of a project in which a caller has a permission; None: all; empty: nowhere."""
+    if permitted(rights, permission, project_resource(project), now).allowed:
         return None
     token_scopes = rights.token.scopes if rights.token else None
     asked = {g.scope.folder for g in rights.grants if g.scope.project == project}
@@ -281,7 +294,7 @@ def readable_folders(rights: Rights, project: str, now: datetime) -> tuple[str, 
     return tuple(
         folder
         for folder in folders
-        if permitted(rights, PROMPT_READ, Resource("", project, folder), now).allowed
+        if permitted(rights, permission, Resource("", project, folder + "/"), now).allowed
     )
 
 
@@ -290,10 +303,21 @@ def readable_projects(rights: Rights, projects: Iterable[str], now: datetime) ->
     return [p for p in projects if readable_folders(rights, p, now) != ()]
 
 
-def scopes_with(
-    rights: Rights, permission: str, projects: Iterable[str], now: datetime
-) -> list[str] | None:
-    """Where a caller has `permission`: None in the whole registry, else in these projects."""
+def places_with(rights: Rights, permission: str, now: datetime) -> tuple[str, ...] | None:
+    """The resources at and below which a caller has a permission; None: the whole registry."""
     if permitted(rights, permission, REGISTRY, now).allowed:
         return None
-    return [p for p in projects if permitted(rights, permission, project_resource(p), now).allowed]
+    scopes = [grant.scope for grant in rights.grants]
+    scopes += [one.scope for one in (rights.token.scopes if rights.token else None) or ()]
+    places: list[str] = []
+    for project in sorted({scope.project for scope in scopes if scope.project is not None}):
+        folders = folders_with(rights, permission, project, now)
+        if folders is None:
+            places.append(f"projects/{project}")
+            continue
+        for folder in folders:
+            places += [
+                f"projects/{project}/prompts/{folder}",
+                f"projects/{project}/folders/{folder}",
+            ]
+    return tuple(places)

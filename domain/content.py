@@ -91,17 +91,29 @@ def canonical_json(value: Any, pointer: str = "/content") -> bytes:
 
 
 def _find_uncanonical(value: Any, at: str) -> str:
-    items: list[tuple[Any, Any]] = []
-    if isinstance(value, dict):
-        items = list(value.items())
-    elif isinstance(value, list):
-        items = list(enumerate(value))
-    for key, item in items:
-        try:
-            rfc8785.dumps({key: item} if isinstance(key, str) else item)
-        except rfc8785.CanonicalizationError:
-            return _find_uncanonical(item, f"{at}/{_pointer(str(key))}")
+    """The pointer of the first string, number or key that has no canonical form."""
+    waiting = [(value, at)]
+    while waiting:
+        node, pointer = waiting.pop()
+        if isinstance(node, dict):
+            if not all(_is_canonical(key) for key in node):
+                return pointer
+            items = [(v, f"{pointer}/{_pointer(str(k))}") for k, v in node.items()]
+            waiting += reversed(items)
+        elif isinstance(node, list):
+            items = [(v, f"{pointer}/{i}") for i, v in enumerate(node)]
+            waiting += reversed(items)
+        elif not _is_canonical(node):
+            return pointer
     return at
+
+
+def _is_canonical(leaf: Any) -> bool:
+    try:
+        rfc8785.dumps(leaf)
+    except rfc8785.CanonicalizationError:
+        return False
+    return True
 
 
 def _pointer(key: str) -> str:

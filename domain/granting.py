@@ -41,7 +41,7 @@ def check_grant(
             known = ", ".join(project.environments)
             faults.append(Fault("/environment", "unknown_environment", f"must be one of {known}"))
     _check_expiry(expires_at, now, faults)
-    _raise(faults)
+    raise_faults(faults)
 
 
 def new_token(
@@ -63,7 +63,7 @@ def new_token(
         detail = f"leave it out, or give 1 to {TOKEN_SCOPES_MAX} scopes"
         faults.append(Fault("/scopes", "wrong_number", detail))
     _check_expiry(expires_at, now, faults)
-    _raise(faults)
+    raise_faults(faults)
     secret = ids.secret()
     return Token(str(ids.new_id()), hash_secret(secret), parsed, expires_at), secret
 
@@ -82,6 +82,10 @@ def _token_scope(data: dict[str, Any], pointer: str, faults: list[Fault]) -> Tok
             faults.append(Fault(f"{pointer}/permissions", "unknown_permission", detail))
     scope = Scope(data.get("project"), data.get("folder"), data.get("environment"))
     _check_scope(scope, pointer, faults)
+    if permissions is None and scope == Scope():
+        faults.append(Fault(pointer, "narrows_nothing", "name permissions or a place"))
+    if permissions is not None and not permissions:
+        faults.append(Fault(f"{pointer}/permissions", "empty", "leave it out, or name some"))
     return TokenScope(None if permissions is None else frozenset(permissions), scope)
 
 
@@ -114,7 +118,8 @@ def _check_expiry(expires_at: datetime | None, now: datetime, faults: list[Fault
         faults.append(Fault("/expires_at", "past", "must lie in the future"))
 
 
-def _raise(faults: list[Fault]) -> None:
+def raise_faults(faults: list[Fault]) -> None:
+    """InvalidScopeError with all of them, where there are any."""
     if faults:
         first = faults[0]
         raise InvalidScopeError(f"{first.pointer}: {first.detail}.", faults)

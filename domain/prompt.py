@@ -23,6 +23,7 @@ from domain.errors import (
 from domain.names import LABEL_LATEST
 
 MAIN_BRANCH = "main"
+OWNERS_MAX = 16
 Act = Literal["set", "promotion", "rollback"]
 
 
@@ -116,7 +117,7 @@ class Prompt(Aggregate):
         reason: ContentRef | None
 
     class Described(Aggregate.Event):
-        """Description or tags changed: `changes` maps each field to its old and new value."""
+        """Description, tags or owners changed: field → {"from", "to"}."""
 
         TOPIC = "io.scrinia.prompt.described.v1"
         changes: dict[str, dict[str, Any]]
@@ -140,6 +141,7 @@ class Prompt(Aggregate):
         self.name = name
         self.description = description
         self.tags = tuple(tags)
+        self.owners: tuple[str, ...] = ()
         self.archived = False
         self.versions: list[Version] = []
         self.labels: dict[str, Label] = {}
@@ -201,6 +203,12 @@ class Prompt(Aggregate):
     def _label_not_set(self, label: str) -> LabelNotSetError:
         labels = self.labels_set
         known = ", ".join(f"{k} -> {v}" for k, v in labels.items()) or "none"
+        if not self.versions:
+            return LabelNotSetError(
+                f"'{label}' is not set on {self.project}/{self.name}, which had no version then.",
+                labels=labels,
+                latest_version=None,
+            )
         return LabelNotSetError(
             f"'{label}' is not set on {self.project}/{self.name}. Labels set: {known};"
             f" newest version: {len(self.versions)}. Set it: PUT /v1/projects/{self.project}"
@@ -296,7 +304,7 @@ class Prompt(Aggregate):
         return state.returns[-2]
 
     def describe(self, changes: Mapping[str, dict[str, Any]], at: datetime) -> None:
-        """Change description or tags: field → {"from", "to"}."""
+        """Change description, tags or owners: field → {"from", "to"}."""
         self.check_not_archived()
         self.trigger_event(self.Described, timestamp=at, changes=dict(changes))
 
@@ -369,6 +377,8 @@ class Prompt(Aggregate):
             self.description = changes["description"]["to"]
         if "tags" in changes:
             self.tags = tuple(changes["tags"]["to"])
+        if "owners" in changes:
+            self.owners = tuple(changes["owners"]["to"])
 
     @event(Archived)
     def _apply_archived(self) -> None:

@@ -5,7 +5,7 @@ session, lets the aggregate decide, and returns events with their provenance. Pu
 and randomness come in through ports; refusals are DomainErrors and leave nothing behind.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -25,13 +25,14 @@ from domain.commitment import (
 from domain.content import PromptContent
 from domain.decision import Answer, Decision, Ids, Provenance, Session, changes_of
 from domain.errors import (
+    Fault,
     InvalidError,
     NameTakenError,
     NoCanonicalFormError,
     PreconditionFailedError,
     TooLargeError,
 )
-from domain.granting import check_grant, new_token
+from domain.granting import check_grant, new_token, raise_faults
 from domain.name import Name
 from domain.names import (
     check_label,
@@ -110,21 +111,48 @@ class Registry:
         return self._decision(provenance, answer, prompt)
 
     def describe_prompt(self, command: commands.DescribePrompt) -> Decision:
-        """Change description or tags; nothing happens where they are so already."""
+        """Change description, tags, owners or status; nothing happens where they are so already."""
         prompt, provenance = self._prompt(command, access.PROMPT_WRITE)
         _check_match(command.if_match, prompt.version)
-        changes: dict[str, dict[str, Any]] = {}
-        if "description" in command.patch:
-            self._describe(prompt, command.patch["description"], changes)
-        if "tags" in command.patch:
-            tags = check_tags(list(command.patch["tags"] or ()))
-            if tags != list(prompt.tags):
-                changes["tags"] = {"from": list(prompt.tags), "to": tags}
-        prompt.check_not_archived()
+        status = command.patch.get("status")
+        if status == "active":
+            prompt.restore(None, self._now)
+        changes = self._changes(prompt, command.patch)
+        if changes or status is None:
+            prompt.check_not_archived()
         if changes:
             prompt.describe(changes, self._now)
-        body = {"project": prompt.project, "name": prompt.name, "tags": list(prompt.tags)}
+        if status == "archived":
+            prompt.archive(None, self._now)
+        body = {**_status_body(prompt), "tags": list(prompt.tags), "owners": list(prompt.owners)}
         return self._decision(provenance, Answer(body), prompt)
+
+    def _changes(self, prompt: Prompt, patch: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        """What a patch changes: field → {"from", "to"}."""
+        changes: dict[str, dict[str, Any]] = {}
+        if "description" in patch:
+            self._describe(prompt, patch["description"], changes)
+        if "tags" in patch:
+            tags = check_tags(list(patch["tags"] or ()))
+            if tags != list(prompt.tags):
+                changes["tags"] = {"from": list(prompt.tags), "to": tags}
+        if "owners" in patch:
+            owners = self._owners(patch["owners"] or ())
+            if owners != list(prompt.owners):
+                changes["owners"] = {"from": list(prompt.owners), "to": owners}
+        return changes
+
+    def _owners(self, given: Iterable[UUID]) -> list[str]:
+        """Principals that exist and count, each once, in the order given."""
+        owners = list(dict.fromkeys(given))
+        faults = [
+            Fault(f"/owners/{index}", "unknown_principal", "is no active principal")
+            for index, owner in enumerate(owners)
+            if (known := self._session.load(Principal, owner)) is None or not known.active
+        ]
+        if faults:
+            raise InvalidError(f"{faults[0].pointer}: {owners[0]} is no active principal.", faults)
+        return [str(owner) for owner in owners]
 
     def archive_prompt(self, command: commands.ArchivePrompt) -> Decision:
         """Refuse further changes to a prompt."""
@@ -155,13 +183,15 @@ class Registry:
         _check_match(command.if_match, _label_etag(prompt, command.label))
         if command.label not in prompt.labels:
             prompt.target_of(command.label)
+        before = prompt.labels[command.label].target
         prompt.remove_label(command.label, self._text(command.reason, "/reason"), self._now)
-        body = _label_body(prompt, command.label, None)
+        body = _label_body(prompt, command.label, before)
         return self._decision(provenance, Answer(body), prompt)
 
     def rollback(self, command: commands.Rollback) -> Decision:
         """Return a label to an earlier target."""
         prompt, provenance, _ = self._label(command)
+        prompt.check_not_archived()
         target = prompt.rollback_target(command.label, command.to)
         return self._move(prompt, provenance, command, target, "rollback")
 
@@ -222,6 +252,7 @@ class Registry:
         provenance = self._authorise(access.ACCESS_WRITE, resource)
         principal = self._principal(command.principal_id)
         token, secret = new_token(command.scopes, command.expires_at, self._now, self._ids)
+        self._check_places(token.scopes or ())
         principal.issue_token(token, self._text(command.description, "/description"), self._now)
         body = {
             "token_id": token.id,
@@ -264,6 +295,21 @@ class Registry:
             "grants": list(answer.grants[:AUTHZ_GRANTS_MAX]),
         }
         return Provenance(actor, authz)
+
+    def _check_places(self, scopes: tuple[access.TokenScope, ...]) -> None:
+        """InvalidScopeError where a scope names a project or environment that is not there."""
+        faults: list[Fault] = []
+        for index, scope in enumerate(scopes):
+            name, environment = scope.scope.project, scope.scope.environment
+            project = self._session.load(Project, project_id(name)) if name else None
+            if name and project is None:
+                fault = Fault(f"/scopes/{index}/project", "unknown_project", f"{name} is none")
+                faults.append(fault)
+            elif project and environment and environment not in project.environments:
+                known = ", ".join(project.environments)
+                detail = f"must be one of {known}"
+                faults.append(Fault(f"/scopes/{index}/environment", "unknown_environment", detail))
+        raise_faults(faults)
 
     def _project(self, name: str) -> Project:
         project = self._session.load(Project, project_id(name))

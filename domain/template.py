@@ -6,12 +6,13 @@ for more output than there is memory.
 """
 
 import json
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from pystache.common import PystacheError
 from pystache.context import ContextStack, KeyNotFoundError
-from pystache.parser import ParsingError, parse
+from pystache.parser import ParsingError, _Parser
 from pystache.renderengine import RenderEngine
 
 from domain.errors import InvalidVariablesError, RenderLimitError
@@ -19,6 +20,7 @@ from domain.errors import InvalidVariablesError, RenderLimitError
 RENDER_STEPS_MAX = 200_000
 RENDER_OUTPUT_CHARS_MAX = 8 * 1024 * 1024
 SECTION_DEPTH_MAX = 32
+TEMPLATE_TAGS_MAX = 10_000
 PARSE_CACHE_TEMPLATES = 512
 
 
@@ -26,10 +28,92 @@ class TemplateError(ValueError):
     """The text is no template this registry can render; the message says why."""
 
 
+@dataclass(frozen=True)
+class _Tag:
+    """A tag as pystache's parser asks for it: like a match of its regular expression."""
+
+    begin: int
+    finish: int
+    groups: dict[str, str | None]
+
+    def start(self) -> int:
+        return self.begin
+
+    def end(self) -> int:
+        return self.finish
+
+    def groupdict(self) -> dict[str, str | None]:
+        return dict(self.groups)
+
+
+class _TagScanner:
+    """Finds tags in one pass, in place of pystache's regular expression.
+
+    That one takes time in the square of the text's length where a tag is never closed or blanks
+    are many.
+    """
+
+    def __init__(self, delimiters: tuple[str, str]) -> None:
+        self._opening, self._closing = delimiters
+        self._tags = 0
+
+    def search(self, text: str, start: int) -> _Tag | None:
+        at = text.find(self._opening, start)
+        if at < 0:
+            return None
+        self._tags += 1
+        if self._tags > TEMPLATE_TAGS_MAX:
+            raise TemplateError(f"more than {TEMPLATE_TAGS_MAX} tags")
+        inside = at + len(self._opening)
+        found = self._read(text, at, inside)
+        if found is None:
+            return None
+        groups, finish = found
+        begin = at
+        while begin > start and text[begin - 1] in " \t":
+            begin -= 1
+        return _Tag(begin, finish, {**_NO_GROUPS, **groups, "whitespace": text[begin:at]})
+
+    def _read(self, text: str, at: int, inside: int) -> tuple[dict[str, str | None], int] | None:
+        """The parts of the tag and where it ends; None where it is never closed and so no tag."""
+        first = text[inside : inside + 1]
+        closing = {"=": "=", "{": "}"}.get(first, "") + self._closing
+        begin = inside + 1 if first in ("=", "{") else inside
+        end = text.find(closing, begin)
+        if end < 0:
+            return None
+        content, finish = text[begin:end].strip(), end + len(closing)
+        if not content:
+            raise TemplateError(f"the tag at character {at} names nothing")
+        if first == "=":
+            return {"change": "=", "delims": content}, finish
+        if first == "{":
+            return {"raw": "{", "raw_name": content}, finish
+        kind = content[0] if content[0] in "!>&/#^" else ""
+        key = content[len(kind) :].strip()
+        if not key and kind != "!":
+            raise TemplateError(f"the tag at character {at} names nothing")
+        return {"tag": kind, "tag_key": key}, finish
+
+
+_NO_GROUPS: dict[str, str | None] = dict.fromkeys(
+    ("whitespace", "change", "delims", "raw", "raw_name", "tag", "tag_key")
+)
+
+
+class _LinearParser(_Parser):  # type: ignore[misc]  # pystache has no types
+    """pystache's parser with our scanner."""
+
+    def _compile_delimiters(self) -> None:
+        if len(self._delimiters) != 2:
+            raise TemplateError("a change of delimiters names two")
+        self._template_re = _TagScanner(tuple(self._delimiters))
+
+
 @lru_cache(maxsize=PARSE_CACHE_TEMPLATES)
 def _parsed(text: str) -> Any:
     try:
-        return parse(text, raise_on_mismatch=True)
+        return _LinearParser(raise_on_mismatch=True).parse(text)
     except (ParsingError, IndexError, RecursionError) as error:
         raise TemplateError(f"not a mustache template: {error}") from None
 

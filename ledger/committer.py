@@ -26,7 +26,7 @@ from ledger.errors import (
     LedgerUnavailableError,
 )
 from ledger.ids import now
-from ledger.mapper import SigningMapper
+from ledger.mapper import RecordedEvent, SigningMapper
 from ledger.recorder import LedgerRecorder, Recalled, Unit, Verdict
 from ledger.repository import Repository
 from ledger.signing import Signer
@@ -35,6 +35,7 @@ BATCH_COMMANDS_MAX = 256
 BATCH_BYTES_MAX = 4 * 1024 * 1024
 QUEUE_COMMANDS_MAX = 4096
 DECISIONS_MAX = 6
+ALONE_AFTER_DECISIONS = 2
 APPEND_TRIES_MAX = 5
 APPEND_RETRY_SECONDS = 0.2
 
@@ -48,6 +49,11 @@ class Waiting:
     submission: Submission
     future: asyncio.Future[Outcome]
     decisions: int = 0
+
+    @property
+    def alone(self) -> bool:
+        """Whether it has lost so often that nobody else may write while it is decided."""
+        return self.decisions >= ALONE_AFTER_DECISIONS
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,7 @@ class Committer:
         self._ids = ids
         self._on_commit = on_commit
         self._queue: deque[Waiting] = deque()
+        self._moved: deque[tuple[str, int]] = deque()
         self._wake = asyncio.Event()
         self._in_flight: dict[tuple[str, str], tuple[str, asyncio.Future[Outcome]]] = {}
         self._closing = False
@@ -117,6 +124,10 @@ class Committer:
         future.add_done_callback(lambda _: self._in_flight.pop(slot, None))
         return await asyncio.shield(future)
 
+    def follow(self, batch: Sequence[RecordedEvent]) -> None:
+        """Hear of what was committed: what this process holds of a stream may be out of date."""
+        self._moved.extend((r.stream, r.payload["stream_position"]) for r in batch)
+
     def _enqueue(self, submission: Submission) -> asyncio.Future[Outcome]:
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._queue.append(Waiting(submission, future))
@@ -145,7 +156,7 @@ class Committer:
         size = 0
         while self._queue and len(batch) < BATCH_COMMANDS_MAX:
             size += self._queue[0].submission.bytes
-            if batch and size > BATCH_BYTES_MAX:
+            if batch and (size > BATCH_BYTES_MAX or self._queue[0].alone != batch[0].alone):
                 break
             batch.append(self._queue.popleft())
         return batch
@@ -168,8 +179,13 @@ class Committer:
     # In the writer thread
 
     def _work(self, waiting: Sequence[Waiting]) -> Settled:
+        while self._moved:
+            self._repository.outdated(*self._moved.popleft())
         try:
-            return self._commit(waiting)
+            if not waiting[0].alone:
+                return self._commit(waiting)
+            with self._recorder.alone():
+                return self._commit(waiting)
         except Exception as error:
             self._repository.forget()
             if not isinstance(error, LedgerError):

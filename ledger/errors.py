@@ -74,6 +74,12 @@ class ForkedError(LedgerError):
     code = "forked"
 
 
+class AlreadySealedError(LedgerError):
+    """Another process has sealed as much or more."""
+
+    code = "already_sealed"
+
+
 class NoteError(LedgerError):
     """A signed note or checkpoint is malformed or not signed by a known key."""
 

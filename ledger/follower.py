@@ -1,9 +1,9 @@
 """Following the ledger: one read, one decode and one check of each event for everybody here.
 
-The follower wakes on commits of this process and polls for those of others. Listeners (the
-in-memory views) are applied on the event loop, in order, before anybody who waits for a position is
-told; slower followers (SQL projections, feeds, the sealer) read at their own pace from its buffer
-of recent events, or from the store when they are further behind.
+The follower wakes on commits of this process and is woken for those of others, with a poll behind
+it. Listeners (the in-memory views) are applied on the event loop, in order, before anybody who
+waits for a position is told; slower followers (SQL projections, feeds, the sealer) read at their own
+pace from its buffer of recent events, or from the store when they are further behind.
 """
 
 import asyncio
@@ -61,6 +61,10 @@ class Follower:
             self._own_leaves.update(fresh)
         self._wake.set()
 
+    def wake(self) -> None:
+        """Somebody, perhaps another process, has committed."""
+        self._wake.set()
+
     async def run(self) -> None:
         """Follow until `close`. Stops with `fault` set at an event that is not authentic."""
         while not self._closing:
@@ -73,7 +77,7 @@ class Follower:
                 return
             except Exception:
                 log.exception("reading the ledger failed; trying again")
-            await _wait(self._wake, POLL_SECONDS)
+            await wait_and_clear(self._wake, POLL_SECONDS)
         await self._finish()
 
     async def _finish(self) -> None:
@@ -154,7 +158,8 @@ class Follower:
         return self.position > position
 
 
-async def _wait(event: asyncio.Event, timeout_seconds: float) -> None:
+async def wait_and_clear(event: asyncio.Event, timeout_seconds: float) -> None:
+    """Wait for an event at most so long, and be ready for the next one."""
     try:
         async with asyncio.timeout(timeout_seconds):
             await event.wait()

@@ -71,7 +71,8 @@ def leaf_hash(payload: bytes, key_id: str, signature: bytes) -> bytes:
 
 def format_time(moment: datetime) -> str:
     """RFC 3339 UTC with microseconds; fixed width, so text order is time order."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    utc = moment.astimezone(UTC).replace(tzinfo=None)
+    return utc.isoformat(timespec="microseconds") + "Z"
 
 
 def parse_time(text: str) -> datetime:

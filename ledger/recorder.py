@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from eventsourcing.persistence import ApplicationRecorder
 
-from domain.commitment import Content
+from domain.commitment import Content, commit
+from ledger.errors import TamperedError
 from ledger.mapper import SignedEvent, SignedNotification
 
 CLOCK_SKEW_SECONDS_MAX = 5.0
@@ -115,9 +116,19 @@ class LedgerRecorder(ApplicationRecorder):
     def select_kind(self, kind: str, until: int) -> Sequence[SignedNotification]:
         """All events of the streams of a kind up to a position, in the ledger's order."""
 
-    @abstractmethod
     def contents(self, commitments: Iterable[str]) -> dict[str, Content]:
-        """The texts that are still there, by commitment."""
+        """The texts that are still there, by commitment; TamperedError where one was changed."""
+        found = self.select_contents(commitments)
+        for content in found:
+            if commit(content.salt, content.body) != content.commitment:
+                raise TamperedError(
+                    f"Text {content.commitment} is not what was committed to: run 'scrinia verify'."
+                )
+        return {content.commitment: content for content in found}
+
+    @abstractmethod
+    def select_contents(self, commitments: Iterable[str]) -> list[Content]:
+        """The rows of texts as they lie there."""
 
     @abstractmethod
     def recall(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Recalled]:
@@ -141,4 +152,4 @@ class LedgerRecorder(ApplicationRecorder):
 
     @abstractmethod
     def store_checkpoint(self, checkpoint: StoredCheckpoint) -> None:
-        """Keep a sealed head; ForkedError where one of this or a larger size is kept already."""
+        """Keep a sealed head; AlreadySealedError where one of this or a larger size is kept."""

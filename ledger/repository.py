@@ -12,6 +12,7 @@ from domain.commitment import Content
 from domain.decision import AggregateT
 from domain.keys import KeyRing
 from domain.principal import Principal
+from domain.project import Project
 from domain.topics import STREAM_KINDS
 from ledger.errors import TamperedError
 from ledger.mapper import RecordedEvent, SignedNotification, SigningMapper
@@ -67,8 +68,9 @@ def fold(events: list[CanMutateAggregate[UUID]]) -> Aggregate | None:
 class Repository:
     """Streams as aggregates. `load` reads the store, `cached` keeps what the writer saw last.
 
-    Only the writer thread uses the cache. Principal and key streams are loaded with their
-    signatures checked, all others with their `prev` chain (DESIGN section 4).
+    Only the writer thread uses the cache. Streams that decide who may do what (principals, keys,
+    projects with their environments) are loaded with their signatures checked, all others with
+    their `prev` chain (DESIGN section 4).
     """
 
     def __init__(self, recorder: LedgerRecorder, mapper: SigningMapper, ledger_id: str) -> None:
@@ -101,7 +103,7 @@ class Repository:
     ) -> list[SignedNotification]:
         stored = list(self._recorder.select_stream(stream, until_position=until_position))
         check_stream(stored)
-        if kind in (Principal, KeyRing):
+        if kind in (Principal, KeyRing, Project):
             keys = self.trusted_keys()
             if not all(is_authentic(event, keys) for event in stored):
                 raise TamperedError(f"{stream} holds a forged event: run 'scrinia verify'.")
@@ -139,6 +141,12 @@ class Repository:
         self._cache.move_to_end(stream)
         while len(self._cache) > CACHED_STREAMS_MAX:
             self._cache.popitem(last=False)
+
+    def outdated(self, stream: str, stream_position: int) -> None:
+        """Drop a stream that has come further than what is held of it."""
+        loaded = self._cache.get(stream)
+        if loaded is not None and loaded.stream_position < stream_position:
+            del self._cache[stream]
 
     def forget(self, streams: tuple[str, ...] | None = None) -> None:
         """Drop streams that moved elsewhere; None drops all."""

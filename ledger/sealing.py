@@ -47,14 +47,27 @@ class Sealer:
 
     def resume(self) -> None:
         """Continue from the last checkpoint; ForkedError where database and file disagree."""
-        last = self._recorder.last_checkpoint()
         self._check_exported()
-        if last is None:
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Take over what another process has sealed meanwhile, and export it here too.
+
+        ForkedError where the database has less than this process has seen, or a damaged tree.
+        """
+        last = self._recorder.last_checkpoint()
+        if (last.size if last else 0) < self._sealed:
+            raise ForkedError(
+                f"The database is behind the checkpoint of {self._sealed} events that this server"
+                " has seen: run 'scrinia verify'."
+            )
+        if last is None or last.size == self._sealed:
             return
-        self._tree = CompactRange.from_bytes(last.size, last.frontier)
-        self._sealed = last.size
-        if self._open(last.note).root != self._tree.root():
+        tree = _tree_of(last)
+        if tree is None or self._open(last.note).root != tree.root():
             raise ForkedError("The last checkpoint's tree is damaged: run 'scrinia verify'.")
+        self._tree = tree
+        self._sealed = last.size
         self._export(last.note)
 
     def _check_exported(self) -> None:
@@ -94,9 +107,16 @@ class Sealer:
         return checkpoint
 
     def _export(self, signed: bytes) -> None:
-        fresh = self._exported.with_suffix(".new")
+        fresh = self._exported.with_suffix(f".{os.getpid()}.new")
         with fresh.open("wb") as file:
             file.write(signed)
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(self._exported)
+
+
+def _tree_of(checkpoint: StoredCheckpoint) -> CompactRange | None:
+    try:
+        return CompactRange.from_bytes(checkpoint.size, checkpoint.frontier)
+    except ValueError:
+        return None

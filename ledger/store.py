@@ -42,16 +42,20 @@ class RawLedger(ABC):
         """All events by position, ROWS_AT_ONCE at a time."""
 
     @abstractmethod
-    def texts(self, commitments: Collection[str]) -> dict[str, tuple[bytes, bytes]]:
-        """Salt and body of the texts that are there."""
+    def texts(self, commitments: Collection[str]) -> dict[str, list[tuple[bytes, bytes]]]:
+        """Salt and body of the texts that are there: of every row that claims a commitment."""
 
     @abstractmethod
     def commitments(self) -> Iterator[str]:
         """Of every text there is."""
 
     @abstractmethod
-    def checkpoints(self) -> list[tuple[int, bytes]]:
-        """Size and note of every checkpoint, by size."""
+    def checkpoints(self) -> list[tuple[int, bytes, bytes]]:
+        """Size, note and compact range of every checkpoint, by size."""
+
+    @abstractmethod
+    def identities(self) -> list[tuple[Any, Any]]:
+        """Ledger id and format as the database states them: one row, if all is well."""
 
 
 class LedgerStore(ABC):

@@ -19,13 +19,13 @@ from domain.keys import EVENT_PURPOSE, KeyRing
 from ledger import payload
 from ledger.authority import Authority
 from ledger.datadir import DataDirectory, Trust
-from ledger.errors import LedgerError, NoteError
+from ledger.errors import LedgerError, NoLedgerError, NoteError
 from ledger.mapper import RecordedEvent, SigningMapper
 from ledger.merkle import CompactRange
 from ledger.note import Checkpoint, VerifierKey, open_note
 from ledger.sealing import origin_of
 from ledger.signing import is_signed
-from ledger.store import LedgerStore, RawLedger, Row
+from ledger.store import FORMAT, LedgerStore, RawLedger, Row
 from ledger.trust import TrustedKeys
 
 Progress = Callable[[int, int], None]
@@ -104,6 +104,8 @@ def verify_ledger(
     progress: Progress = lambda done, of: None,
 ) -> Report:
     """Verify a store's ledger with a data directory's trust; NoLedgerError where there is none."""
+    if not store.exists():
+        raise NoLedgerError(f"There is no ledger in {store.place}: run 'scrinia init' first.")
     trust = Trust.read(trust_file or directory.trust)
     notes = [directory.checkpoint] + ([kept_checkpoint] if kept_checkpoint else [])
     with store.reading() as ledger:
@@ -130,29 +132,38 @@ class Verification:
         self._commitments: set[str] = set()
         self._running_time = ""
         self._head = 0
-        self._stored_checkpoints: list[tuple[int, bytes]] = []
+        self._frontiers: dict[int, bytes] = {}
+        self._stored_checkpoints: list[tuple[int, bytes, bytes]] = []
         self.report = Report()
 
     def run(self) -> Report:
         """Check everything."""
         total = self._ledger.count()
         self._stored_checkpoints = self._ledger.checkpoints()
-        sealed_sizes = {size for size, _ in self._stored_checkpoints}
+        sealed_sizes = {size for size, _, _ in self._stored_checkpoints}
+        self._check_identity()
         for rows in self._ledger.rows():
             texts = self._texts(rows)
             for row in rows:
                 self._check_row(row, texts)
                 if self._tree.size in sealed_sizes:
                     self._roots[self._tree.size] = self._tree.root()
+                    self._frontiers[self._tree.size] = self._tree.to_bytes()
             self._progress(self.report.events, total)
         self._check_orphans()
         self._check_checkpoints()
-        self.report.faults.sort(key=lambda fault: (fault.position is None, fault.position or 0))
+        self.report.faults.sort(key=_by_position)
         return self.report
+
+    def _check_identity(self) -> None:
+        stated = self._ledger.identities()
+        if stated != [(self._trust.ledger_id, FORMAT)]:
+            detail = f"the database states {stated!r:.120}, not {self._trust.ledger_id}"
+            self.report.add(None, "E_LEDGER", detail)
 
     # One event
 
-    def _check_row(self, row: Row, texts: dict[str, tuple[bytes, bytes]]) -> None:
+    def _check_row(self, row: Row, texts: dict[str, list[tuple[bytes, bytes]]]) -> None:
         self.report.events += 1
         self._check_position(row)
         key_id = _key_id(row)
@@ -184,9 +195,14 @@ class Verification:
         elif row.position == self._head:
             self._fault(row, "E_DUP", f"position {row.position} occurs twice")
         else:
-            for missing in range(self._head + 1, min(row.position, self._head + 1000)):
-                self.report.add(missing, "E_GAP", "no event at this position")
+            self._check_gap(self._head + 1, row.position - 1)
             self._head = row.position
+
+    def _check_gap(self, first: int, last: int) -> None:
+        if first == last:
+            self.report.add(first, "E_GAP", "no event at this position")
+        elif first < last:
+            self.report.add(first, "E_GAP", f"no events at positions {first} to {last}")
 
     def _parse(self, row: Row) -> dict[str, Any] | None:
         try:
@@ -271,20 +287,24 @@ class Verification:
 
     # Texts
 
-    def _texts(self, rows: list[Row]) -> dict[str, tuple[bytes, bytes]]:
+    def _texts(self, rows: list[Row]) -> dict[str, list[tuple[bytes, bytes]]]:
         wanted = {
             ref["commitment"] for row in rows for ref in _refs(_loads(row.payload).get("data"))
         }
         return self._ledger.texts(wanted)
 
-    def _check_contents(self, row: Row, data: Any, texts: dict[str, tuple[bytes, bytes]]) -> None:
+    def _check_contents(
+        self, row: Row, data: Any, texts: dict[str, list[tuple[bytes, bytes]]]
+    ) -> None:
         for ref in _refs(data):
             commitment = ref["commitment"]
             self._commitments.add(commitment)
-            held = texts.get(commitment)
-            if held is None:
+            held = texts.get(commitment, [])
+            if not held:
                 self._fault(row, "E_CONTENT_MISSING", f"text {commitment} is not there")
-            elif commit(*held) != commitment or len(held[1]) != ref["size"]:
+            elif len(held) > 1:
+                self._fault(row, "E_DUP", f"text {commitment} is there {len(held)} times")
+            if any(commit(*one) != commitment or len(one[1]) != ref["size"] for one in held):
                 self._fault(row, "E_COMMIT", f"text {commitment} was changed")
 
     def _check_orphans(self) -> None:
@@ -298,8 +318,12 @@ class Verification:
     def _check_checkpoints(self) -> None:
         newest = 0
         good = 0
-        for size, signed in self._stored_checkpoints:
+        for size, signed, frontier in self._stored_checkpoints:
             self.report.checkpoints += 1
+            if size == newest:
+                self.report.add(size, "E_DUP", f"checkpoint {size} is there twice")
+            elif frontier != self._frontiers.get(size, frontier):
+                self.report.add(size, "E_CHECKPOINT", f"checkpoint {size} has another tree by it")
             newest = max(newest, size)
             if self._check_note(signed, f"checkpoint {size}", good, size):
                 good = size
@@ -311,7 +335,15 @@ class Verification:
                 self.report.add(None, "E_CHECKPOINT", f"{path.name} cannot be read")
             else:
                 self._check_note(kept, path.name, good, None)
+                self._check_kept(path, kept, newest)
         self._check_age(next(iter(self._notes)), newest)
+
+    def _check_kept(self, path: Path, kept: bytes, newest: int) -> None:
+        """A checkpoint is stored before it is exported, so the database has it or lost it."""
+        size = _claimed_size(kept)
+        if size is not None and size > newest:
+            detail = f"the database lacks the checkpoint of {size} events that {path.name} shows"
+            self.report.add(size, "E_CHECKPOINT", detail)
 
     def _check_age(self, exported: Path, newest: int) -> None:
         """Read afresh: a running server exports a moment after it has stored."""
@@ -373,6 +405,11 @@ _SHAPE: dict[str, type] = {
     "time": str,
     "type": str,
 }
+
+
+def _by_position(fault: VerifyFault) -> tuple[bool, bool, int]:
+    """By position; what seals many events comes after what names one."""
+    return fault.code == "E_ROOT", fault.position is None, fault.position or 0
 
 
 def _key_id(row: Row) -> str:

@@ -30,7 +30,9 @@ class FabricImporter:
             yield UnreadableFile(str(path), "no folder with a system.md below it")
             return
         for entry in sorted(root.iterdir()):
-            if not entry.is_dir():
+            if entry.is_symlink() or (entry / SYSTEM).is_symlink() or (entry / USER).is_symlink():
+                yield SkippedFile(str(entry), "a link, which is not followed")
+            elif not entry.is_dir():
                 yield SkippedFile(str(entry), "not a pattern folder")
             elif (entry / SYSTEM).is_file():
                 yield from self._pattern(entry)

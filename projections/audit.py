@@ -24,13 +24,14 @@ Contents = Callable[[Sequence[str]], Mapping[str, Content]]
 
 @dataclass(frozen=True)
 class AuditFilter:
-    """Which records. `projects` None: all; times are RFC 3339, `until` exclusive.
+    """Which records. `places` None: all, else resources that equal one or lie below it.
+    Times are RFC 3339, `until` exclusive.
 
     `resource` matches itself and everything below it, `exact_resource` only itself; `action` is
     `kind.verb` or `kind`.
     """
 
-    projects: tuple[str, ...] | None = None
+    places: tuple[str, ...] | None = None
     actor: str | None = None
     action: str | None = None
     resource: str | None = None
@@ -45,13 +46,15 @@ class Audit(SqlProjection):
     """Folds every event into one record."""
 
     name = "audit"
-    tables = ("audit",)
+    tables = ("audit", "audit_held")
 
     def apply(self, cursor: Cursor, recorded: RecordedEvent, texts: Texts) -> None:
         """See SqlProjection."""
         fields = recorded.payload
         data = fields["data"]
         before, after = _CHANGES.get(recorded.kind_verb, _made)(data)
+        if recorded.kind_verb in _HELD:
+            before, after = self._held(cursor, recorded, before, after)
         reason = data.get("reason") or data.get("message")
         cursor.execute(
             "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -71,6 +74,28 @@ class Audit(SqlProjection):
                 fields["request"].get("id"),
             ),
         )
+
+    def _held(
+        self, cursor: Cursor, recorded: RecordedEvent, before: State, after: State
+    ) -> tuple[State, State]:
+        """Who was given a grant or token, and what was taken away with it."""
+        held_id = recorded.payload["data"][_HELD[recorded.kind_verb]]
+        if after is not None:
+            after = {"principal_id": str(recorded.event.originator_id), **after}
+            cursor.execute("INSERT INTO audit_held VALUES (?, ?)", (held_id, _json(after)))
+        else:
+            cursor.execute("SELECT state FROM audit_held WHERE held_id = ?", (held_id,))
+            before = orjson.loads(cursor.fetchone()[0])
+        return before, after
+
+
+# Grants and tokens: which field of their events names them.
+_HELD = {
+    "grant.given": "grant_id",
+    "grant.revoked": "grant_id",
+    "token.issued": "token_id",
+    "token.revoked": "token_id",
+}
 
 
 def _json(value: Any) -> str:
@@ -146,10 +171,10 @@ def find_records(cursor: Cursor, wanted: AuditFilter) -> tuple[list[Any], str | 
 def _conditions(wanted: AuditFilter) -> tuple[list[str], list[Any]]:
     where: list[str] = ["1 = 1"]
     params: list[Any] = []
-    if wanted.projects is not None:
-        marks = ",".join("?" * len(wanted.projects))
-        where.append(f"project IN ({marks})")
-        params += wanted.projects
+    if wanted.places is not None:
+        below = "(resource = ? OR (resource >= ? AND resource < ?))"
+        where.append("(" + " OR ".join([below] * len(wanted.places) or ["1 = 0"]) + ")")
+        params += [bound for place in wanted.places for bound in _subtree(place, "/")]
     for column, value in (("actor_id", wanted.actor), ("resource", wanted.exact_resource)):
         if value is not None:
             where.append(f"{column} = ?")
@@ -159,7 +184,7 @@ def _conditions(wanted: AuditFilter) -> tuple[list[str], list[Any]]:
     ):  # fmt: skip
         if value is not None:
             where.append(f"({column} = ? OR ({column} >= ? AND {column} < ?))")
-            params += [value, value + joint, value + chr(ord(joint) + 1)]
+            params += _subtree(value, joint)
     if wanted.since is not None:
         where.append("time >= ?")
         params.append(wanted.since)
@@ -167,6 +192,10 @@ def _conditions(wanted: AuditFilter) -> tuple[list[str], list[Any]]:
         where.append("time < ?")
         params.append(wanted.until)
     return where, params
+
+
+def _subtree(root: str, joint: str) -> list[str]:
+    return [root, root + joint, root + chr(ord(joint) + 1)]
 
 
 def to_records(rows: Sequence[Any], contents: Contents) -> list[dict[str, Any]]:

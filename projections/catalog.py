@@ -78,7 +78,8 @@ class Catalog(SqlProjection):
         actor = recorded.payload["actor"]["id"]
         prompt_id = str(event.originator_id)
         cursor.execute(
-            "INSERT INTO catalog_prompts VALUES (?, ?, ?, ?, ?, 'active', '', 0, ?, ?, ?, ?, 1, ?)",
+            "INSERT INTO catalog_prompts"
+            " VALUES (?, ?, ?, ?, ?, 'active', '[]', '', 0, ?, ?, ?, ?, 1, ?)",
             (
                 prompt_id,
                 event.project,
@@ -134,6 +135,11 @@ class Catalog(SqlProjection):
             cursor.execute(
                 "UPDATE catalog_prompts SET description = ?, search_text = ? WHERE prompt_id = ?",
                 (description, search_text, prompt_id),
+            )
+        if "owners" in event.changes:
+            cursor.execute(
+                "UPDATE catalog_prompts SET owners = ? WHERE prompt_id = ?",
+                (orjson.dumps(event.changes["owners"]["to"]).decode(), prompt_id),
             )
         if "tags" in event.changes:
             _replace_tags(cursor, prompt_id, event.changes["tags"]["to"])

@@ -8,6 +8,7 @@ import orjson
 from projections.errors import InvalidCursorError
 
 CURSOR_CHARS_MAX = 1024
+POSITION_MAX = 2**62
 
 
 def encode_cursor(*key: Any) -> str:
@@ -22,6 +23,8 @@ def decode_cursor(cursor: str, *types: type) -> list[Any]:
             raise ValueError
         key = orjson.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         if not isinstance(key, list) or [type(part) for part in key] != list(types):
+            raise ValueError
+        if any("\0" in part if isinstance(part, str) else abs(part) > POSITION_MAX for part in key):
             raise ValueError
     except (ValueError, UnicodeEncodeError):
         raise InvalidCursorError(

@@ -53,6 +53,7 @@ def cloud_event(recorded: RecordedEvent) -> dict[str, Any]:
         "datacontenttype": "application/json",
         "position": recorded.position,
         "sequence": f"{recorded.position:020d}",
+        "stream": recorded.stream,
         "data": fields["data"],
     }
 

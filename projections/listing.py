@@ -158,7 +158,7 @@ def _metadata(
         "name": row["name"],
         "description": row["description"],
         "tags": tags,
-        "owners": [],
+        "owners": orjson.loads(row["owners"]),
         "status": row["status"],
         "type": row["content_type"],
         "labels": labels,

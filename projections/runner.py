@@ -1,4 +1,4 @@
-"""The batching runner: keeps every SQL projection up to date.
+"""The batching runner: keeps every SQL projection up to date, in one elected process.
 
 One read of each batch for all views, one transaction and one tracking row per view: measured at 32
 times the rate of a transaction per event.
@@ -10,13 +10,17 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from domain.commitment import Content
-from ledger.follower import READ_EVENTS_MAX, Follower
+from ledger.follower import READ_EVENTS_MAX, Follower, wait_and_clear
 from ledger.mapper import RecordedEvent
+from projections.elections import Elections
 from projections.errors import NotCaughtUpError, OvertakenError, UnknownProjectionError
 from projections.views import SqlProjection, Views
 
 RETRY_SECONDS = 1.0
 GATHER_SECONDS = 0.01
+WATCH_SECONDS = 0.02
+IDLE_WATCH_SECONDS = 1.0
+LEASE = "projections"
 log = logging.getLogger("scrinia.projections")
 Contents = Callable[[Sequence[str]], Mapping[str, Content]]
 
@@ -43,8 +47,12 @@ class Runner:
         projections: Sequence[SqlProjection],
         follower: Follower,
         contents: Contents,
+        elections: Elections,
     ) -> None:
         self._views = views
+        self._elections = elections
+        self._waiting = 0
+        self._asked = asyncio.Event()
         self._follower = follower
         self._contents = contents
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scrinia-views")
@@ -54,23 +62,45 @@ class Runner:
         self.positions = {p.name: views.prepare(p) for p in projections}
 
     async def run(self) -> None:
-        """Keep up with the follower until `close`."""
+        """Keep up with the follower, or with the process that does, until `close`."""
         while not self._closing:
             try:
-                behind = min(self.positions.values())
-                if behind < self._follower.position or await self._follower.wait_beyond(behind, 1):
-                    await self._step(behind)
+                if self._elections.held(LEASE):
+                    await self._keep_up()
+                else:
+                    await self._watch()
             except OvertakenError:
-                self.positions = {name: self._views.position(name) for name in self.projections}
-                await self._tell()
+                await self._look()
             except Exception:
                 log.exception("a projection failed; trying again in %s s", RETRY_SECONDS)
                 await asyncio.sleep(RETRY_SECONDS)
         self._thread.shutdown()
 
+    async def _keep_up(self) -> None:
+        behind = min(self.positions.values())
+        if behind < self._follower.position or await self._follower.wait_beyond(behind, 1):
+            await self._step(behind)
+
+    async def _watch(self) -> None:
+        """Another process folds: see how far it has come, often only where somebody waits."""
+        await self._look()
+        if self._waiting:
+            await asyncio.sleep(WATCH_SECONDS)
+        else:
+            await wait_and_clear(self._asked, IDLE_WATCH_SECONDS)
+
+    async def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.positions = await loop.run_in_executor(self._thread, self._stored_positions)
+        await self._tell()
+
+    def _stored_positions(self) -> dict[str, int]:
+        return {name: self._views.position(name) for name in self.projections}
+
     def close(self) -> None:
         """End `run` after the batch under way."""
         self._closing = True
+        self._asked.set()
 
     async def _step(self, after: int) -> None:
         batch = await self._follower.read(after, READ_EVENTS_MAX)
@@ -99,6 +129,8 @@ class Runner:
         """Wait until a projection has read `position`; NotCaughtUpError at the time limit."""
         if name not in self.projections:
             raise UnknownProjectionError(f"There is no projection {name!r}.")
+        self._waiting += 1
+        self._asked.set()
         try:
             async with asyncio.timeout(timeout_seconds), self._moved:
                 await self._moved.wait_for(lambda: self.positions[name] >= position)
@@ -106,3 +138,5 @@ class Runner:
             raise NotCaughtUpError(
                 f"The {name} view has read {self.positions[name]}, not yet {position}: try again."
             ) from None
+        finally:
+            self._waiting -= 1

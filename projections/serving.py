@@ -30,6 +30,7 @@ from ledger.repository import Repository
 SERVING_BYTES_MAX = 256 * 1024 * 1024
 ENTRY_OVERHEAD_BYTES = 4096
 EVENT_BYTES = 2048
+DIGESTS_AT_ONCE = 16
 IMMUTABLE = "private, max-age=31536000, immutable"
 NO_CACHE = "private, no-cache"
 
@@ -69,12 +70,13 @@ class History:
 
 @dataclass
 class Entry:
-    """A loaded prompt: its history, canonical contents by version, encoded answers."""
+    """A loaded prompt: its history, canonical contents and digests by version, encoded answers."""
 
     key: tuple[str, str]
     stream: str
     history: History
     contents: dict[int, bytes] = field(default_factory=dict)
+    digests: dict[int, str] = field(default_factory=dict)
     answers: dict[tuple[Kind, str | int], Resolved] = field(default_factory=dict)
     size: int = ENTRY_OVERHEAD_BYTES
 
@@ -216,10 +218,28 @@ class ServingView:
             return prompt.version_numbered(int(selector)), None
         if kind == "label":
             return select_label(prompt, str(selector))
+        await self._learn_digests(entry, prompt.versions)
         for version in reversed(prompt.versions):
-            if digest_of(await self.content(entry, version)) == selector:
+            if entry.digests.get(version.number) == selector:
                 return version, None
         raise VersionNotFoundError(f"No version of {prompt.project}/{prompt.name} is {selector}.")
+
+    async def _learn_digests(self, entry: Entry, versions: Sequence[Version]) -> None:
+        """Digests of all versions; their bodies are looked at, not kept."""
+        unknown = [v for v in versions if v.number not in entry.digests]
+        loop = asyncio.get_running_loop()
+        for start in range(0, len(unknown), DIGESTS_AT_ONCE):
+            some = unknown[start : start + DIGESTS_AT_ONCE]
+            found = await loop.run_in_executor(self._readers, self._digests, some)
+            entry.digests.update(found)
+
+    def _digests(self, versions: Sequence[Version]) -> dict[int, str]:
+        held = self._recorder.contents([v.content["commitment"] for v in versions])
+        return {
+            v.number: digest_of(held[v.content["commitment"]].body)
+            for v in versions
+            if v.content["commitment"] in held
+        }
 
     async def content(self, entry: Entry, version: Version) -> bytes:
         """The canonical bytes of a version; ErasedError where they are gone."""
@@ -249,6 +269,16 @@ class ServingView:
     def _make_room(self) -> None:
         while self.bytes > self._bytes_max and len(self._entries) > 1:
             self._evict(next(iter(self._entries)))
+        if self.bytes > self._bytes_max:
+            self._empty(next(iter(self._entries.values())))
+
+    def _empty(self, entry: Entry) -> None:
+        """Keep a prompt's history only: it alone is more than there is room for."""
+        entry.contents.clear()
+        entry.answers.clear()
+        size = ENTRY_OVERHEAD_BYTES + EVENT_BYTES * len(entry.history.events)
+        self.bytes += size - entry.size
+        entry.size = size
 
     def _evict(self, key: tuple[str, str]) -> None:
         entry = self._entries.pop(key)

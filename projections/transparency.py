@@ -1,22 +1,31 @@
-"""Keeps the log sealed: a signed checkpoint at most a second after the first unsealed event."""
+"""Keeps the log sealed: a signed checkpoint at most a second after the first unsealed event.
+
+One elected process seals; the others export what it has sealed.
+"""
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 
 from ledger.errors import ForkedError
 from ledger.follower import Follower
 from ledger.sealing import Sealer
+from projections.elections import Elections
 
 SEAL_DELAY_SECONDS = 1.0
+LEASE = "sealing"
 log = logging.getLogger("scrinia.transparency")
 
 
 class Transparency:
     """Feeds the sealer from the follower; at shutdown seals what is left."""
 
-    def __init__(self, sealer: Sealer, follower: Follower, readers: Executor) -> None:
+    def __init__(
+        self, sealer: Sealer, follower: Follower, readers: Executor, elections: Elections
+    ) -> None:
         self._sealer = sealer
+        self._elections = elections
         self._follower = follower
         self._readers = readers
         self._closing = asyncio.Event()
@@ -30,15 +39,18 @@ class Transparency:
     async def run(self) -> None:
         """Seal until `close`. Stops with `fault` set where sealing would fork the log."""
         while self.fault is None and not self._closing.is_set():
-            if await self._follower.wait_beyond(self._sealer.sealed, SEAL_DELAY_SECONDS):
+            if not self._elections.held(LEASE):
                 await self._pause()
-                await self._try_to_seal()
-        if self.fault is None:
-            await self._try_to_seal()
+                await self._try(self._catch_up)
+            elif await self._follower.wait_beyond(self._sealer.sealed, SEAL_DELAY_SECONDS):
+                await self._pause()
+                await self._try(self.seal)
+        if self.fault is None and self._elections.held(LEASE):
+            await self._try(self.seal)
 
-    async def _try_to_seal(self) -> None:
+    async def _try(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            await self.seal()
+            await work()
         except ForkedError as fault:
             self.fault = fault
             log.critical("sealing stopped: %s", fault.detail)
@@ -49,9 +61,14 @@ class Transparency:
         """End `run` after a last checkpoint."""
         self._closing.set()
 
-    async def seal(self) -> None:
-        """Take in everything followed so far and sign it."""
+    async def _catch_up(self) -> None:
         loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._readers, self._sealer.catch_up)
+
+    async def seal(self) -> None:
+        """Take in everything followed so far, after what others have sealed, and sign it."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._readers, self._sealer.catch_up)
         while batch := await self._follower.read(self._sealer.size):
             self._sealer.take([recorded.leaf_hash for recorded in batch])
         if self._sealer.size > self._sealer.sealed:

@@ -54,6 +54,7 @@ class Views(TrackingRecorder, ABC):
     """A database of views. Thread-safe: every call takes a connection of its own."""
 
     store: ClassVar[str]
+    clock: ClassVar[str]  # SQL for the seconds since 1970 by the database's clock
 
     @classmethod
     def schema(cls, projection: SqlProjection) -> str:
@@ -98,6 +99,10 @@ class Views(TrackingRecorder, ABC):
             )
             cursor.execute(
                 "CREATE TABLE IF NOT EXISTS forms (projection TEXT PRIMARY KEY, form TEXT)"
+            )
+            cursor.execute(
+                "CREATE TABLE IF NOT EXISTS leases (name TEXT PRIMARY KEY, holder TEXT NOT NULL,"
+                " expires_at DOUBLE PRECISION NOT NULL)"
             )
 
     def prepare(self, projection: SqlProjection) -> int:
@@ -170,6 +175,26 @@ class Views(TrackingRecorder, ABC):
             with self.folding(cursor):
                 for recorded in batch:
                     projection.apply(cursor, recorded, texts)
+
+    def take_leases(self, names: Sequence[str], holder: str, seconds: float) -> list[str]:
+        """Take or renew for `seconds` those leases that nobody else holds; which ones."""
+        taken = []
+        with self.writing() as cursor:
+            for name in names:
+                cursor.execute(
+                    f"INSERT INTO leases VALUES (?, ?, {self.clock} + ?) ON CONFLICT (name)"
+                    " DO UPDATE SET holder = excluded.holder, expires_at = excluded.expires_at"
+                    f" WHERE leases.holder = excluded.holder OR leases.expires_at < {self.clock}"
+                    " RETURNING name",
+                    (name, holder, seconds),
+                )
+                taken += [row[0] for row in cursor.fetchall()]
+        return taken
+
+    def drop_leases(self, holder: str) -> None:
+        """Give back everything a holder has."""
+        with self.writing() as cursor:
+            cursor.execute("DELETE FROM leases WHERE holder = ?", (holder,))
 
     def read(self, question: Callable[[Cursor], Any], name: str) -> tuple[Any, int]:
         """The answer to several reads of one moment, and that moment's position."""

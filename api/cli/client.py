@@ -58,6 +58,8 @@ def _url(settings: Settings) -> str:
 def _token(settings: Settings) -> str:
     if settings.token:
         return settings.token
+    if settings.url:
+        raise UnreachableError("SCRINIA_URL is set: set SCRINIA_TOKEN for that server too.")
     try:
         return settings.token_file.read_text().strip()
     except OSError:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
+from pydantic import ValidationError
 
 from api.cli.client import Client, Target, run
 from api.cli.output import Output
@@ -17,6 +18,7 @@ EXIT_USAGE = 2
 EXIT_PARTLY = 3
 EXIT_TAMPERED = 4
 EXIT_UNREACHABLE = 5
+EXIT_INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,17 @@ class Cli:
         return self.run(lambda client: client.call(method, path, body, **options))
 
 
+def settings_with(**given: Any) -> Settings:
+    """The settings, with what flags say; UsageError for one that cannot be."""
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise click.UsageError(
+            f"Setting SCRINIA_{'_'.join(map(str, first['loc'])).upper()}: {first['msg']}."
+        ) from None
+
+
 pass_cli = click.make_pass_decorator(Cli)
 
 
@@ -47,7 +60,11 @@ class PromptRef(click.ParamType[Any]):
         """(project, name, reference or None)."""
         if isinstance(value, tuple):
             return value
-        path, _, reference = str(value).partition("@")
+        path, at, reference = str(value).partition("@")
+        if at and not reference:
+            self.fail(
+                f"{value!r} ends with @: name a version or label, or leave it out.", param, ctx
+            )
         project, _, name = path.partition("/")
         if not project or not name:
             self.fail(f"{value!r} is not PROJECT/NAME or PROJECT/NAME@LABEL.", param, ctx)

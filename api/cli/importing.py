@@ -11,6 +11,8 @@ import click
 
 from api.cli.client import Client, ServerRefusedError, project_path, prompt_path
 from api.cli.context import EXIT_PARTLY, Cli, pass_cli
+from domain.errors import InvalidNameError
+from domain.names import check_label
 from plugins.importer import Found, ImportedPrompt, SkippedFile, UnreadableFile, choose
 
 PARALLEL_PROMPTS = 8
@@ -65,6 +67,11 @@ def import_command(
     show_skipped: bool,
 ) -> None:
     """Import prompts from PATH (a file or folder)."""
+    if label is not None:
+        try:
+            check_label(label)
+        except InvalidNameError as error:
+            raise click.BadParameter(error.detail, param_hint="--label") from None
     importer = choose(path, format_name)
     report = Report(importer.name)
     prompts = _sort(importer.read(path), report)
@@ -132,6 +139,7 @@ class _Import:
             await client.call("POST", "/v1/projects", {"project": self._project})
 
     async def _one(self, client: Client, prompt: ImportedPrompt) -> None:
+        state = "not committed"
         async with self._slots:
             try:
                 state, version = await self._commit(client, prompt)
@@ -139,7 +147,7 @@ class _Import:
                     path = f"{prompt_path(self._project, prompt.name)}/-/labels/{self._label}"
                     await client.call("PUT", path, {"version": version, "reason": self._message})
             except ServerRefusedError as refusal:
-                reason = f"{refusal.code}: {refusal}"
+                reason = f"{refusal.code}: {refusal} ({state})"
                 self._report.failed.append({"source": prompt.source, "reason": reason})
                 return
             except TypeError as error:

@@ -1,21 +1,29 @@
 """The `scrinia` command.
 
 Exit codes: 0 done; 1 refused; 2 wrong usage; 3 done in part; 4 verification found faults;
-5 no server or no token.
+5 no server or no token; 130 interrupted.
 """
 
 import json
+import sqlite3
 import sys
 from pathlib import Path
 
 import click
-from pydantic import ValidationError
+import psycopg
+from eventsourcing.persistence import PersistenceError
 
 from api.cli import access, importing, operations, projects, promoting, prompts, trail
 from api.cli.client import ServerRefusedError, UnreachableError
-from api.cli.context import EXIT_REFUSED, EXIT_UNREACHABLE, EXIT_USAGE, Cli
+from api.cli.context import (
+    EXIT_INTERRUPTED,
+    EXIT_REFUSED,
+    EXIT_UNREACHABLE,
+    EXIT_USAGE,
+    Cli,
+    settings_with,
+)
 from api.cli.output import Output
-from api.settings import Settings
 from ledger.errors import LedgerError
 from plugins.importer import UnknownFormatError
 from projections.errors import ProjectionError
@@ -31,20 +39,14 @@ def cli(ctx: click.Context, as_json: bool, data_dir: Path | None) -> None:
 
     Commands talk to SCRINIA_URL with SCRINIA_TOKEN; by default to the server of the data directory.
     """
-    try:
-        settings = Settings() if data_dir is None else Settings(data_dir=data_dir)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise click.UsageError(
-            f"Setting SCRINIA_{'_'.join(map(str, first['loc'])).upper()}: {first['msg']}."
-        ) from None
-    ctx.obj = Cli(settings, Output(as_json=as_json))
+    ctx.obj = Cli(settings_with(data_dir=data_dir), Output(as_json=as_json))
 
 
 for command in (
     operations.init,
     operations.migrate,
     operations.serve_command,
+    operations.worker,
     operations.verify,
     operations.projections_group,
     importing.import_command,
@@ -68,7 +70,7 @@ def main() -> None:
     try:
         cli(_json_first(sys.argv[1:]), standalone_mode=False)
     except click.exceptions.Abort:
-        raise SystemExit(EXIT_REFUSED) from None
+        raise SystemExit(EXIT_INTERRUPTED) from None
     except click.ClickException as error:
         error.show()
         raise SystemExit(EXIT_USAGE) from None
@@ -78,7 +80,10 @@ def main() -> None:
     except UnreachableError as error:
         click.secho(str(error), fg="red", err=True)
         raise SystemExit(EXIT_UNREACHABLE) from None
-    except (LedgerError, ProjectionError, UnknownFormatError) as error:
+    except (
+        LedgerError, ProjectionError, UnknownFormatError, PersistenceError, OSError, sqlite3.Error,
+        psycopg.Error,
+    ) as error:  # fmt: skip
         click.secho(str(error), fg="red", err=True)
         raise SystemExit(EXIT_REFUSED) from None
 

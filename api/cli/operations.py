@@ -1,5 +1,6 @@
 """Running and checking a registry: init, serve, verify, projections."""
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,11 +10,12 @@ from typing import Any
 import click
 import uvloop
 
-from api.cli.context import EXIT_PARTLY, EXIT_TAMPERED, Cli, pass_cli
-from api.main import initialise_if_missing, projections, serve, store_of, views_of
+from api.cli.context import EXIT_PARTLY, EXIT_REFUSED, EXIT_TAMPERED, Cli, pass_cli, settings_with
+from api.main import initialise_if_missing, projections, serve, store_of, views_of, work
 from api.settings import Settings
+from api.supervisor import Supervisor
 from ledger.datadir import initialise
-from ledger.errors import NoLedgerError
+from ledger.errors import NoLedgerError, TamperedError
 from ledger.ids import SystemIds
 from ledger.mapper import SigningMapper
 from ledger.postgres.migrate import migrate as migrate_database
@@ -61,18 +63,36 @@ def migrate(cli: Cli, admin_url: str | None, post: bool) -> None:
 
 @click.command("serve")
 @click.option("--bind", help="Address and port; port 0 takes any free one.")
+@click.option("--processes", type=click.IntRange(1, 64), help="Processes that share the port.")
+@click.option("--supervised", is_flag=True, hidden=True)
 @pass_cli
-def serve_command(cli: Cli, bind: str | None) -> None:
+def serve_command(cli: Cli, bind: str | None, processes: int | None, supervised: bool) -> None:
     """Serve the registry, beginning one where there is none."""
-    settings = cli.settings
-    if bind is not None:
-        settings = settings.model_copy(update={"bind": bind})
+    settings = settings_with(data_dir=cli.settings.data_dir, bind=bind, processes=processes)
+    _log(settings)
+    if supervised:
+        uvloop.run(serve(settings, lambda _: click.echo("ready"), supervised=True))
+        return
+    if initialise_if_missing(settings):
+        click.echo(f"Began a new registry in {settings.data_dir.resolve()}")
+    if settings.processes == 1:
+        uvloop.run(serve(settings, lambda url: _announce(settings, url)))
+    elif not asyncio.run(Supervisor(settings, lambda url: _announce(settings, url)).run()):
+        raise SystemExit(EXIT_REFUSED)
+
+
+@click.command()
+@pass_cli
+def worker(cli: Cli) -> None:
+    """Keep read models and seals up to date, without a port (see SCRINIA_WORKER)."""
+    _log(cli.settings)
+    uvloop.run(work(cli.settings, lambda name: click.echo(f"Scrinia works as {name}")))
+
+
+def _log(settings: Settings) -> None:
     logging.basicConfig(
         level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
-    if initialise_if_missing(settings):
-        click.echo(f"Began a new registry in {settings.data_dir.resolve()}")
-    uvloop.run(serve(settings, lambda url: _announce(settings, url)))
 
 
 def _announce(settings: Settings, url: str) -> None:
@@ -89,8 +109,12 @@ def _announce(settings: Settings, url: str) -> None:
 def verify(cli: Cli, trust: Path | None, checkpoint: Path | None) -> None:
     """Check every event, signature, chain, text, authorisation and checkpoint; list all faults."""
     directory = cli.settings.directory
-    with cli.output.progress("verifying") as progress:
-        report = verify_ledger(store_of(cli.settings), directory, trust, checkpoint, progress)
+    try:
+        with cli.output.progress("verifying") as progress:
+            report = verify_ledger(store_of(cli.settings), directory, trust, checkpoint, progress)
+    except TamperedError as damage:
+        click.secho(str(damage), fg="red", err=True)
+        raise SystemExit(EXIT_TAMPERED) from None
     value = report.as_json()
     if report.faults and not cli.output.as_json:
         rows = [(f.position, f.code, f.detail) for f in report.faults]

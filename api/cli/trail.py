@@ -1,6 +1,7 @@
 """`scrinia events` and `scrinia audit`."""
 
 import sys
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -27,7 +28,8 @@ def events(cli: Cli, /, follow: bool, limit: int, **options: Any) -> None:
     """Events of the ledger: a page, or live."""
     params = _given(options)
     if follow:
-        cli.run(lambda client: _follow(cli, client, params))
+        with suppress(KeyboardInterrupt):  # how one ends it
+            cli.run(lambda client: _follow(cli, client, params))
         return
     answer = cli.call("GET", "/v1/events", params=[*params, ("limit", str(limit))])
     rows = [_row(item) for item in answer["items"]]

@@ -168,7 +168,7 @@ async def list_grants(request: web.Request) -> web.StreamResponse:
         if grant.expires_at is None or grant.expires_at > moment
         if access.permitted(rights, ACCESS_READ, grant.scope.resource, now()).allowed
     }
-    if not visible:
+    if access.places_with(rights, ACCESS_READ, now()) == ():
         live.authorise(who, ACCESS_READ, REGISTRY, now())
     page, next_cursor = _page(sorted(visible), wanted)
     items = [visible[grant_id] for grant_id in page]
@@ -190,7 +190,8 @@ async def _view_at(request: web.Request, as_of: str | None) -> tuple[AccessView,
 
 def _grants(view: AccessView, principal_id: UUID | None) -> Iterable[tuple[str, Grant]]:
     for known_id, known in view.principals.items():
-        if principal_id is None or known_id == str(principal_id):
+        wanted = principal_id is None or known_id == str(principal_id)
+        if wanted and known.principal.active:
             for grant in known.principal.grants.values():
                 yield known_id, grant
 

@@ -6,12 +6,14 @@ from typing import Annotated, Any
 
 import orjson
 from aiohttp import web
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from api.http import edge
+from api.http.moments import Moment
 from api.http.route import Route
 from api.http.schemas import Id, PageAnswer, Request
-from domain.access import AUDIT_READ, REGISTRY, scopes_with
+from domain import access
+from domain.access import AUDIT_READ, REGISTRY
 from ledger.ids import now
 from ledger.payload import format_time
 from projections.audit import Audit, AuditFilter, find_records, to_records
@@ -28,8 +30,8 @@ class ExportQuery(Request):
         None, description="`kind.verb` or `kind`."
     )
     resource: Annotated[str, Field(max_length=400)] | None = None
-    from_: Annotated[AwareDatetime | None, Field(alias="from")] = None
-    to: AwareDatetime | None = None
+    from_: Annotated[Moment | None, Field(alias="from")] = None
+    to: Moment | None = None
 
 
 class AuditQuery(ExportQuery):
@@ -40,13 +42,12 @@ class AuditQuery(ExportQuery):
 
 
 def _filter(request: web.Request, wanted: ExportQuery) -> AuditFilter:
-    rights = edge.services(request).access.rights(edge.caller(request), now())
-    named = sorted({g.scope.project for g in rights.grants if g.scope.project is not None})
-    projects = scopes_with(rights, AUDIT_READ, named, now())
-    if projects == []:
-        edge.services(request).access.authorise(edge.caller(request), AUDIT_READ, REGISTRY, now())
+    services, who = edge.services(request), edge.caller(request)
+    places = access.places_with(services.access.rights(who, now()), AUDIT_READ, now())
+    if places == ():
+        services.access.authorise(who, AUDIT_READ, REGISTRY, now())
     return AuditFilter(
-        projects=None if projects is None else tuple(projects),
+        places=places,
         actor=str(wanted.actor) if wanted.actor is not None else None,
         action=wanted.action,
         resource=wanted.resource,

@@ -7,6 +7,7 @@ functions below parse what arrives (unknown things are refused) and build answer
 import asyncio
 import logging
 import re
+import zlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
@@ -19,10 +20,12 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
+from api.http.moments import parse_rfc3339
 from api.http.problems import EdgeError, problem_of, problem_response, validation_problem
 from api.http.services import SERVICES, Services
 from domain.access import Caller
 from domain.commands import Command
+from domain.content import PromptContent
 from domain.errors import Fault, UnauthenticatedError
 from domain.names import check_label, check_project_name, check_prompt_name
 from ledger.batch import Idempotency, Outcome, Submission
@@ -32,6 +35,7 @@ from projections.errors import NotCaughtUpError
 log = logging.getLogger("scrinia.http")
 
 MIN_POSITION_WAIT_SECONDS = 5.0
+CONTENT_INLINE_BYTES = 32 * 1024
 IDEMPOTENCY_KEY_CHARS_MAX = 255
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
@@ -107,7 +111,7 @@ def caller(request: web.Request) -> Caller:
 def bearer(request: web.Request) -> str:
     """The token in the Authorization header; UnauthenticatedError where there is none."""
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not secret:
+    if scheme.lower() != "bearer" or not secret or not secret.isascii():
         raise UnauthenticatedError("Send 'Authorization: Bearer scr_…'.")
     return secret.strip()
 
@@ -135,7 +139,7 @@ def label_name(request: web.Request, *, reserved: bool = False) -> str:
 
 async def body(request: web.Request, model: type[ModelT], *, optional: bool = False) -> ModelT:
     """The body as `model`. EdgeError: 400 no JSON, 415 another media type, 422 another form."""
-    raw = await request.read()
+    raw = await _read_body(request)
     if not raw and optional:
         return model()
     if request.content_type not in ("application/json", "application/merge-patch+json"):
@@ -146,6 +150,22 @@ async def body(request: web.Request, model: type[ModelT], *, optional: bool = Fa
         raise validation_problem(error) from None
 
 
+async def _read_body(request: web.Request) -> bytes:
+    try:
+        return await request.read()
+    except (web.RequestPayloadError, zlib.error) as error:
+        raise EdgeError(
+            400, "malformed_body", f"The body does not arrive as its headers say: {error}."
+        ) from None
+
+
+async def content(request: web.Request, value: Any) -> PromptContent:
+    """A checked content; a long one is checked in the reader threads, so that nobody waits."""
+    if len(await request.read()) <= CONTENT_INLINE_BYTES:
+        return PromptContent.parse(value)
+    return await read(request, PromptContent.parse, value)
+
+
 def query(request: web.Request, model: type[ModelT]) -> ModelT:
     """The query as `model`; EdgeError 400 for unknown, repeated or malformed parameters."""
     given: dict[str, Any] = {}
@@ -154,6 +174,8 @@ def query(request: web.Request, model: type[ModelT]) -> ModelT:
         values = request.query.getall(name)
         if name not in lists and len(values) > 1:
             raise EdgeError(400, "invalid_parameter", f"Give {name} once.")
+        if any("\0" in value for value in values):
+            raise EdgeError(400, "invalid_parameter", f"{name} holds a NUL character.")
         given[name] = values if name in lists else values[0]
     try:
         return model.model_validate(given)
@@ -249,7 +271,7 @@ async def submit(
             caller=who,
             request=_request_data(request),
             idempotency=await _idempotency(request),
-            bytes=request.content_length or 0,
+            bytes=len(await request.read()),
         )
     )
     follower = services(request).follower
@@ -315,7 +337,7 @@ def parse_moment(text: str) -> int | datetime:
     if text.isascii() and text.isdecimal() and len(text) <= 18:
         return int(text)
     try:
-        return datetime.fromisoformat(text.replace(" ", "+"))
+        return parse_rfc3339(text.replace(" ", "+"))
     except ValueError:
         raise EdgeError(
             400, "invalid_parameter", "as_of is a ledger position or an RFC 3339 time."

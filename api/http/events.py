@@ -14,7 +14,7 @@ from api.http.route import Route
 from api.http.schemas import EventPageAnswer, ProjectName, PromptName, Request
 from domain import access
 from domain.access import ACCESS_READ, PROMPT_READ, Caller
-from domain.errors import UnauthenticatedError
+from domain.errors import NotFoundError, UnauthenticatedError
 from domain.names import check_project_name, check_prompt_name
 from ledger.ids import now
 from ledger.mapper import RecordedEvent
@@ -51,6 +51,7 @@ async def events(request: web.Request) -> web.StreamResponse:
         project=check_project_name(wanted.project) if wanted.project is not None else None,
         prompt=check_prompt_name(wanted.prompt) if wanted.prompt is not None else None,
     )
+    check_readable(edge.services(request).access.rights(who, now()), filtered)
     last = _last_event_id(request)
     await edge.fresh_memory(request)
     feed = edge.services(request).feed
@@ -84,6 +85,20 @@ def _permitted(rights: access.Rights, recorded: RecordedEvent, moment: datetime)
     return access.permitted(rights, PROMPT_READ, resource, moment).allowed
 
 
+def check_readable(rights: access.Rights, wanted: FeedFilter) -> None:
+    """NotFoundError where a reader names a project or prompt it may not read."""
+    if wanted.project is None:
+        return
+    if wanted.prompt is not None:
+        resource = access.prompt_resource(wanted.project, wanted.prompt)
+        allowed = access.permitted(rights, PROMPT_READ, resource, now()).allowed
+    else:
+        resource = access.project_resource(wanted.project)
+        allowed = access.readable_folders(rights, wanted.project, now()) != ()
+    if not allowed:
+        raise access.not_found(resource)
+
+
 def _last_event_id(request: web.Request) -> int | None:
     last = request.headers.get("Last-Event-ID")
     if last is None:
@@ -103,8 +118,8 @@ async def _stream(
 
     def still_allowed() -> bool:
         try:
-            services.access.rights(who, now())
-        except UnauthenticatedError:
+            check_readable(services.access.rights(who, now()), wanted)
+        except (UnauthenticatedError, NotFoundError):
             return False
         return response.is_connected()
 

@@ -33,6 +33,7 @@ STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (ledger.LedgerBusyError, 503),
     (ledger.LedgerUnavailableError, 503),
     (ledger.LedgerClosedError, 503),
+    (ledger.StoreUnreachableError, 503),
     (ledger.KeyRetiredError, 503),
     (ledger.TamperedError, 503),
     (projections.NotCaughtUpError, 503),
@@ -54,6 +55,7 @@ class EdgeError(Exception):
 
 EDGE_CODES: Mapping[str, tuple[int, str]] = {
     "malformed_json": (400, "The body is not JSON."),
+    "malformed_body": (400, "The body does not arrive as its headers say."),
     "invalid_request": (422, "The body does not have the documented form."),
     "invalid_parameter": (400, "A parameter is unknown, malformed or contradicts another."),
     "invalid_header": (400, "A header is malformed."),

@@ -1,5 +1,6 @@
 """Prompts: resolve (the hot path), list, create, metadata, archive, restore."""
 
+import asyncio
 from functools import partial
 from typing import Annotated, Any
 
@@ -30,7 +31,6 @@ from api.http.schemas import (
 )
 from domain import access, commands
 from domain.access import PROMPT_READ, PROMPT_WRITE, Caller, not_found, prompt_resource
-from domain.content import PromptContent
 from domain.errors import DomainError
 from domain.names import check_label, check_project_name, check_prompt_name
 from ledger.ids import now
@@ -220,7 +220,9 @@ async def ask_catalog(request: web.Request, question: Any, as_of: str | None) ->
         return answer
     moment = edge.parse_moment(as_of)
     position = await edge.read(request, position_of, services.recorder, moment)
-    return await edge.read(request, services.past.read, position, question), position
+    loop = asyncio.get_running_loop()
+    work = loop.run_in_executor(services.operators, services.past.read, position, question)
+    return await work, position
 
 
 async def get_metadata(request: web.Request) -> web.StreamResponse:
@@ -249,7 +251,7 @@ async def create_prompt(request: web.Request) -> web.StreamResponse:
     command = commands.CreatePrompt(
         project=edge.project_name(request),
         name=wanted.name,
-        content=PromptContent.parse(wanted.content),
+        content=await edge.content(request, wanted.content),
         message=wanted.message,
         description=wanted.description,
         tags=tuple(wanted.tags),

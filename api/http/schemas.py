@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
+from api.http.moments import Moment
 from domain.access import PERMISSIONS, ROLES
 from domain.content import ROLES as MESSAGE_ROLES
 from domain.content import STRUCTURED_FIELDS, TEMPLATE_FORMATS
@@ -22,6 +23,7 @@ from domain.names import (
     TAG_PATTERN,
     TAGS_MAX,
 )
+from domain.prompt import OWNERS_MAX
 from domain.registry import TEXT_BYTES_MAX
 from domain.variables import VARIABLE_PATTERN, VARIABLE_TYPES, VARIABLES_MAX
 
@@ -156,7 +158,6 @@ LabelName = Annotated[str, WithJsonSchema({"type": "string", "pattern": _anchore
 Tag = Annotated[str, WithJsonSchema({"type": "string", "pattern": _anchored(TAG_PATTERN)})]
 Tags = Annotated[list[Tag], Field(max_length=TAGS_MAX)]
 VersionNumber = Annotated[int, Field(ge=1, le=2**31)]
-StrictTime = Annotated[AwareDatetime, Field(strict=False)]
 Id = Annotated[UUID, Field(strict=False)]
 
 
@@ -191,6 +192,10 @@ class MetadataPatch(Request):
 
     description: FreeText | None = None
     tags: Tags | None = None
+    owners: Annotated[list[Id], Field(max_length=OWNERS_MAX)] | None = Field(
+        None, description="Principals who answer for the prompt."
+    )
+    status: Literal["active", "archived"] = "active"
 
 
 class ReasonRequest(Request):
@@ -266,7 +271,7 @@ class GiveGrantRequest(Request):
     project: ProjectName | None = None
     folder: PromptName | None = None
     environment: LabelName | None = None
-    expires_at: StrictTime | None = None
+    expires_at: Moment | None = None
 
 
 class TokenScopeRequest(Request):
@@ -284,7 +289,7 @@ class IssueTokenRequest(Request):
     principal_id: Id
     description: FreeText | None = None
     scopes: Annotated[list[TokenScopeRequest], Field(min_length=1, max_length=32)] | None = None
-    expires_at: StrictTime | None = None
+    expires_at: Moment | None = None
 
 
 class FaultAnswer(Answer):

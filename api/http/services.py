@@ -11,6 +11,7 @@ from ledger.mapper import SigningMapper
 from ledger.recorder import LedgerRecorder
 from ledger.repository import Repository
 from projections.access import AccessView
+from projections.elections import Elections
 from projections.feed import Feed
 from projections.past import PastCatalogs
 from projections.runner import Runner
@@ -34,6 +35,7 @@ class Services:
     views: Views
     runner: Runner
     feed: Feed
+    elections: Elections
     past: PastCatalogs
     transparency: Transparency
     readers: Executor

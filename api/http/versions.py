@@ -1,5 +1,6 @@
 """Versions: commit, list, read."""
 
+import re
 from typing import Annotated, Any
 
 import orjson
@@ -20,10 +21,12 @@ from api.http.schemas import (
 from domain import commands
 from domain.access import PROMPT_READ, PROMPT_WRITE
 from domain.commitment import Content
-from domain.content import PromptContent, digest_of
+from domain.content import digest_of
 from domain.prompt import Version
 from projections.cursors import decode_cursor, encode_cursor
 from projections.serving import History, check_erased
+
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 
 class VersionsQuery(Request):
@@ -42,7 +45,7 @@ async def commit_version(request: web.Request) -> web.StreamResponse:
     command = commands.CommitVersion(
         project=edge.project_name(request),
         name=edge.prompt_name(request),
-        content=PromptContent.parse(wanted.content),
+        content=await edge.content(request, wanted.content),
         message=wanted.message,
         expected_version=wanted.expected_version,
     )
@@ -70,7 +73,7 @@ async def get_version(request: web.Request) -> web.StreamResponse:
     """One version with its content, author and message."""
     edge.no_query(request)
     number = request.match_info["number"]
-    if not number.isascii() or not number.isdecimal() or not 1 <= int(number[:12]) <= 2**31:
+    if not _VERSION.fullmatch(number):
         raise EdgeError(400, "invalid_parameter", "A version is a number from 1 on.")
     entry = await entry_for(request)
     version = entry.history.prompt.version_numbered(int(number))

@@ -16,7 +16,7 @@ from eventsourcing.persistence import IntegrityError, OperationalError, StoredEv
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from domain.commitment import Content
-from ledger.errors import ForkedError, StoreUnreachableError
+from ledger.errors import AlreadySealedError, StoreUnreachableError
 from ledger.mapper import SignedEvent, SignedNotification
 from ledger.recorder import (
     CLOCK_SKEW_SECONDS_MAX,
@@ -217,13 +217,13 @@ class PostgresLedgerRecorder(LedgerRecorder):
                 self._pool.check()
         return []
 
-    def contents(self, commitments: Iterable[str]) -> dict[str, Content]:
+    def select_contents(self, commitments: Iterable[str]) -> list[Content]:
         """See LedgerRecorder."""
         rows = self._query(
             "SELECT commitment, salt, body FROM scrinia.contents WHERE commitment = ANY(%s)",
             (list(set(commitments)),),
         )
-        return {row[0]: Content(*row) for row in rows}
+        return [Content(*row) for row in rows]
 
     def recall(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Recalled]:
         """See LedgerRecorder."""
@@ -279,9 +279,8 @@ class PostgresLedgerRecorder(LedgerRecorder):
             (checkpoint.size, checkpoint.note, checkpoint.frontier),
         )
         if not stored[0][0]:
-            raise ForkedError(
-                f"A checkpoint of size {checkpoint.size} or more is kept already:"
-                " is another server sealing this ledger?"
+            raise AlreadySealedError(
+                f"A checkpoint of size {checkpoint.size} or more is kept already."
             )
 
 

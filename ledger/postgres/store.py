@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from ledger.errors import ForkedError, MigrationError, NoLedgerError
+from ledger.errors import ForkedError, MigrationError, NoLedgerError, TamperedError
 from ledger.postgres.migrate import pending
 from ledger.postgres.recorder import Connection, PostgresLedgerRecorder, connect
 from ledger.recorder import LedgerRecorder
@@ -47,8 +47,12 @@ class PostgresStore(LedgerStore):
         if not self.exists():
             raise NoLedgerError(f"There is no ledger in {self.place}: run 'scrinia init' first.")
         with closing(connect(self._url)) as connection:
-            row = connection.execute("SELECT id FROM scrinia.ledger").fetchone()
-        return str(row[0]) if row else ""
+            row = connection.execute("SELECT id, format FROM scrinia.ledger").fetchone()
+        if row is None:
+            raise TamperedError(f"{self.place} has lost its ledger's id: run 'scrinia verify'.")
+        if row[1] != FORMAT:
+            raise NoLedgerError(f"{self.place} has format {row[1]}, this version reads {FORMAT}.")
+        return str(row[0])
 
     @contextmanager
     def begin(self, ledger_id: str) -> Iterator[LedgerRecorder]:
@@ -70,7 +74,8 @@ class PostgresStore(LedgerStore):
     @contextmanager
     def reading(self) -> Iterator[RawLedger]:
         """See LedgerStore."""
-        self.ledger_id()
+        if not self.exists():
+            raise NoLedgerError(f"There is no ledger in {self.place}: run 'scrinia init' first.")
         with closing(connect(self._url)) as connection, connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             yield PostgresRows(connection)
@@ -97,13 +102,16 @@ class PostgresRows(RawLedger):
             while found := cursor.fetchmany(ROWS_AT_ONCE):
                 yield [Row._make(raw) for raw in found]
 
-    def texts(self, commitments: Collection[str]) -> dict[str, tuple[bytes, bytes]]:
+    def texts(self, commitments: Collection[str]) -> dict[str, list[tuple[bytes, bytes]]]:
         """See RawLedger."""
-        found = self._db.cursor(binary=True).execute(
+        held: dict[str, list[tuple[bytes, bytes]]] = {}
+        rows = self._db.cursor(binary=True).execute(
             "SELECT commitment, salt, body FROM scrinia.contents WHERE commitment = ANY(%s)",
             (list(commitments),),
         )
-        return {commitment: (salt, body) for commitment, salt, body in found}
+        for commitment, salt, body in rows:
+            held.setdefault(commitment, []).append((salt, body))
+        return held
 
     def commitments(self) -> Iterator[str]:
         """See RawLedger."""
@@ -111,10 +119,14 @@ class PostgresRows(RawLedger):
             for (commitment,) in cursor.execute("SELECT commitment FROM scrinia.contents"):
                 yield commitment
 
-    def checkpoints(self) -> list[tuple[int, bytes]]:
+    def checkpoints(self) -> list[tuple[int, bytes, bytes]]:
         """See RawLedger."""
         return (
             self._db.cursor(binary=True)
-            .execute("SELECT size, note FROM scrinia.checkpoints ORDER BY size")
+            .execute("SELECT size, note, frontier FROM scrinia.checkpoints ORDER BY size")
             .fetchall()
         )
+
+    def identities(self) -> list[tuple[Any, Any]]:
+        """See RawLedger."""
+        return self._db.execute("SELECT id, format FROM scrinia.ledger").fetchall()

@@ -17,7 +17,7 @@ from eventsourcing.persistence import IntegrityError, OperationalError, StoredEv
 from eventsourcing.sqlite import SQLiteApplicationRecorder, SQLiteDatastore
 
 from domain.commitment import Content
-from ledger.errors import ForkedError
+from ledger.errors import AlreadySealedError
 from ledger.ids import now
 from ledger.mapper import SignedEvent, SignedNotification
 from ledger.payload import format_time, parse_time
@@ -277,15 +277,15 @@ class SQLiteLedgerRecorder(SQLiteApplicationRecorder, LedgerRecorder):
             rows: list[Any] = cursor.fetchall()
             return rows
 
-    def contents(self, commitments: Iterable[str]) -> dict[str, Content]:
+    def select_contents(self, commitments: Iterable[str]) -> list[Content]:
         """See LedgerRecorder."""
-        found: dict[str, Content] = {}
+        found: list[Content] = []
         for chunk in _chunks(list(set(commitments))):
             marks = ",".join("?" * len(chunk))
             rows = self._query(
                 f"SELECT commitment, salt, body FROM contents WHERE commitment IN ({marks})", chunk
             )
-            found.update({row[0]: Content(row[0], row[1], row[2]) for row in rows})
+            found += [Content(row[0], row[1], row[2]) for row in rows]
         return found
 
     def recall(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Recalled]:
@@ -348,9 +348,8 @@ class SQLiteLedgerRecorder(SQLiteApplicationRecorder, LedgerRecorder):
                     (checkpoint.size, checkpoint.note, checkpoint.frontier),
                 )
         except IntegrityError:
-            raise ForkedError(
-                f"A checkpoint of size {checkpoint.size} or more is kept already:"
-                " is another server sealing this ledger?"
+            raise AlreadySealedError(
+                f"A checkpoint of size {checkpoint.size} or more is kept already."
             ) from None
 
 

@@ -93,3 +93,8 @@ CREATE TRIGGER IF NOT EXISTS checkpoints_no_update BEFORE UPDATE ON checkpoints
 BEGIN
     SELECT raise(ABORT, 'checkpoints are never changed');
 END;
+
+CREATE TRIGGER IF NOT EXISTS checkpoints_no_delete BEFORE DELETE ON checkpoints
+BEGIN
+    SELECT raise(ABORT, 'checkpoints are never deleted');
+END;

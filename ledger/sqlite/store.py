@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ledger.errors import ForkedError, NoLedgerError
+from ledger.errors import ForkedError, NoLedgerError, TamperedError
 from ledger.recorder import LedgerRecorder
 from ledger.sqlite.recorder import SQLiteLedgerRecorder, connect
 from ledger.store import FORMAT, ROWS_AT_ONCE, LedgerStore, RawLedger, Row
@@ -50,12 +50,17 @@ class SQLiteStore(LedgerStore):
     @contextmanager
     def reading(self) -> Iterator[RawLedger]:
         """See LedgerStore."""
-        ledger_id(self.path)
+        if not self.path.exists():
+            raise NoLedgerError(f"There is no ledger at {self.path}: run 'scrinia init' first.")
         connection = connect(self.path, read_only=True)
         connection.text_factory = as_text
         try:
             connection.execute("BEGIN")
             yield SQLiteRows(connection)
+        except sqlite3.DatabaseError as error:
+            raise TamperedError(
+                f"{self.path} is damaged ({error}): keep it, and restore a backup elsewhere."
+            ) from None
         finally:
             connection.close()
 
@@ -79,13 +84,15 @@ def ledger_id(path: Path) -> str:
         raise NoLedgerError(f"There is no ledger at {path}: run 'scrinia init' first.")
     connection = connect(path, read_only=True)
     try:
-        row = connection.execute("SELECT id FROM ledger").fetchone()
+        row = connection.execute("SELECT id, format FROM ledger").fetchone()
     except sqlite3.DatabaseError as error:
         raise NoLedgerError(f"{path} is no ledger: {error}.") from None
     finally:
         connection.close()
     if row is None:
-        raise NoLedgerError(f"{path} is an empty ledger: delete it and run 'scrinia init'.")
+        raise TamperedError(f"{path} has lost its ledger's id: keep it and run 'scrinia verify'.")
+    if row[1] != FORMAT:
+        raise NoLedgerError(f"{path} has format {row[1]}, this version reads {FORMAT}.")
     return str(row[0])
 
 
@@ -108,15 +115,14 @@ class SQLiteRows(RawLedger):
         while found := cursor.fetchmany(ROWS_AT_ONCE):
             yield [_row(raw) for raw in found]
 
-    def texts(self, commitments: Collection[str]) -> dict[str, tuple[bytes, bytes]]:
+    def texts(self, commitments: Collection[str]) -> dict[str, list[tuple[bytes, bytes]]]:
         """See RawLedger."""
-        found: dict[str, tuple[bytes, bytes]] = {}
+        found: dict[str, list[tuple[bytes, bytes]]] = {}
         for commitment in commitments:
-            held = self._db.execute(
+            rows = self._db.execute(
                 "SELECT salt, body FROM contents WHERE commitment = ?", (commitment,)
-            ).fetchone()
-            if held is not None:
-                found[commitment] = (_as_bytes(held[0]), _as_bytes(held[1]))
+            )
+            found[commitment] = [(_as_bytes(salt), _as_bytes(body)) for salt, body in rows]
         return found
 
     def commitments(self) -> Iterator[str]:
@@ -124,10 +130,14 @@ class SQLiteRows(RawLedger):
         for (commitment,) in self._db.execute("SELECT commitment FROM contents"):
             yield commitment
 
-    def checkpoints(self) -> list[tuple[int, bytes]]:
+    def checkpoints(self) -> list[tuple[int, bytes, bytes]]:
         """See RawLedger."""
-        found = self._db.execute("SELECT size, note FROM checkpoints ORDER BY size")
-        return [(size, _as_bytes(note)) for size, note in found]
+        found = self._db.execute("SELECT size, note, frontier FROM checkpoints ORDER BY size")
+        return [(size, _as_bytes(note), _as_bytes(tree)) for size, note, tree in found]
+
+    def identities(self) -> list[tuple[Any, Any]]:
+        """See RawLedger."""
+        return self._db.execute("SELECT id, format FROM ledger").fetchall()
 
 
 def as_text(stored: bytes) -> str:

@@ -14,6 +14,11 @@ CREATE TABLE IF NOT EXISTS audit (
     request_id text COLLATE "C"
 );
 
+CREATE TABLE IF NOT EXISTS audit_held (
+    held_id text COLLATE "C" PRIMARY KEY,
+    state text COLLATE "C" NOT NULL
+);
+
 CREATE INDEX IF NOT EXISTS audit_by_actor ON audit (actor_id, position);
 
 CREATE INDEX IF NOT EXISTS audit_by_action ON audit (action, position);

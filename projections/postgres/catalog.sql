@@ -14,6 +14,7 @@ CREATE TABLE IF NOT EXISTS catalog_prompts (
     description text COLLATE "C",
     search_text text COLLATE "C" NOT NULL,
     status text COLLATE "C" NOT NULL,
+    owners text COLLATE "C" NOT NULL,
     content_type text COLLATE "C" NOT NULL,
     latest_version bigint NOT NULL,
     created_by text COLLATE "C" NOT NULL,

@@ -61,8 +61,9 @@ class PostgresCursor:
         self._cursor = connection.cursor(row_factory=named_rows)
 
     def execute(self, sql: str, params: Sequence[Any] = (), /) -> None:
-        """See Cursor."""
-        self._cursor.execute(_psycopg_sql(sql), params)
+        """See Cursor. A text here cannot hold NUL: a description that does gets U+FFFD."""
+        stored = [p.replace("\0", "\ufffd") if isinstance(p, str) else p for p in params]
+        self._cursor.execute(_psycopg_sql(sql), stored)
 
     def fetchone(self) -> Any:
         """See Cursor."""
@@ -77,6 +78,7 @@ class _SchemaViews(Views):
     """Views in one schema of a database, whichever connection they come through."""
 
     store = "projections.postgres"
+    clock = "extract(epoch FROM clock_timestamp())::double precision"
     schema_name: str
 
     def connection(self) -> AbstractContextManager[psycopg.Connection[Any]]:

@@ -14,6 +14,11 @@ CREATE TABLE IF NOT EXISTS audit (
     request_id TEXT
 ) STRICT;
 
+CREATE TABLE IF NOT EXISTS audit_held (
+    held_id TEXT PRIMARY KEY,
+    state TEXT NOT NULL
+) STRICT;
+
 CREATE INDEX IF NOT EXISTS audit_by_actor ON audit (actor_id, position);
 
 CREATE INDEX IF NOT EXISTS audit_by_action ON audit (action, position);

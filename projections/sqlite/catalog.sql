@@ -14,6 +14,7 @@ CREATE TABLE IF NOT EXISTS catalog_prompts (
     description TEXT,
     search_text TEXT NOT NULL,
     status TEXT NOT NULL,
+    owners TEXT NOT NULL,
     content_type TEXT NOT NULL,
     latest_version INTEGER NOT NULL,
     created_by TEXT NOT NULL,

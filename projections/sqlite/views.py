@@ -31,6 +31,7 @@ class SQLiteViews(Views):
     """One file of views, through the library's connection pool."""
 
     store = "projections.sqlite"
+    clock = "((julianday('now') - 2440587.5) * 86400.0)"
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -8,9 +8,9 @@ from uuid import uuid4
 import pytest
 from eventsourcing.persistence import IntegrityError
 
-from domain.commitment import Content
+from domain.commitment import Content, commit
 from ledger import payload
-from ledger.errors import ForkedError
+from ledger.errors import AlreadySealedError
 from ledger.ids import now
 from ledger.mapper import SignedEvent
 from ledger.recorder import LedgerRecorder, Remembered, StoredCheckpoint, Unit
@@ -65,19 +65,19 @@ class LedgerRecorderContract:
 
     def test_a_refused_unit_leaves_no_text_and_no_answer(self, recorder: LedgerRecorder) -> None:
         recorder.append_units([unit(event("a/1", 1))])
-        text = Content("c0ffee", b"salt", b"body")
+        text = Content(commit(b"salt", b"body"), b"salt", b"body")
         kept = Remembered("p", "k", "hash", b"{}", 0, None)
         refused = unit(event("a/1", 1), contents=(text,), remembered=(kept,))
         assert not recorder.append_units([refused])[0].accepted
-        assert recorder.contents(["c0ffee"]) == {}
+        assert recorder.contents([text.commitment]) == {}
         assert recorder.recall([("p", "k")]) == {}
 
     def test_texts_and_answers_come_with_their_unit(self, recorder: LedgerRecorder) -> None:
-        text = Content("c0ffee", b"salt", b"body")
+        text = Content(commit(b"salt", b"body"), b"salt", b"body")
         made = Remembered("p", "k", "hash", b"{}", 0, None)
         none = Remembered("p", "k2", "hash", b"{}", None, 7)
         recorder.append_units([unit(event("a/1", 1), contents=(text,), remembered=(made, none))])
-        assert recorder.contents(["c0ffee", "missing"]) == {"c0ffee": text}
+        assert recorder.contents([text.commitment, "missing"]) == {text.commitment: text}
         recalled = recorder.recall([("p", "k"), ("p", "k2"), ("q", "k")])
         assert {key: value.position for key, value in recalled.items()} == {
             ("p", "k"): 1,
@@ -149,7 +149,7 @@ class LedgerRecorderContract:
         recorder.store_checkpoint(StoredCheckpoint(5, b"note", b"f"))
         recorder.store_checkpoint(StoredCheckpoint(9, b"note9", b"f"))
         for size in (4, 9):
-            with pytest.raises(ForkedError):
+            with pytest.raises(AlreadySealedError):
                 recorder.store_checkpoint(StoredCheckpoint(size, b"other", b"f"))
         assert recorder.last_checkpoint().note == b"note9"
         assert recorder.checkpoint_at(5).note == b"note"

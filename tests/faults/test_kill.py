@@ -6,6 +6,7 @@ A kill shows what a crashed process does, not power loss: the pages it wrote liv
 import asyncio
 import os
 import random
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ import pytest
 
 from tests.harness import Process, text_content, verify
 
-CLIENTS = 24
+CLIENTS = 32
 UNANSWERED_MIN = 8
 PROMPTS = 6
 VERIFY_EVERY = 5
@@ -106,6 +107,18 @@ def _check(load: Load, server: Process) -> None:
         assert held[path][version - 1] == text
 
 
+def _caught_up(server: Process) -> None:
+    """Every projection comes to the head by itself."""
+    client = server.client()
+    head = client.ok("GET", "/v1/events?limit=1")["head"]
+    deadline = time.monotonic() + 15
+    while behind := [
+        item for item in client.ok("GET", "/v1/projections")["items"] if item["position"] < head
+    ]:
+        assert time.monotonic() < deadline, behind
+        time.sleep(0.05)
+
+
 def _kill_again_and_again(server: Process, kills: int, seed: int) -> Load:
     chance = random.Random(seed)
     database_url = server.env["SCRINIA_DATABASE_URL"] or None
@@ -120,16 +133,12 @@ def _kill_again_and_again(server: Process, kills: int, seed: int) -> Load:
         load.url = server.start()
         asyncio.run(_ask_again(load))
         assert not load.unanswered
+        _caught_up(server)
         if kill % VERIFY_EVERY == 0 or kill == kills:
             report = verify(server.data_dir, database_url)
             assert report.faults == []
     _check(load, server)
     client = server.client()
-    head = client.ok("GET", "/v1/events?limit=1")["head"]
-    client.position = head
-    client.ok("GET", "/v1/projects/acme/prompts")
-    for item in client.ok("GET", "/v1/projections")["items"]:
-        assert item["position"] >= head or item["projection"] in ("transparency", "audit"), item
     for name in ("catalog", "audit"):
         assert client.ok("POST", f"/v1/projections/{name}/compare")["equal"]
     assert server.stop() == 0

@@ -3,14 +3,16 @@
 import asyncio
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from api.main import AlreadyServedError, initialise_if_missing, running
+from api.main import initialise_if_missing, running, store_of
 from ledger.datadir import initialise
 from ledger.errors import ForkedError, KeyFileError, TamperedError
 from ledger.ids import SystemIds
+from tests.contracts.recorder import event, unit
 from tests.harness import Api, Process, registry, settings_in
 
 
@@ -68,30 +70,20 @@ async def test_keys_that_others_can_read(tmp_path: Path) -> None:
         await _run(tmp_path)
 
 
-async def test_two_servers_on_one_directory(tmp_path: Path) -> None:
-    async with registry(tmp_path):
-        with pytest.raises(AlreadyServedError, match="Another server"):
-            await _run(tmp_path)
-
-
 def test_init_never_overwrites(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     assert initialise_if_missing(settings)
     assert not initialise_if_missing(settings)
     with pytest.raises(KeyFileError, match="never overwrites"):
-        initialise(settings.directory, settings.token_file, SystemIds())
+        initialise(store_of(settings), settings.directory, settings.token_file, SystemIds())
 
 
 async def test_a_forged_event_stops_the_followers_and_is_said_so(api: Api) -> None:
     await api.make_prompt("acme/mail")
-    path = api.services.recorder.datastore.pool.db_name.removeprefix("file:")
-    with sqlite3.connect(path) as database:
-        database.execute(
-            "INSERT INTO events SELECT position + 1, 'principal/forged', 1, type, 'forged', time,"
-            " running_time, CAST(payload || ' ' AS BLOB), key_id, signature, leaf_hash FROM events"
-            " WHERE position = (SELECT max(position) FROM events)"
-        )
-    database.close()
+    last = (await asyncio.to_thread(api.services.recorder.select_after, 0, 1000))[-1]
+    forged = replace(event("principal/forged", 1), topic=last.topic, state=last.state + b" ",
+                     key_id=last.key_id, signature=last.signature)  # fmt: skip
+    await asyncio.to_thread(api.services.recorder.append_units, [unit(forged)])
     async with asyncio.timeout(10):
         while (answer := await api.call("GET", "/readyz")).status == 200:
             await asyncio.sleep(0.05)

@@ -10,10 +10,12 @@ import pytest
 from eventsourcing.persistence import StoredEvent
 from eventsourcing.tests.persistence import ApplicationRecorderTestCase
 
-from ledger.errors import NoLedgerError
+from domain.commitment import Content, commit
+from ledger.errors import NoLedgerError, TamperedError
 from ledger.ids import now
 from ledger.mapper import SignedEvent
 from ledger.payload import format_time
+from ledger.recorder import StoredCheckpoint
 from ledger.sqlite.recorder import SQLiteLedgerRecorder
 from ledger.sqlite.store import create_ledger, ledger_id
 from tests.contracts.recorder import LedgerRecorderContract, event, unit
@@ -98,22 +100,32 @@ def test_the_writer_is_durable(recorder: SQLiteLedgerRecorder) -> None:
         " payload, key_id, signature, leaf_hash FROM events WHERE position = 1",
         "UPDATE contents SET body = x'00'",
         "DELETE FROM contents",
-        "INSERT OR REPLACE INTO contents VALUES ('c0ffee', x'00', x'00')",
+        "INSERT OR REPLACE INTO contents SELECT commitment, x'00', x'00' FROM contents",
+        "UPDATE checkpoints SET note = x'00'",
+        "DELETE FROM checkpoints",
     ],
 )
 def test_triggers_refuse_every_change(
     recorder: SQLiteLedgerRecorder, path: Path, statement: str
 ) -> None:
-    from domain.commitment import Content
-
-    text = Content("c0ffee", b"salt", b"body")
+    text = Content(commit(b"salt", b"body"), b"salt", b"body")
     recorder.append_units([unit(event("a/1", 1), event("b/1", 1), contents=(text,))])
+    recorder.store_checkpoint(StoredCheckpoint(2, b"note", b"f"))
     connection = sqlite3.connect(path)
     with pytest.raises(sqlite3.IntegrityError):
         connection.execute(statement)
     connection.close()
     assert recorder.head() == 2
-    assert recorder.contents(["c0ffee"]) == {"c0ffee": text}
+    assert recorder.contents([text.commitment]) == {text.commitment: text}
+    assert recorder.last_checkpoint() == StoredCheckpoint(2, b"note", b"f")
+
+
+def test_a_ledger_without_its_id_is_never_called_empty(path: Path) -> None:
+    with sqlite3.connect(path) as database:
+        database.execute("DELETE FROM ledger")
+    database.close()
+    with pytest.raises(TamperedError, match="keep it"):
+        ledger_id(path)
 
 
 def test_unsigned_events_are_not_taken(recorder: SQLiteLedgerRecorder) -> None:

@@ -148,12 +148,15 @@ def test_every_byte_of_an_event(ledger: Bare, column: str) -> None:
 
 def test_bytes_of_every_event_and_text_sampled(ledger: Bare) -> None:
     chance = random.Random(7)
-    expected = {"payload": "E_SIG", "signature": "E_SIG", "leaf_hash": "E_LEAF"}
+    expected = {"payload": "E_SIG", "signature": "E_SIG", "leaf_hash": "E_LEAF", "key_id": "E_KEY"}
     for column, code in expected.items():
         rows = ledger.rows(f"SELECT position, {column} FROM events")
         for position, value in chance.sample(rows, SAMPLES):
-            change = (f"UPDATE events SET {column} = ? WHERE position = ?",
-                      (_flip(value, chance), position))  # fmt: skip
+            if column == "key_id":
+                flipped = value[:-1] + ("0" if value[-1] != "0" else "1")
+            else:
+                flipped = _flip(value, chance)
+            change = (f"UPDATE events SET {column} = ? WHERE position = ?", (flipped, position))
             found = _found(ledger.tampered(change))
             assert (position, code) in found or (position, "E_KEY") in found
     for column in ("salt", "body"):
@@ -203,6 +206,40 @@ def test_a_removed_text_and_a_planted_one(ledger: Bare) -> None:
     assert next(f.position for f in report.faults if f.code == "E_CONTENT_MISSING") is not None
 
 
+def test_a_second_text_under_one_commitment(ledger: Bare) -> None:
+    commitment, salt, body = ledger.rows("SELECT * FROM contents ORDER BY commitment LIMIT 1")[0]
+    insert = "INSERT INTO contents VALUES (?, ?, ?)"
+    forged = ledger.tampered((insert, (commitment, salt, b'{"text":"forged"}')))
+    assert {fault.code for fault in forged.faults} == {"E_DUP", "E_COMMIT"}
+    assert all(fault.position is not None for fault in forged.faults)
+    (doubled,) = ledger.tampered((insert, (commitment, salt, body))).faults
+    assert (doubled.code, doubled.position is not None) == ("E_DUP", True)
+
+
+def test_what_a_database_states_of_itself(ledger: Bare) -> None:
+    for change in ("UPDATE ledger SET id = 'other'", "DELETE FROM ledger",
+                   "UPDATE ledger SET format = 99"):  # fmt: skip
+        assert _found(ledger.tampered(change)) == {(None, "E_LEDGER")}, change
+
+
+def test_checkpoints_that_went_doubled_or_have_another_tree(ledger: Bare) -> None:
+    (newest,) = ledger.rows("SELECT max(size) FROM checkpoints")[0]
+    gone = ledger.tampered(f"DELETE FROM checkpoints WHERE size = {newest}")
+    assert _found(gone) == {(newest, "E_CHECKPOINT")}
+    twice = ledger.tampered(
+        f"INSERT INTO checkpoints SELECT * FROM checkpoints WHERE size = {newest}"
+    )
+    assert _found(twice) == {(newest, "E_DUP")}
+    other = ledger.tampered(("UPDATE checkpoints SET frontier = ? WHERE size = ?", (b"\0", newest)))
+    assert _found(other) == {(newest, "E_CHECKPOINT")}
+
+
+def test_a_long_gap_is_told_from_end_to_end(ledger: Bare) -> None:
+    report = ledger.tampered("UPDATE events SET position = position + 5000 WHERE position > 30")
+    (gap,) = [fault for fault in report.faults if fault.code == "E_GAP"]
+    assert (gap.position, "31 to 5030" in gap.detail) == (31, True)
+
+
 def _swap(first: int, second: int) -> list[str]:
     return [
         f"UPDATE events SET position = -1 WHERE position = {first}",
@@ -212,11 +249,11 @@ def _swap(first: int, second: int) -> list[str]:
 
 
 def _pairs(ledger: Bare, *, same_stream: bool) -> list[tuple[int, int]]:
-    """Neighbouring events of one stream, or neighbours in the ledger of different streams."""
+    """Neighbouring events of one stream; or of different streams, neighbours and far apart."""
     rows = ledger.rows("SELECT position, stream FROM events ORDER BY position")
     if not same_stream:
-        neighbours = zip(rows, rows[1:], strict=False)
-        return [(a[0], b[0]) for a, b in neighbours if a[1] != b[1] and a[0] > 5]
+        pairs = [*zip(rows, rows[1:], strict=False), *zip(rows, rows[20:], strict=False)]
+        return [(a[0], b[0]) for a, b in pairs if a[1] != b[1]]
     found: list[tuple[int, int]] = []
     last: dict[str, int] = {}
     for position, stream in rows:
@@ -240,11 +277,13 @@ def test_each_swap_between_streams_with_every_column_set_right(ledger: Bare) -> 
         " WHERE e.position <= events.position)"
     )
     pairs = _pairs(ledger, same_stream=False)
-    assert len(pairs) >= 5
+    assert len(pairs) >= 25
+    sizes = [0, *(size for (size,) in ledger.rows("SELECT size FROM checkpoints ORDER BY size"))]
     for first, second in pairs:
         report = ledger.tampered(*_swap(first, second), recompute)
         roots = [fault for fault in report.faults if fault.code == "E_ROOT"]
-        assert roots and roots[0].position <= first
+        sealed_before = max(size for size in sizes if size < first)
+        assert roots and roots[0].position == sealed_before + 1, (first, second)
         assert f"to {report.sealed}" in roots[-1].detail
 
 
@@ -284,19 +323,24 @@ def test_a_stream_removed_and_everything_renumbered(ledger: Bare) -> None:
         "INSERT INTO events SELECT fresh, stream, stream_position, type, event_id, time,"
         " running_time, payload, key_id, signature, leaf_hash FROM n",
     )
-    codes = {code for _, code in _found(report)}
-    assert {"E_ROOT", "E_BEHIND", "E_CONTENT_ORPHAN"} <= codes
+    found = _found(report)
+    codes = {code for _, code in found}
+    (newest,) = ledger.rows("SELECT max(size) FROM checkpoints")[0]
+    assert {"E_ROOT", "E_BEHIND", "E_CONTENT_ORPHAN"} <= codes and (newest, "E_BEHIND") in found
     assert "E_GAP" not in codes
 
 
 def test_an_older_checkpoint_put_back(ledger: Bare, tmp_path: Path) -> None:
     put_back = tmp_path / "checkpoint"
     put_back.write_bytes(ledger.older)
-    assert {code for _, code in _found(ledger.tampered(checkpoint=put_back))} == {"E_CHECKPOINT"}
+    (oldest,), (newest,) = ledger.rows(
+        "SELECT min(size) FROM checkpoints UNION ALL SELECT max(size) FROM checkpoints"
+    )
+    assert _found(ledger.tampered(checkpoint=put_back)) == {(oldest, "E_CHECKPOINT")}
     in_database = ledger.tampered(
         "DELETE FROM checkpoints WHERE size > (SELECT min(size) FROM checkpoints)"
     )
-    assert in_database.sealed < in_database.events
+    assert _found(in_database) == {(newest, "E_CHECKPOINT")}
     cut = ledger.tampered("DELETE FROM events WHERE position > 30",
                           "DELETE FROM checkpoints WHERE size > 30")  # fmt: skip
     assert "E_BEHIND" in {code for _, code in _found(cut)}
