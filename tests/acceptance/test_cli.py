@@ -1,6 +1,7 @@
 """The command line as people meet it: edits are never lost, mistakes get one clear line."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,69 @@ def test_long_trails_are_shown_whole(acme: Process) -> None:
     items = json.loads(acme.cli("audit", "--json").stdout)["items"]
     assert items[-1]["position"] == client.position
     assert "More: --after 50" in acme.cli("events").stdout
+
+
+def test_a_reference_that_was_left_empty_is_a_mistake(acme: Process) -> None:
+    for command in (("promote", "acme/text@"), ("prompt", "show", "acme/text@")):
+        done = acme.cli(*command, check=False)
+        assert (done.returncode, "ends with @" in done.stderr) == (2, True)
+
+
+def test_an_impossible_label_imports_nothing(acme: Process, tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("text")
+    for label in ("bad label", "latest"):
+        done = acme.cli(
+            "import", str(tmp_path), "--project", "fresh", "--label", label, check=False
+        )
+        assert done.returncode == 2, done.stderr
+    assert "fresh" not in acme.cli("project", "list").stdout
+
+
+def test_the_local_token_goes_to_the_local_server_alone(acme: Process) -> None:
+    stranger = Process(acme.data_dir, {"SCRINIA_URL": "http://127.0.0.1:9"})
+    done = stranger.cli("whoami", check=False)
+    assert (done.returncode, "SCRINIA_TOKEN" in done.stderr) == (5, True)
+
+
+@pytest.mark.parametrize(
+    ("env", "message"),
+    [
+        ({"SCRINIA_BIND": "127.0.0.1:99999"}, "SCRINIA_BIND"),
+        ({"SCRINIA_BIND": "nonsense::x"}, "SCRINIA_BIND"),
+        ({"SCRINIA_LOG_LEVEL": "loud"}, "SCRINIA_LOG_LEVEL"),
+        ({"SCRINIA_DATABASE_URL": "mysql://x"}, "SCRINIA_DATABASE_URL"),
+        ({"SCRINIA_DATABASE_URL": "postgresql://x@127.0.0.1:1/x"}, "does not answer"),
+    ],
+)
+def test_settings_that_cannot_be_are_named(tmp_path: Path, env: dict, message: str) -> None:
+    done = Process(tmp_path / "data", env).cli("serve", check=False)
+    assert done.returncode in (1, 2) and message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_damaged_file_is_a_finding_not_a_crash(tmp_path: Path) -> None:
+    server = Process(tmp_path / "data")
+    server.start()
+    assert server.stop() == 0
+    ledger = tmp_path / "data" / "ledger.db"
+    good = ledger.read_bytes()
+    ledger.write_bytes(good[:8192] + os.urandom(len(good) - 8192))
+    for command, code in ((("verify",), 4), (("serve",), 1)):
+        done = server.cli(*command, check=False)
+        assert done.returncode == code and "Traceback" not in done.stderr, done.stderr
+    ledger.unlink()
+    done = server.cli("verify", check=False)
+    assert (done.returncode, "scrinia init" in done.stderr) == (1, True)
+
+
+def test_a_port_in_use_is_one_clear_line(acme: Process, tmp_path: Path) -> None:
+    other = Process(tmp_path / "other", {"SCRINIA_BIND": acme.url.removeprefix("http://")})
+    done = other.cli("serve", check=False)
+    assert done.returncode == 1 and "in use" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_an_ipv6_address_works_from_end_to_end(tmp_path: Path) -> None:
+    server = Process(tmp_path / "data", {"SCRINIA_BIND": "[::1]:0"})
+    assert server.start().startswith("http://[::1]:")
+    assert "admin" in server.cli("whoami").stdout
+    assert server.stop() == 0

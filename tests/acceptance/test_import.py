@@ -1,9 +1,11 @@
 """The real collections come in whole, and a second time without an event."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.harness import Process
 
@@ -60,6 +62,17 @@ def test_github_models_come_in_with_settings_and_variables(
     body = {"variables": {"existingExamples": "{{typeDefinitions}}", "typeDefinitions": "T"}}
     rendered = client.ok("POST", "/v1/projects/models/prompts/generate-example/-/render", body)
     assert "{{typeDefinitions}}" in rendered["messages"][1]["content"]
+    for one in report["imported"]:
+        (file,) = (collections / "github-models").rglob(f"{one['name']}.prompt.y*ml")
+        source = yaml.safe_load(file.read_text())
+        held = client.ok("GET", f"/v1/projects/models/prompts/{one['name']}")["content"]
+        settings = {"model": source["model"]} if "model" in source else {}
+        assert held.get("config", {}) == settings | source.get("modelParameters", {})
+        assert held["messages"] == [
+            {"role": m["role"], "content": m["content"]} for m in source["messages"]
+        ]
+        named = set(re.findall(r"{{\s*(\w+)\s*}}", str(source["messages"])))
+        assert set(one["variables"]) == named
     metadata = client.ok("GET", "/v1/projects/models/prompts/generate-example/-/metadata")
     assert metadata["description"].startswith("Generates creative example code")
     before = _head(server)

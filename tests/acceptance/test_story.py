@@ -20,6 +20,8 @@ async def test_commit_promote_resolve_rollback_and_every_past_moment(api: Api) -
     again = await api.ok("PUT", f"{PROMPT}/-/labels/production", {"version": 2, "reason": "go"})
     now = await api.ok("GET", PROMPT)
     assert (now["version"], now["content"]["text"]) == (2, "two")
+    for step in (f"{PROMPT}?version=2", f"{PROMPT}?digest={second['digest']}"):
+        assert (await api.ok("GET", step))["content"]["text"] == "two"
     assert now["position"] == again["position"]
     back = await api.ok("POST", f"{PROMPT}/-/rollback", {"label": "production"})
     assert (back["version"], back["from"]) == (1, 2)
@@ -36,6 +38,10 @@ async def test_commit_promote_resolve_rollback_and_every_past_moment(api: Api) -
     assert (unset.status, unset.code) == (404, "label_not_set")
     assert (await api.call("GET", f"{PROMPT}?as_of=1")).status == 404
     assert (await api.call("GET", f"{PROMPT}?as_of=99999")).code == "invalid_moment"
+    for item in (await api.ok("GET", "/v1/events?kind=label"))["items"]:
+        past = await api.call("GET", PROMPT, params={"as_of": item["time"]})
+        assert past.body["version"] == item["data"]["to"]
+        assert past.headers["Scrinia-Position"] == str(item["position"])
 
 
 async def test_a_second_rollback_goes_two_back_and_a_third_is_refused(api: Api) -> None:
@@ -117,6 +123,13 @@ async def test_the_audit_trail_tells_the_whole_story(api: Api) -> None:
     await api.make_prompt("acme/support/triage", "one", **body)
     await api.ok("PATCH", f"{PROMPT}/-/metadata", {"description": "Sorts tickets"})
     await api.ok("PUT", f"{PROMPT}/-/labels/production", {"version": 1, "reason": "ticket 7"})
+    body = {"content": text_content("two"), "message": "shorter"}
+    await api.ok("POST", f"{PROMPT}/-/versions", body)
+    await api.ok("PUT", f"{PROMPT}/-/labels/production", {"version": 2, "reason": "ticket 8"})
+    back = {"label": "production", "reason": "too short"}
+    await api.ok("POST", f"{PROMPT}/-/rollback", back)
+    await api.ok("DELETE", f"{PROMPT}/-/labels/production", {"reason": "over"})
+    await api.ok("POST", f"{PROMPT}/-/archive", {"reason": "done"})
     trail = await api.ok("GET", "/v1/audit?resource=projects/acme/prompts/support/triage")
     told = [(r["action"], r["before"], r["reason"]) for r in trail["items"]]
     assert told[1:] == [
@@ -124,16 +137,28 @@ async def test_the_audit_trail_tells_the_whole_story(api: Api) -> None:
         ("version.committed", None, "start"),
         ("prompt.described", {"description": "Sorts mail"}, None),
         ("label.moved", None, "ticket 7"),
+        ("version.committed", {"version": 1}, "shorter"),
+        ("label.moved", {"label": "production", "version": 1}, "ticket 8"),
+        ("label.moved", {"label": "production", "version": 2}, "too short"),
+        ("label.removed", {"label": "production", "version": 1}, "over"),
+        ("prompt.archived", {"status": "active"}, "done"),
     ]
-    last = trail["items"][-1]
-    assert last["after"] == {"label": "production", "version": 1, "act": "promotion"}
+    last = trail["items"][-3]
+    assert last["after"] == {"label": "production", "version": 1, "act": "rollback"}
+    assert trail["items"][4]["after"]["act"] == "promotion"
     me = await api.ok("GET", "/v1/whoami")
     assert last["authz"]["grants"] == [me["grants"][0]["grant_id"]]
     assert last["actor"]["id"] == me["principal_id"]
     assert last["authz"]["permission"] == "environment.promote"
     exported = await api.call("GET", "/v1/audit/export?action=label")
     lines = [json.loads(line) for line in exported.body.splitlines()]
-    assert [line["event_id"] for line in lines] == [last["event_id"]]
+    assert len(lines) == 4 and lines[2]["event_id"] == last["event_id"]
+    mine = await api.ok("GET", f"/v1/audit?actor={me['principal_id']}&limit=500")
+    assert last in mine["items"]
+    since = await api.ok("GET", "/v1/audit", params={"from": last["time"]})
+    assert since["items"][0] == last
+    until = await api.ok("GET", "/v1/audit", params={"to": last["time"]})
+    assert until["items"][-1]["position"] == last["position"] - 1
     history = await api.ok("GET", f"{PROMPT}/-/history")
     assert [item["action"] for item in history["items"]] == [r[0] for r in told]
 

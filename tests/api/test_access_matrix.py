@@ -1,8 +1,8 @@
 """Every route × every kind of caller. The table is written by hand, not derived from the policy.
 
-Columns: no token, a principal without grants, each role in the registry, a viewer and an admin of
-the project, a developer of the folder `support`, a releaser of the environment `staging`, an
-expired token, a revoked one, and an admin's token narrowed to reading. Statuses are those of a
+Columns: no token, a principal without grants, each role in the registry, in the project (p-) and in
+the folder `support` (f-), those that count in the environment `staging` (e-), an expired token, a
+revoked one, and an admin's tokens narrowed to reading and to the folder. Statuses are those of a
 request that is valid and allowed; a route without a row fails the test.
 """
 
@@ -19,55 +19,57 @@ from tests.harness import Api, Caller, registry, text_content
 COLUMNS = (
     "nobody none viewer developer reviewer releaser auditor operator admin"
     " p-viewer p-admin f-developer e-releaser expired revoked narrowed"
+    " p-developer p-reviewer p-releaser p-auditor f-viewer f-reviewer f-releaser f-auditor f-admin"
+    " e-admin placed"
 ).split()
 
 # fmt: off
 TABLE = {
-    #                                                nob non vie dev rev rel aud ope adm pvi pad fde ere exp rev nar
-    "GET /healthz":                                 "200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200",
-    "GET /readyz":                                  "200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200",
-    "GET /v1/version":                              "200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200",
-    "GET /metrics":                                 "401 403 403 403 403 403 403 200 200 403 403 403 403 401 401 403",
-    "GET /v1/whoami":                               "401 200 200 200 200 200 200 200 200 200 200 200 200 401 401 200",
-    "GET /v1/projects":                             "401 200 200 200 200 200 200 200 200 200 200 200 200 401 401 200",
-    "POST /v1/projects":                            "401 403 403 403 403 403 403 403 201 403 403 403 403 401 401 403",
-    "GET /v1/projects/{project}":                   "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200",
-    "GET /v1/projects/{project}/prompts":           "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200",
-    "POST /v1/projects/{project}/prompts":          "401 404 403 201 403 403 403 404 201 403 201 201 403 401 401 403",
-    "GET /v1/projects/{project}/prompts/{name}":    "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200",
-    "POST /v1/resolve":                             "401 200 200 200 200 200 200 200 200 200 200 200 200 401 401 200",
-    "GET …/-/metadata":                             "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200",
-    "PATCH …/-/metadata":                           "401 404 403 200 403 403 403 404 200 403 200 200 403 401 401 403",
-    "POST …/-/archive":                             "401 404 403 200 403 403 403 404 200 403 200 200 403 401 401 403",
-    "POST …/-/restore":                             "401 404 403 200 403 403 403 404 200 403 200 200 403 401 401 403",
-    "GET …/-/versions":                             "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200",
-    "POST …/-/versions":                            "401 404 403 201 403 403 403 404 201 403 201 201 403 401 401 403",
-    "GET …/-/versions/{number}":                    "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200",
-    "GET …/-/labels":                               "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200",
-    "GET …/-/labels/{label}":                       "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200",
-    "PUT …/-/labels/{label}":                       "401 404 403 403 403 200 403 404 200 403 200 403 200 401 401 403",
-    "DELETE …/-/labels/{label}":                    "401 404 403 403 403 200 403 404 200 403 200 403 200 401 401 403",
-    "GET …/-/labels/{label}/history":               "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200",
-    "POST …/-/rollback":                            "401 404 403 403 403 200 403 404 200 403 200 403 200 401 401 403",
-    "GET …/-/history":                              "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200",
-    "GET …/-/diff":                                 "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200",
-    "POST …/-/render":                              "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200",
-    "GET /v1/principals":                           "401 403 403 403 403 403 200 403 200 403 403 403 403 401 401 403",
-    "POST /v1/principals":                          "401 403 403 403 403 403 403 403 201 403 403 403 403 401 401 403",
-    "PATCH /v1/principals/{id}":                    "401 403 403 403 403 403 403 403 200 403 403 403 403 401 401 403",
-    "GET /v1/grants":                               "401 403 403 403 403 403 200 403 200 403 200 403 403 401 401 403",
-    "POST /v1/grants":                              "401 404 403 403 403 403 403 404 201 403 201 403 403 401 401 403",
-    "DELETE /v1/grants/{id}":                       "401 404 403 403 403 403 403 404 200 403 200 403 403 401 401 403",
-    "GET /v1/tokens":                               "401 200 200 200 200 200 200 200 200 200 200 200 200 401 401 200",
-    "POST /v1/tokens":                              "401 403 403 403 403 403 403 403 201 403 403 403 403 401 401 403",
-    "DELETE /v1/tokens/{id}":                       "401 403 403 403 403 403 403 403 200 403 403 403 403 401 401 403",
-    "GET /v1/audit":                                "401 403 403 403 403 403 200 403 200 403 200 403 403 401 401 403",
-    "GET /v1/audit/export":                         "401 403 403 403 403 403 200 403 200 403 200 403 403 401 401 403",
-    "GET /v1/events":                               "401 200 200 200 200 200 200 200 200 200 200 200 200 401 401 200",
-    "GET /v1/projections":                          "401 403 403 403 403 403 403 200 200 403 403 403 403 401 401 403",
-    "GET /v1/projections/{projection}":             "401 403 403 403 403 403 403 200 200 403 403 403 403 401 401 403",
-    "POST /v1/projections/{projection}/rebuild":    "401 403 403 403 403 403 403 202 202 403 403 403 403 401 401 403",
-    "POST /v1/projections/{projection}/compare":    "401 403 403 403 403 403 403 200 200 403 403 403 403 401 401 403",
+    #                                                nob non vie dev rev rel aud ope adm pvi pad fde ere exp rev nar pde pre prl pau fvi fre frl fau fad ead pla
+    "GET /healthz":                                 "200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200",
+    "GET /readyz":                                  "200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200",
+    "GET /v1/version":                              "200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200 200",
+    "GET /metrics":                                 "401 403 403 403 403 403 403 200 200 403 403 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403",
+    "GET /v1/whoami":                               "401 200 200 200 200 200 200 200 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200",
+    "GET /v1/projects":                             "401 200 200 200 200 200 200 200 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200",
+    "POST /v1/projects":                            "401 403 403 403 403 403 403 403 201 403 403 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403",
+    "GET /v1/projects/{project}":                   "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200",
+    "GET /v1/projects/{project}/prompts":           "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200",
+    "POST /v1/projects/{project}/prompts":          "401 404 403 201 403 403 403 404 201 403 201 201 403 401 401 403 201 403 403 403 403 403 403 403 201 403 201",
+    "GET /v1/projects/{project}/prompts/{name}":    "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200",
+    "POST /v1/resolve":                             "401 200 200 200 200 200 200 200 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200",
+    "GET …/-/metadata":                             "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200",
+    "PATCH …/-/metadata":                           "401 404 403 200 403 403 403 404 200 403 200 200 403 401 401 403 200 403 403 403 403 403 403 403 200 403 200",
+    "POST …/-/archive":                             "401 404 403 200 403 403 403 404 200 403 200 200 403 401 401 403 200 403 403 403 403 403 403 403 200 403 200",
+    "POST …/-/restore":                             "401 404 403 200 403 403 403 404 200 403 200 200 403 401 401 403 200 403 403 403 403 403 403 403 200 403 200",
+    "GET …/-/versions":                             "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200",
+    "POST …/-/versions":                            "401 404 403 201 403 403 403 404 201 403 201 201 403 401 401 403 201 403 403 403 403 403 403 403 201 403 201",
+    "GET …/-/versions/{number}":                    "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200",
+    "GET …/-/labels":                               "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200",
+    "GET …/-/labels/{label}":                       "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200",
+    "PUT …/-/labels/{label}":                       "401 404 403 403 403 200 403 404 200 403 200 403 200 401 401 403 403 403 200 403 403 403 200 403 200 200 200",
+    "DELETE …/-/labels/{label}":                    "401 404 403 403 403 200 403 404 200 403 200 403 200 401 401 403 403 403 200 403 403 403 200 403 200 200 200",
+    "GET …/-/labels/{label}/history":               "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200",
+    "POST …/-/rollback":                            "401 404 403 403 403 200 403 404 200 403 200 403 200 401 401 403 403 403 200 403 403 403 200 403 200 200 200",
+    "GET …/-/history":                              "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200",
+    "GET …/-/diff":                                 "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200",
+    "POST …/-/render":                              "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200",
+    "GET /v1/principals":                           "401 403 403 403 403 403 200 403 200 403 403 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403",
+    "POST /v1/principals":                          "401 403 403 403 403 403 403 403 201 403 403 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403",
+    "PATCH /v1/principals/{id}":                    "401 403 403 403 403 403 403 403 200 403 403 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403",
+    "GET /v1/grants":                               "401 403 403 403 403 403 200 403 200 403 200 403 403 401 401 403 403 403 403 200 403 403 403 200 200 403 200",
+    "POST /v1/grants":                              "401 404 403 403 403 403 403 404 201 403 201 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403",
+    "DELETE /v1/grants/{id}":                       "401 404 403 403 403 403 403 404 200 403 200 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403",
+    "GET /v1/tokens":                               "401 200 200 200 200 200 200 200 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200",
+    "POST /v1/tokens":                              "401 403 403 403 403 403 403 403 201 403 403 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403",
+    "DELETE /v1/tokens/{id}":                       "401 403 403 403 403 403 403 403 200 403 403 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403",
+    "GET /v1/audit":                                "401 403 403 403 403 403 200 403 200 403 200 403 403 401 401 403 403 403 403 200 403 403 403 200 200 403 200",
+    "GET /v1/audit/export":                         "401 403 403 403 403 403 200 403 200 403 200 403 403 401 401 403 403 403 403 200 403 403 403 200 200 403 200",
+    "GET /v1/events":                               "401 200 200 200 200 200 200 200 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200",
+    "GET /v1/projections":                          "401 403 403 403 403 403 403 200 200 403 403 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403",
+    "GET /v1/projections/{projection}":             "401 403 403 403 403 403 403 200 200 403 403 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403",
+    "POST /v1/projections/{projection}/rebuild":    "401 403 403 403 403 403 403 202 202 403 403 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403",
+    "POST /v1/projections/{projection}/compare":    "401 403 403 403 403 403 403 200 200 403 403 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403",
 }
 # fmt: on
 PROMPT = "/v1/projects/{project}/prompts/{name}"
@@ -93,6 +95,11 @@ class World:
             "f-developer": ({"role": "developer", "project": "acme", "folder": "support"},),
             "e-releaser": ({"role": "releaser", "project": "acme", "environment": "staging"},),
         }
+        for role in "developer reviewer releaser auditor".split():
+            scoped[f"p-{role}"] = ({"role": role, "project": "acme"},)
+        for role in "viewer reviewer releaser auditor admin".split():
+            scoped[f"f-{role}"] = ({"role": role, "project": "acme", "folder": "support"},)
+        scoped["e-admin"] = ({"role": "admin", "project": "acme", "environment": "staging"},)
         for name, grants in scoped.items():
             self.callers[name] = (await self.admin.make_caller(*grants)).api
         soon = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
@@ -106,6 +113,8 @@ class World:
         self.callers["narrowed"] = (
             await self.admin.make_caller({"role": "admin"}, scopes=reading)
         ).api
+        place = [{"project": "acme", "folder": "support"}]
+        self.callers["placed"] = (await self.admin.make_caller({"role": "admin"}, scopes=place)).api
         self.callers["nobody"] = self.admin.as_token(None)
         await asyncio.sleep(1.1)
 
@@ -162,6 +171,26 @@ class World:
             if row == "POST /v1/tokens" else None,
         }  # fmt: skip
         return method, path, bodies.get(row)
+
+
+# A label that is no environment: who may set it at a prompt in the folder.
+PLAIN_LABEL = {
+    "nobody": 401, "none": 404, "viewer": 403, "developer": 201, "reviewer": 403, "releaser": 201,
+    "auditor": 403, "operator": 404, "admin": 201, "p-viewer": 403, "p-developer": 201,
+    "p-reviewer": 403, "p-releaser": 201, "p-auditor": 403, "p-admin": 201, "f-viewer": 403,
+    "f-developer": 201, "f-reviewer": 403, "f-releaser": 201, "f-auditor": 403, "f-admin": 201,
+    "e-releaser": 403, "e-admin": 403, "expired": 401, "revoked": 401, "narrowed": 403,
+    "placed": 201,
+}  # fmt: skip
+
+
+async def test_a_label_that_is_no_environment(world: World) -> None:
+    assert set(PLAIN_LABEL) == set(COLUMNS)
+    for column, expected in PLAIN_LABEL.items():
+        path = await world.fresh_prompt()
+        api = world.callers[column]
+        answer = await api.call("PUT", f"{path}/-/labels/beta", {"version": 1})
+        assert answer.status == expected, (column, answer.body)
 
 
 def _rows() -> dict[str, dict[str, int]]:

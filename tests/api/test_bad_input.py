@@ -1,6 +1,8 @@
 """Bad input: a clear problem+json that says what to do, and nothing changed."""
 
 import json
+from base64 import urlsafe_b64encode
+from uuid import uuid4
 
 import pytest
 
@@ -282,3 +284,71 @@ async def test_resolving_many_keeps_order_and_reports_each(acme: Api) -> None:
     answer = await acme.ok("POST", "/v1/resolve", {"items": items})
     told = [item.get("code") or item["ref"] for item in answer["items"]]
     assert told == ["not_found", "acme/mail@1", "invalid_parameter", "acme/mail@1"]
+
+
+async def test_what_no_client_library_sends(acme: Api) -> None:
+    bearer = {"Authorization": "Bearer \udcff".encode("utf-8", "surrogateescape").decode("latin-1")}
+    await _refused(acme, 401, "unauthenticated", "GET", PROMPT, headers=bearer)
+    zipped = {"Content-Encoding": "gzip", **JSON}
+    await _refused(acme, 400, "malformed_body", "POST", VERSIONS, data=b"no gzip", headers=zipped)
+    huge = urlsafe_b64encode(b"[9223372036854775808]").decode()
+    await _refused(acme, 400, "invalid_cursor", "GET", f"/v1/audit?cursor={huge}")
+    long = "1" + "0" * 5000
+    await _refused(acme, 400, "invalid_parameter", "GET", f"{VERSIONS}/{long}")
+    await _refused(acme, 400, "invalid_parameter", "GET", f"{VERSIONS}/01")
+    await _refused(acme, 400, "invalid_parameter", "GET", "/v1/audit?resource=a%00b")
+
+
+@pytest.mark.parametrize(
+    "text", ["12", "1700000000", "2026-01-01", "yesterday", "0001-01-01T00:00:00%2B14:00",
+             "2026-01-01T00:00:00"],
+)  # fmt: skip
+async def test_times_are_rfc_3339_and_nothing_else(acme: Api, text: str) -> None:
+    await _refused(acme, 400, "invalid_parameter", "GET", f"/v1/audit?from={text}")
+    me = await acme.ok("GET", "/v1/whoami")
+    body = {"principal_id": me["principal_id"], "expires_at": text.replace("%2B", "+")}
+    await _refused(acme, 422, "invalid_request", "POST", "/v1/tokens", body)
+    body = {**body, "role": "viewer", "expires_at": 1800000000}
+    await _refused(acme, 422, "invalid_request", "POST", "/v1/grants", body)
+
+
+async def test_moments_before_there_was_anything(acme: Api) -> None:
+    await _refused(acme, 404, "not_found", "GET", f"{PROMPT}?as_of=0500-01-01T00:00:00Z")
+    assert (await acme.ok("GET", "/v1/audit?to=0500-01-01T00:00:00Z"))["items"] == []
+
+
+async def test_token_scopes_that_make_no_sense(acme: Api) -> None:
+    me = await acme.ok("GET", "/v1/whoami")
+    for scope in ({}, {"permissions": []}, {"project": "ghost"},
+                  {"project": "acme", "environment": "moon"}):  # fmt: skip
+        body = {"principal_id": me["principal_id"], "scopes": [scope]}
+        await _refused(acme, 422, "invalid_scope", "POST", "/v1/tokens", body)
+
+
+async def test_metadata_takes_owners_and_status(acme: Api) -> None:
+    path = f"{PROMPT}/-/metadata"
+    me = (await acme.ok("GET", "/v1/whoami"))["principal_id"]
+    await acme.ok("PATCH", path, {"owners": [me, me]})
+    assert (await acme.ok("GET", path))["owners"] == [me]
+    assert not (await acme.ok("PATCH", path, {"owners": [me]}))["changed"]
+    await _refused(acme, 422, "invalid", "PATCH", path, {"owners": [str(uuid4())]})
+    await acme.ok("PATCH", path, {"owners": None, "status": "archived"})
+    held = await acme.ok("GET", path)
+    assert (held["owners"], held["status"]) == ([], "archived")
+    await _refused(acme, 409, "prompt_archived", "PATCH", path, {"tags": ["x"]})
+    await _refused(
+        acme, 409, "prompt_archived", "POST", f"{PROMPT}/-/rollback", {"label": "production"}
+    )
+    both = await acme.ok("PATCH", path, {"tags": ["x"], "status": "active"})
+    assert (both["status"], both["tags"], both["changed"]) == ("active", ["x"], True)
+
+
+async def test_removing_a_label_says_where_it_was(acme: Api) -> None:
+    answer = await acme.ok("DELETE", f"{PROMPT}/-/labels/production")
+    assert (answer["from"], answer["version"]) == (1, None)
+
+
+async def test_a_past_moment_without_versions_proposes_nothing(acme: Api) -> None:
+    created = (await acme.ok("GET", "/v1/events?kind=prompt.created"))["items"][0]["position"]
+    refused = await _refused(acme, 404, "label_not_set", "GET", f"{PROMPT}?as_of={created}")
+    assert refused["latest_version"] is None and "PUT" not in refused["detail"]

@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 from domain import template
 from domain.content import PromptContent
 from domain.diff import diff_contents
-from domain.errors import InvalidContentError, InvalidVariablesError, RenderLimitError
+from domain.errors import (
+    InvalidContentError,
+    InvalidVariablesError,
+    NoCanonicalFormError,
+    RenderLimitError,
+)
 from domain.rendering import render_messages, render_text, variables_used
 from domain.variables import fits
 from plugins.importer import ImportedPrompt
@@ -179,3 +184,30 @@ def test_every_example_parses_and_renders_with_its_variables() -> None:
         values |= {"history": []} if one.name == "support/reply" else {}
         render_messages(content, values, allow_extra=True)
         assert variables_used(content) - declared.keys() <= {"source", "target"}, one.name
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{a\n" * 200_000, " " * 900_000 + "{{x", "{{" + " " * 900_000, "{{! " + " \n" * 200_000 + "}}",
+        "{{ x" + " " * 900_000 + "y }}", "{{{" * 300_000, "{{a}}" * 200_000, "{{=" * 300_000,
+    ],
+    ids=["unclosed", "blanks", "open", "comment", "inner", "raw", "many", "change"],
+)  # fmt: skip
+def test_no_text_takes_longer_than_its_length_deserves(text: str) -> None:
+    """Some are prompts and some are not; a parser that goes back over the text takes hours."""
+    try:
+        PromptContent.parse({"type": "text", "text": text})
+    except InvalidContentError as refusal:
+        assert refusal.faults
+
+
+@pytest.mark.timeout(20)
+def test_the_field_without_canonical_form_is_found_in_one_walk() -> None:
+    deep: object = 2**60
+    for _ in range(28):
+        deep = {"x": "y" * 40_000, "z": [deep]}
+    with pytest.raises(NoCanonicalFormError) as refusal:
+        PromptContent.parse({"type": "text", "text": "t", "config": {"deep": deep}})
+    assert refusal.value.faults[0].pointer == "/content/config/deep" + "/z/0" * 28

@@ -145,3 +145,55 @@ def test_the_first_lines_of_serve_say_how_to_go_on(server: Process) -> None:
     assert f"Scrinia listens on {server.url}" in log
     assert f"Admin token: {server.data_dir / 'admin.token'}" in log
     assert "curl -H" in log and "/v1/whoami" in log
+
+
+async def test_a_changed_text_is_refused_and_the_rest_goes_on(tmp_path: Path) -> None:
+    async with registry(tmp_path) as api:
+        await api.make_prompt("acme/mail", "one")
+        await api.make_prompt("acme/other", "two")
+    with sqlite3.connect(tmp_path / "data" / "ledger.db") as database:
+        database.execute("DROP TRIGGER contents_no_update")
+        database.execute(
+            "UPDATE contents SET body = CAST(replace(CAST(body AS TEXT), 'one', 'won') AS BLOB)"
+        )
+    database.close()
+    async with registry(tmp_path) as api:
+        for path in ("?version=1", "/-/versions/1", "/-/diff?from=1&to=1"):
+            answer = await api.call("GET", f"/v1/projects/acme/prompts/mail{path}")
+            assert (answer.status, answer.code) == (503, "tampered"), path
+        assert (await api.call("GET", "/v1/projects/acme/prompts/other?version=1")).status == 200
+
+
+async def test_environments_taken_out_of_the_ledger_open_no_door(tmp_path: Path) -> None:
+    """A project's event is changed so that `production` is a label like any other."""
+    async with registry(tmp_path) as api:
+        await api.make_prompt("acme/mail", "one")
+        caller = await api.make_caller({"role": "developer", "project": "acme"})
+        await api.services.transparency.seal()
+    with sqlite3.connect(tmp_path / "data" / "ledger.db") as database:
+        database.execute("DROP TRIGGER events_no_update")
+        database.execute(
+            "UPDATE events SET payload = CAST(replace(CAST(payload AS TEXT), ',\"production\"', '')"
+            " AS BLOB) WHERE type LIKE '%project.created%'"
+        )
+    database.close()
+    async with registry(tmp_path) as api:
+        guest = api.as_token(caller.api.token)
+        path = "/v1/projects/acme/prompts/mail/-/labels/production"
+        answer = await guest.call("PUT", path, {"version": 1})
+        assert (answer.status, answer.code) == (503, "tampered")
+
+
+async def test_one_digest_that_is_not_there_costs_no_memory(tmp_path: Path) -> None:
+    async with registry(tmp_path, serving_bytes_max=300_000) as api:
+        await api.make_prompt("acme/big", "0" * 100_000)
+        path = "/v1/projects/acme/prompts/big"
+        for number in range(1, 12):
+            body = {"content": {"type": "text", "text": str(number) * 50_000}}
+            known = await api.ok("POST", f"{path}/-/versions", body)
+        unknown = await api.call("GET", f"{path}?digest=sha256:{'0' * 64}")
+        assert unknown.status == 404
+        assert (await api.ok("GET", f"{path}?digest={known['digest']}"))["version"] == 12
+        for number in range(1, 13):
+            await api.ok("GET", f"{path}?version={number}")
+            assert api.services.serving.bytes <= 300_000 + 250_000

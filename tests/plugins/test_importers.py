@@ -114,3 +114,17 @@ def test_names_and_templates() -> None:
     assert detect_template(["{{#a}}x{{/a}}"]) == ("none", [])
     assert detect_template(["no tags"]) == ("mustache", [])
     assert detect_template(["{{ open"]) == ("none", [])
+
+
+def test_links_are_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    root = tmp_path / "patterns"
+    for name in ("good", "linked"):
+        (root / name).mkdir(parents=True)
+    (root / "good" / "system.md").write_text("fine")
+    (root / "linked" / "system.md").symlink_to(tmp_path / "secret")
+    (root / "folder").symlink_to(root / "good")
+    found = list(choose(root, "fabric").read(root))
+    assert [p.name for p in found if isinstance(p, ImportedPrompt)] == ["good"]
+    skipped = {Path(s.source).name for s in found if isinstance(s, SkippedFile)}
+    assert {"linked", "folder"} <= skipped
