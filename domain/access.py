@@ -48,8 +48,8 @@ ROLES = ("viewer", "developer", "reviewer", "releaser", "auditor", "operator", "
 class Resource:
     """What an act is on. `text` is how authz, audit and events write it.
 
-    `path` is a prompt's name, or a folder with a `/` after it; `environment` is the label an act moves, where that
-    label is one of its project's environments.
+    `path` is a prompt's name, or a folder with a `/` after it; `environment` is the label an act
+    moves, where that label is one of its project's environments.
     """
 
     text: str

@@ -41,7 +41,7 @@ class CommitVersion:
 
 @dataclass(frozen=True)
 class DescribePrompt:
-    """Change description, tags, owners or status: `patch` holds the fields to change, as JSON Merge Patch does."""
+    """Change description, tags, owners or status: `patch` is a JSON Merge Patch of them."""
 
     project: str
     name: str

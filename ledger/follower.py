@@ -2,8 +2,8 @@
 
 The follower wakes on commits of this process and is woken for those of others, with a poll behind
 it. Listeners (the in-memory views) are applied on the event loop, in order, before anybody who
-waits for a position is told; slower followers (SQL projections, feeds, the sealer) read at their own
-pace from its buffer of recent events, or from the store when they are further behind.
+waits for a position is told; slower followers (SQL projections, feeds, the sealer) read at their
+own pace from its buffer of recent events, or from the store when they are further behind.
 """
 
 import asyncio
