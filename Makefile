@@ -29,10 +29,17 @@ $(VENV)/dev.stamp: requirements-dev.lock $(VENV)/run.stamp
 serve: $(VENV)/run.stamp ## Serve on SQLite; begins a registry in ./scrinia-data if there is none
 	@exec $(BIN)/scrinia serve
 
-test: $(VENV)/dev.stamp lint ## Lint, type-check and run all tests
+nats-server:
+	@PATH="$$PATH:/usr/sbin:/usr/local/sbin"; command -v "$${NATS_SERVER:-nats-server}" >/dev/null \
+	  || { if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && apt-get install -y -qq nats-server >/dev/null; \
+	  else echo "No nats-server: install your system's nats-server package, or set NATS_SERVER;" \
+	    "its tests are skipped."; fi; }
+
+test: $(VENV)/dev.stamp lint nats-server ## Lint, type-check and run all tests
 	$(BIN)/python -m pytest
 
-long-test: $(VENV)/dev.stamp ## The fault and soak tests in full length
+long-test: $(VENV)/dev.stamp nats-server ## The fault and soak tests in full length
 	SCRINIA_LONG=1 $(BIN)/python -m pytest tests/faults tests/api/test_machine.py \
 	  tests/api/test_schemathesis.py
 
@@ -55,4 +62,4 @@ lock: $(VENV)/dev.stamp ## Resolve the dependencies anew into the two lock files
 clean: ## Remove the environment and caches (never data)
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help serve test long-test lint bench lock clean
+.PHONY: help serve test nats-server long-test lint bench lock clean

@@ -48,6 +48,8 @@ from projections.elections import Elections
 from projections.feed import Feed
 from projections.past import PastCatalogs
 from projections.postgres.views import PostgresViews
+from projections.relay import LEASE as RELAY_LEASE
+from projections.relay import Relay
 from projections.runner import LEASE as RUNNER_LEASE
 from projections.runner import Runner
 from projections.serving import ServingView
@@ -119,8 +121,10 @@ async def running(settings: Settings) -> AsyncIterator[Services]:
     await services.elections.stand()
     listening = asyncio.create_task(wakeup.run())
     electing = asyncio.create_task(services.elections.run())
-    parts = (services.follower, services.runner, services.transparency)
-    tasks = [asyncio.create_task(part.run()) for part in parts]
+    work = [services.follower.run(), services.runner.run(), services.transparency.run()]
+    if services.relay is not None:
+        work.append(services.relay.run())
+    tasks = [asyncio.create_task(one) for one in work]
     writing = asyncio.create_task(services.committer.run())
     try:
         yield services
@@ -163,12 +167,14 @@ def _assemble(settings: Settings) -> Services:
     )  # fmt: skip
     for listener in (serving.apply, access.apply, committer.follow):
         follower.listen(listener)
-    elections = Elections(views, (RUNNER_LEASE, SEALING_LEASE) if settings.worker else ())
+    leases = (RUNNER_LEASE, SEALING_LEASE, *((RELAY_LEASE,) if settings.nats else ()))
+    elections = Elections(views, leases if settings.worker else ())
+    relay = Relay(settings.nats, views, follower, elections) if settings.nats else None
     return Services(
         ledger_id=ledger, recorder=recorder, repository=repository, mapper=mapper,
         committer=committer, follower=follower, serving=serving, access=access, views=views,
         runner=Runner(views, projections(), follower, recorder.contents, elections),
-        feed=Feed(follower), past=PastCatalogs(recorder, mapper), elections=elections,
+        feed=Feed(follower), past=PastCatalogs(recorder, mapper), elections=elections, relay=relay,
         transparency=Transparency(sealer, follower, readers, elections),
         readers=readers, operators=operators,
     )  # fmt: skip
@@ -184,6 +190,8 @@ async def _stop(
     await tasks[0]
     services.runner.close()
     services.transparency.close()
+    if services.relay is not None:
+        services.relay.close()
     for ended in await asyncio.gather(*tasks[1:], return_exceptions=True):
         if isinstance(ended, Exception):
             log.error("a part ended badly", exc_info=ended)

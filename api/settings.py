@@ -13,6 +13,7 @@ from pydantic_settings import (
 )
 
 from ledger.datadir import DataDirectory
+from projections.jetstream import NatsSettings
 
 SQLITE_SCHEME = "sqlite:///"
 POSTGRES_SCHEMES = ("postgresql://", "postgres://")
@@ -58,6 +59,19 @@ class Settings(BaseSettings):
         True,
         description="Whether server processes also stand for the parts that only one process does"
         " (read models, sealing); where false, run `scrinia worker`.",
+    )
+    nats_url: str | None = Field(
+        None, description="NATS to tell of every change, several by commas; by default none."
+    )
+    nats_credentials_file: Path | None = Field(None, description="A NATS credentials file.")
+    nats_nkey_seed_file: Path | None = Field(None, description="A file with an nkey's seed.")
+    nats_tls_ca_file: Path | None = Field(
+        None, description="Who vouches for the NATS server, where the system does not know."
+    )
+    nats_tls_cert_file: Path | None = Field(None, description="The relay's TLS certificate.")
+    nats_tls_key_file: Path | None = Field(None, description="Its private key.")
+    nats_replicas: int = Field(
+        1, ge=1, le=5, description="NATS servers that keep each message, where the relay begins."
     )
     url: str | None = Field(
         None, description="The server the CLI talks to; by default the data directory's."
@@ -113,6 +127,21 @@ class Settings(BaseSettings):
     def on_postgres(self) -> bool:
         """Whether the ledger is kept on PostgreSQL."""
         return self.database_url is not None and self.database_url.startswith(POSTGRES_SCHEMES)
+
+    @property
+    def nats(self) -> NatsSettings | None:
+        """How to reach NATS; None where there is no relay."""
+        if self.nats_url is None:
+            return None
+        return NatsSettings(
+            url=self.nats_url,
+            credentials_file=self.nats_credentials_file,
+            nkey_seed_file=self.nats_nkey_seed_file,
+            tls_ca_file=self.nats_tls_ca_file,
+            tls_cert_file=self.nats_tls_cert_file,
+            tls_key_file=self.nats_tls_key_file,
+            replicas=self.nats_replicas,
+        )
 
     @property
     def ledger_file(self) -> Path:

@@ -166,6 +166,11 @@ class Views(TrackingRecorder, ABC):
         if cursor.fetchone() is None:
             raise OvertakenError(f"Projection {name} is no longer at position {start}.")
 
+    def track(self, name: str, start: int, end: int) -> None:
+        """Move the tracking row of what is not in these tables; OvertakenError as `advance`."""
+        with self.writing() as cursor:
+            self.advance(cursor, name, start, end)
+
     def apply(
         self, projection: SqlProjection, start: int, batch: Sequence[RecordedEvent], texts: Texts
     ) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import settings
 
 from tests.harness import COLLECTIONS, STORES, Api, Process, new_database, registry
-from tests.servers import Postgres
+from tests.servers import Nats, Postgres
 
 # At a desk every run tries something new; CI repeats itself, so that red means the change is.
 settings.register_profile("scrinia", deadline=None, print_blob=True)
@@ -41,6 +41,15 @@ def server(tmp_path: Path, database_url: str | None) -> Iterator[Process]:
 def postgres() -> Iterator[Postgres]:
     """One PostgreSQL for the run; it need not survive the machine, so it does not wait for disks."""
     server = Postgres("-F")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def nats() -> Iterator[Nats]:
+    """A nats-server of the test's own."""
+    server = Nats()
     server.start()
     yield server
     server.stop()

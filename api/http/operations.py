@@ -134,6 +134,7 @@ def _positions(services: Services) -> dict[str, int]:
         "serving": services.follower.position,
         "access": services.access.position,
         "transparency": services.transparency.position,
+        **(services.relay.positions if services.relay is not None else {}),
     }
 
 
@@ -144,7 +145,7 @@ def _item(request: web.Request, name: str) -> dict[str, Any]:
     rebuild = request.app[TASKS].last.get(name)
     return {
         "projection": name,
-        "kind": "sql" if name in services.runner.projections else "memory",
+        "kind": _kind(services, name),
         "position": position,
         "head": head,
         "lag": max(0, head - position),
@@ -152,6 +153,12 @@ def _item(request: web.Request, name: str) -> dict[str, Any]:
             "state": rebuild.state, "position": rebuild.position, "of": rebuild.of
         },
     }  # fmt: skip
+
+
+def _kind(services: Services, name: str) -> str:
+    if name in services.runner.projections:
+        return "sql"
+    return "nats" if services.relay is not None and name in services.relay.positions else "memory"
 
 
 _ONE = "/v1/projections/{projection}"

@@ -14,6 +14,7 @@ from projections.access import AccessView
 from projections.elections import Elections
 from projections.feed import Feed
 from projections.past import PastCatalogs
+from projections.relay import Relay
 from projections.runner import Runner
 from projections.serving import ServingView
 from projections.transparency import Transparency
@@ -36,6 +37,7 @@ class Services:
     runner: Runner
     feed: Feed
     elections: Elections
+    relay: Relay | None
     past: PastCatalogs
     transparency: Transparency
     readers: Executor

@@ -232,6 +232,8 @@ class RegistryMachine(RuleBasedStateMachine):
         answer = self._send("POST", self._path(name, "/-/rollback"), body)
         if self._absent(name, answer):
             return
+        if self._refuses(name, answer):
+            return
         state = self.prompts[name].labels.get(label)
         if state is None or state.target is None:
             self._expect(answer, 404, "label_not_set")
@@ -239,7 +241,7 @@ class RegistryMachine(RuleBasedStateMachine):
             self._expect(answer, 409, "never_live")
         elif to is None and len(state.returns) < 2:
             self._expect(answer, 409, "no_earlier_target")
-        elif not self._refuses(name, answer):
+        else:
             target = state.returns[-2] if to is None else to
             self._expect(answer, 200)
             assert answer.body["changed"] == (state.target != target)

@@ -1,0 +1,238 @@
+"""What NATS JetStream is given: every event in one stream, and where each label points in a bucket.
+
+Stream `SCRINIA`, subjects `scrinia.v1.{project}.{kind}.{verb}`; bucket `scrinia-labels`, keys
+`{project}/{label}/{name}` (docs/nats.md, docs/asyncapi.yaml). The stream itself says what was
+published last, and each message names the one it follows, so that whatever is asked again, by
+whichever process, every position is there once and in order.
+"""
+
+import asyncio
+import ssl
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nats
+import orjson
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from nats.js.api import Header, KeyValueConfig, RetentionPolicy, StorageType, StreamConfig
+from nats.js.errors import APIError, BucketNotFoundError, KeyNotFoundError, NotFoundError
+from nats.js.kv import KeyValue
+
+from domain.access import resource_from_text
+from domain.prompt import Prompt
+from ledger.mapper import RecordedEvent
+from projections.feed import cloud_event
+
+STREAM = "SCRINIA"
+BUCKET = "scrinia-labels"
+SUBJECTS = "scrinia.v1.>"
+CONTENT_TYPE = "application/cloudevents+json"
+DUPLICATE_WINDOW_SECONDS = 120.0
+REQUEST_SECONDS = 2.0
+IN_FLIGHT_MAX = 64
+
+
+@dataclass(frozen=True)
+class NatsSettings:
+    """How to reach NATS, and how many servers keep each message."""
+
+    url: str
+    credentials_file: Path | None = None
+    nkey_seed_file: Path | None = None
+    tls_ca_file: Path | None = None
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None
+    replicas: int = 1
+
+
+async def connect(settings: NatsSettings) -> Client:
+    """A connection that never reconnects by itself: whoever uses it begins anew."""
+    options: dict[str, Any] = {}
+    if settings.credentials_file is not None:
+        options["user_credentials"] = str(settings.credentials_file)
+    if settings.nkey_seed_file is not None:
+        options["nkeys_seed"] = str(settings.nkey_seed_file)
+    if settings.tls_ca_file is not None or settings.tls_cert_file is not None:
+        options["tls"] = _tls(settings)
+    return await nats.connect(
+        settings.url.split(","),
+        name="scrinia-relay",
+        allow_reconnect=False,
+        connect_timeout=2,
+        error_cb=_ignore,
+        **options,
+    )
+
+
+async def _ignore(_: Exception) -> None:
+    """What breaks shows at the next request, which is where it is handled."""
+
+
+def _tls(settings: NatsSettings) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=settings.tls_ca_file)
+    if settings.tls_cert_file is not None:
+        context.load_cert_chain(settings.tls_cert_file, settings.tls_key_file)
+    return context
+
+
+def subject_of(recorded: RecordedEvent) -> str:
+    """`scrinia.v1.{project}.{kind}.{verb}`, `_` where there is no project."""
+    project = resource_from_text(recorded.resource).project or "_"
+    return f"scrinia.v1.{project}.{recorded.kind_verb}"
+
+
+class Sink(ABC):
+    """Something in NATS that follows the ledger. `name` is its tracking row's."""
+
+    name: str
+
+    @abstractmethod
+    async def open(self, js: JetStreamContext, tracked: int, replicas: int) -> int:
+        """Make what is missing; the position it really stands at, given where it is tracked."""
+
+    @abstractmethod
+    async def send(self, batch: Sequence[RecordedEvent]) -> None:
+        """Bring it to the end of `batch`; may be asked again with the same events."""
+
+
+class EventStream(Sink):
+    """Every event, once, in order."""
+
+    name = "relay"
+
+    def __init__(self) -> None:
+        self._js: JetStreamContext | None = None
+        self._sequence = 0
+
+    async def open(self, js: JetStreamContext, tracked: int, replicas: int) -> int:
+        """See Sink. A new stream begins at position 1; one that lost its tail gets it again."""
+        self._js = js
+        try:
+            info = await js.stream_info(STREAM)
+        except NotFoundError:
+            info = await js.add_stream(
+                StreamConfig(
+                    name=STREAM,
+                    description="Scrinia's ledger as CloudEvents",
+                    subjects=[SUBJECTS],
+                    retention=RetentionPolicy.LIMITS,
+                    storage=StorageType.FILE,
+                    num_replicas=replicas,
+                    duplicate_window=DUPLICATE_WINDOW_SECONDS,
+                    allow_direct=True,
+                )
+            )
+        self._sequence = info.state.last_seq
+        if info.state.messages == 0:
+            return tracked if self._sequence else 0
+        last = await js.get_msg(STREAM, self._sequence)
+        return int(orjson.loads(last.data or b"{}")["position"])
+
+    async def send(self, batch: Sequence[RecordedEvent]) -> None:
+        """See Sink. Each message expects the sequence before it, so none can overtake or repeat."""
+        for start in range(0, len(batch), IN_FLIGHT_MAX):
+            some = batch[start : start + IN_FLIGHT_MAX]
+            await asyncio.gather(
+                *(self._publish(one, self._sequence + n) for n, one in enumerate(some))
+            )
+            self._sequence += len(some)
+
+    async def _publish(self, recorded: RecordedEvent, expected: int) -> None:
+        if self._js is None:
+            raise RuntimeError("open the stream first")
+        headers = {
+            Header.MSG_ID: recorded.payload["id"],
+            Header.EXPECTED_LAST_SEQUENCE: str(expected),
+            "Content-Type": CONTENT_TYPE,
+        }
+        if trace := recorded.payload["request"].get("trace"):
+            headers["traceparent"] = trace
+        await self._js.publish(
+            subject_of(recorded),
+            orjson.dumps(cloud_event(recorded)),
+            timeout=REQUEST_SECONDS,
+            stream=STREAM,
+            headers=headers,
+        )
+
+
+class LabelBucket(Sink):
+    """What each label points to now, with the position of the event that says so."""
+
+    name = "relay-labels"
+
+    def __init__(self) -> None:
+        self._bucket: KeyValue | None = None
+
+    async def open(self, js: JetStreamContext, tracked: int, replicas: int) -> int:
+        """See Sink. A bucket that was not there is filled from position 1."""
+        try:
+            self._bucket = await js.key_value(BUCKET)
+        except BucketNotFoundError:
+            self._bucket = await js.create_key_value(
+                KeyValueConfig(
+                    bucket=BUCKET,
+                    description="Where each of Scrinia's labels points now",
+                    history=1,
+                    storage=StorageType.FILE,
+                    replicas=replicas,
+                )
+            )
+            return 0
+        return tracked
+
+    async def send(self, batch: Sequence[RecordedEvent]) -> None:
+        """See Sink. Only the last move of each label in the batch matters."""
+        newest: dict[str, dict[str, Any]] = {}
+        for recorded in batch:
+            if isinstance(recorded.event, Prompt.LabelMoved | Prompt.LabelRemoved):
+                value = label_value(recorded)
+                newest[f"{value['project']}/{value['label']}/{value['name']}"] = value
+        for key, value in newest.items():
+            await self._put(key, value)
+
+    async def _put(self, key: str, value: dict[str, Any]) -> None:
+        """Compare and set, never backwards; a lost race is looked at again."""
+        if self._bucket is None:
+            raise RuntimeError("open the bucket first")
+        while True:
+            try:
+                entry = await self._bucket.get(key)
+            except KeyNotFoundError:
+                revision = 0
+            else:
+                if orjson.loads(entry.value or b"{}").get("position", 0) >= value["position"]:
+                    return
+                revision = entry.revision or 0
+            try:
+                await self._bucket.update(key, orjson.dumps(value), last=revision)
+            except APIError as error:
+                if error.err_code != WRONG_LAST_SEQUENCE:
+                    raise
+            else:
+                return
+
+
+WRONG_LAST_SEQUENCE = 10071  # nats-server's error code for a compare-and-set that came too late
+
+
+def label_value(recorded: RecordedEvent) -> dict[str, Any]:
+    """What the bucket holds for a label: `version` is null once it points nowhere."""
+    event = recorded.event
+    if not isinstance(event, Prompt.LabelMoved | Prompt.LabelRemoved):
+        raise TypeError(f"{recorded.kind_verb} moves no label")
+    resource = resource_from_text(recorded.resource)
+    version = event.to if isinstance(event, Prompt.LabelMoved) else None
+    return {
+        "project": resource.project,
+        "name": resource.path,
+        "label": event.label,
+        "version": version,
+        "ref": None if version is None else f"{resource.project}/{resource.path}@{version}",
+        "position": recorded.position,
+        "time": recorded.time,
+    }

@@ -1,0 +1,302 @@
+"""What NATS is told: every event once, in order, and where each label points, whatever breaks."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import nats as client
+import pytest
+import yaml
+from nats.js.errors import KeyNotFoundError, NotFoundError
+
+from domain.topics import AGGREGATES, event_classes
+from ledger.mapper import short_type
+from projections.jetstream import BUCKET, STREAM, SUBJECTS
+from tests.harness import ROOT, Api, Process, registry, text_content
+from tests.servers import Nats
+
+PROMPT = "/v1/projects/acme/prompts/support/triage"
+
+
+async def published(url: str) -> list[dict[str, Any]]:
+    """Every message in the stream: subject, headers and body, oldest first."""
+    connection = await client.connect(url)
+    try:
+        js = connection.jetstream()
+        info = await js.stream_info(STREAM)
+        messages = []
+        for sequence in range(1, info.state.last_seq + 1):
+            message = await js.get_msg(STREAM, sequence)
+            body = json.loads(message.data)
+            messages.append({"subject": message.subject, "headers": message.headers, "body": body})
+        return messages
+    finally:
+        await connection.close()
+
+
+async def until_published(url: str, head: int, seconds: float = 20) -> list[dict[str, Any]]:
+    async with asyncio.timeout(seconds):
+        while True:
+            try:
+                messages = await published(url)
+                if messages and messages[-1]["body"]["position"] >= head:
+                    return messages
+            except (OSError, NotFoundError, client.errors.Error):
+                pass
+            await asyncio.sleep(0.05)
+
+
+async def label(url: str, key: str) -> dict[str, Any] | None:
+    connection = await client.connect(url)
+    try:
+        bucket = await connection.jetstream().key_value(BUCKET)
+        return json.loads((await bucket.get(key)).value)
+    except KeyNotFoundError:
+        return None
+    finally:
+        await connection.close()
+
+
+async def until_label(url: str, key: str, version: int | None) -> dict[str, Any]:
+    async with asyncio.timeout(20):
+        while (held := await label(url, key)) is None or held["version"] != version:
+            await asyncio.sleep(0.05)
+        return held
+
+
+def check_whole(messages: list[dict[str, Any]], head: int) -> None:
+    """Every position once, in order."""
+    assert [m["body"]["position"] for m in messages] == list(range(1, head + 1))
+    assert len({m["headers"]["Nats-Msg-Id"] for m in messages}) == head
+
+
+async def _change(api: Api, number: int) -> int:
+    await api.ok("POST", f"{PROMPT}/-/versions", {"content": text_content(f"v{number}")})
+    moved = await api.ok("PUT", f"{PROMPT}/-/labels/production", {"version": number})
+    return moved["position"]
+
+
+async def test_every_event_and_label_reaches_nats(
+    tmp_path: Path, nats: Nats, database_url: str | None
+) -> None:
+    async with registry(tmp_path, database_url=database_url, nats_url=nats.url) as api:
+        await api.make_prompt("acme/support/triage", "v1")
+        await _change(api, 2)
+        moved = await api.ok("PUT", f"{PROMPT}/-/labels/production", {"version": 1})
+        messages = await until_published(nats.url, moved["position"])
+        check_whole(messages, moved["position"])
+        pages = await api.ok("GET", "/v1/events?limit=500")
+        assert [m["body"] for m in messages] == pages["items"]
+        last, first = messages[-1], messages[0]
+        assert last["subject"] == "scrinia.v1.acme.label.moved"
+        assert first["subject"] == "scrinia.v1._.ledger.created"
+        assert last["headers"]["Nats-Msg-Id"] == last["body"]["id"]
+        assert last["headers"]["Content-Type"] == "application/cloudevents+json"
+        held = await until_label(nats.url, "acme/production/support/triage", 1)
+        assert (held["ref"], held["position"]) == ("acme/support/triage@1", moved["position"])
+        removed = await api.ok("DELETE", f"{PROMPT}/-/labels/production")
+        held = await until_label(nats.url, "acme/production/support/triage", None)
+        assert (held["ref"], held["position"]) == (None, removed["position"])
+        items = (await api.ok("GET", "/v1/projections"))["items"]
+        by_name = {item["projection"]: item for item in items}
+        assert by_name["relay"]["kind"] == "nats" and by_name["relay-labels"]["lag"] >= 0
+
+
+async def test_nats_away_costs_nothing_but_time(tmp_path: Path, nats: Nats) -> None:
+    async with registry(tmp_path, nats_url=nats.url) as api:
+        await api.make_prompt("acme/support/triage", "v1")
+        await until_published(nats.url, api.position)
+        head = 0
+        for turn in range(3):
+            nats.kill()
+            for number in range(2 + turn * 10, 12 + turn * 10):
+                head = await _change(api, number)
+            lag = {
+                i["projection"]: i["lag"] for i in (await api.ok("GET", "/v1/projections"))["items"]
+            }
+            assert lag["relay"] >= 15
+            nats.start()
+            check_whole(await until_published(nats.url, head), head)
+            held = await until_label(nats.url, "acme/production/support/triage", 11 + turn * 10)
+            assert held["position"] == head
+
+
+async def test_a_server_killed_anywhere_in_between_repeats_nothing(
+    tmp_path: Path, nats: Nats
+) -> None:
+    server = Process(tmp_path / "data", {"SCRINIA_NATS_URL": nats.url})
+    server.start()
+    api = server.client()
+    api.ok("POST", "/v1/projects", {"project": "acme"})
+    api.ok("POST", "/v1/projects/acme/prompts",
+           {"name": "support/triage", "content": text_content("v1")})  # fmt: skip
+    for turn in range(4):
+        for number in range(40):
+            api.ok("POST", f"{PROMPT}/-/versions", {"content": text_content(f"{turn}-{number}")})
+        server.kill()
+        server.start()
+        api = server.client()
+    head = api.ok("GET", "/v1/events?limit=1")["head"]
+    check_whole(await until_published(nats.url, head), head)
+    assert server.stop() == 0
+
+
+async def test_a_relay_that_is_killed_is_taken_over(
+    tmp_path: Path, nats: Nats, database_url: str | None
+) -> None:
+    """Three processes; whichever relays dies under load, again and again."""
+    import psutil
+
+    env = {"SCRINIA_DATABASE_URL": database_url or "", "SCRINIA_NATS_URL": nats.url,
+           "SCRINIA_PROCESSES": "3"}  # fmt: skip
+    server = Process(tmp_path / "data", env)
+    server.start()
+    client = server.client()
+    client.ok("POST", "/v1/projects", {"project": "acme"})
+    for turn in range(4):
+        for number in range(20):
+            body = {"name": f"p{turn}-{number}", "content": text_content("x")}
+            await asyncio.to_thread(client.ok, "POST", "/v1/projects/acme/prompts", body)
+        supervisor = psutil.Process(server.process.pid)
+        async with asyncio.timeout(20):
+            while len(children := supervisor.children()) < 3:
+                await asyncio.sleep(0.1)
+        children[turn % 3].kill()
+        client = server.client()
+        await asyncio.to_thread(_until_answered, client)
+    head = client.ok("GET", "/v1/events?limit=1")["head"]
+    check_whole(await until_published(nats.url, head), head)
+    assert server.stop() == 0
+
+
+def _until_answered(client: Any) -> None:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            if client.call("GET", "/v1/whoami").status == 200:
+                return
+        except OSError:
+            pass
+        client.session.close()
+        time.sleep(0.1)
+    raise AssertionError("nobody answers")
+
+
+async def test_a_label_never_goes_back(tmp_path: Path, nats: Nats) -> None:
+    """A relay that comes late, with an older move, leaves the newer value."""
+    async with registry(tmp_path, nats_url=nats.url) as api:
+        await api.make_prompt("acme/support/triage", "v1")
+        await _change(api, 2)
+        await _change(api, 3)
+        await until_label(nats.url, "acme/production/support/triage", 3)
+        bucket = api.services.relay.sinks[1]
+        events = await api.services.follower.read(0)
+        older = [e for e in events if e.kind_verb == "label.moved"][:1]
+        await bucket.send(older)
+        assert (await label(nats.url, "acme/production/support/triage"))["version"] == 3
+
+
+async def test_a_stream_or_bucket_that_was_lost_is_filled_again(tmp_path: Path, nats: Nats) -> None:
+    async with registry(tmp_path, nats_url=nats.url) as api:
+        await api.make_prompt("acme/support/triage", "v1")
+        head = await _change(api, 2)
+        await until_label(nats.url, "acme/production/support/triage", 2)
+    connection = await client.connect(nats.url)
+    await connection.jetstream().delete_stream(STREAM)
+    await connection.jetstream().delete_key_value(BUCKET)
+    await connection.close()
+    async with registry(tmp_path, nats_url=nats.url):
+        check_whole(await until_published(nats.url, head), head)
+        await until_label(nats.url, "acme/production/support/triage", 2)
+
+
+@pytest.mark.parametrize("kind", ["credentials", "wrong"])
+async def test_a_server_that_asks_who_one_is(tmp_path: Path, kind: str) -> None:
+    import nkeys
+
+    pair = nkeys.from_seed(nkeys.encode_seed(b"0" * 32, nkeys.PREFIX_BYTE_USER))
+    config = tmp_path / "nats.conf"
+    config.write_text("authorization { users: [ { nkey: %s } ] }" % pair.public_key.decode())
+    server = Nats("-c", str(config))
+    server.start()
+    seed = tmp_path / "seed"
+    other = nkeys.from_seed(nkeys.encode_seed(b"1" * 32, nkeys.PREFIX_BYTE_USER))
+    seed.write_bytes(bytes((pair if kind == "credentials" else other).seed))
+    try:
+        async with registry(tmp_path, nats_url=server.url, nats_nkey_seed_file=seed) as api:
+            await api.make_prompt("acme/support/triage", "v1")
+            relay = api.services.relay
+            await asyncio.sleep(1 if kind == "wrong" else 0)
+            if kind == "credentials":
+                async with asyncio.timeout(15):
+                    while relay.positions["relay"] < api.position:
+                        await asyncio.sleep(0.05)
+            else:
+                assert relay.positions["relay"] == 0 and not relay.connected
+    finally:
+        server.stop()
+
+
+DOCUMENT = yaml.safe_load((ROOT / "docs" / "asyncapi.yaml").read_text())
+
+
+def test_the_document_names_what_there_is() -> None:
+    channels = DOCUMENT["channels"]
+    topics = [short_type(c.TOPIC) for a in AGGREGATES.values() for c in event_classes(a)]
+    parameters = channels["events"]["parameters"]
+    assert set(parameters["kind"]["enum"]) - {"content"} == {t.split(".")[0] for t in topics}
+    assert set(parameters["verb"]["enum"]) == {t.split(".")[1] for t in topics}
+    assert channels["events"]["address"].startswith(SUBJECTS.removesuffix(">"))
+    assert STREAM in channels["events"]["title"] and BUCKET in channels["labels"]["title"]
+
+
+async def test_messages_are_as_documented(tmp_path: Path, nats: Nats) -> None:
+    messages = DOCUMENT["components"]["messages"]
+    async with registry(tmp_path, nats_url=nats.url) as api:
+        await api.make_prompt("acme/support/triage", "v1")
+        trace = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+        body = {"version": 1}
+        moved = await api.ok("PUT", f"{PROMPT}/-/labels/production", body, headers=trace)
+        await api.ok("DELETE", f"{PROMPT}/-/labels/production")
+        for message in await until_published(nats.url, api.position):
+            jsonschema_rs.validate(messages["event"]["payload"], message["body"])
+            jsonschema_rs.validate(messages["event"]["headers"], dict(message["headers"]))
+            if message["body"]["position"] == moved["position"]:
+                assert message["headers"]["traceparent"] == trace["traceparent"]
+        held = await until_label(nats.url, "acme/production/support/triage", None)
+        jsonschema_rs.validate(messages["label"]["payload"], held)
+
+
+async def test_the_example_consumer_survives_restarts(tmp_path: Path, nats: Nats) -> None:
+    consumer = [sys.executable, str(ROOT / "deploy" / "examples" / "consumer.py"), "svc",
+                "scrinia.v1.acme.>"]  # fmt: skip
+    environment = {**os.environ, "SCRINIA_NATS_URL": nats.url}
+    log = tmp_path / "consumed"
+    async with registry(tmp_path, nats_url=nats.url) as api:
+        await api.make_prompt("acme/support/triage", "v1")
+        for turn in range(3):
+            with log.open("ab") as out:
+                process = subprocess.Popen(consumer, cwd=tmp_path, env=environment, stdout=out)
+            try:
+                if turn == 1:
+                    nats.kill()
+                    nats.start()
+                head = await _change(api, turn + 2)
+                async with asyncio.timeout(20):
+                    while str(head) not in [line.split(" ")[0] for line in _lines(log)]:
+                        await asyncio.sleep(0.1)
+            finally:
+                process.kill()
+                process.wait()
+    positions = [int(line.split(" ")[0]) for line in _lines(log)]
+    assert positions == list(range(6, head + 1)), "each event of the project once, in order"
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines()
