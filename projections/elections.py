@@ -30,6 +30,7 @@ class Elections:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scrinia-lease")
         self._closing = asyncio.Event()
         self.holder = f"{socket.gethostname()}/{os.getpid()}/{token_hex(4)}"
+        self._begun = False
 
     def held(self, name: str) -> bool:
         """Whether the part is this process's now."""
@@ -39,10 +40,16 @@ class Elections:
         """Take what is free, renew what is held."""
         asked = time.monotonic()
         loop = asyncio.get_running_loop()
-        won = await loop.run_in_executor(
-            self._thread, self._views.take_leases, self._names, self.holder, LEASE_SECONDS
-        )
+        won = await loop.run_in_executor(self._thread, self._stand)
         self._until = dict.fromkeys(won, asked + LEASE_SECONDS)
+
+    def _stand(self) -> list[str]:
+        if not self._begun:
+            for holder in self._views.lease_holders():
+                if _died_here(holder):
+                    self._views.drop_leases(holder)
+            self._begun = True
+        return self._views.take_leases(self._names, self.holder, LEASE_SECONDS)
 
     async def run(self) -> None:
         """Stand again and again until `close`; then give back what is held."""
@@ -70,3 +77,21 @@ class Elections:
     def close(self) -> None:
         """End `run`."""
         self._closing.set()
+
+
+def _died_here(holder: str) -> bool:
+    """Whether a holder was a process of this machine that is gone: its lease need not expire.
+
+    Where this is mistaken (machines with one name), two work for a moment, which does no harm.
+    """
+    host, _, rest = holder.partition("/")
+    pid = rest.partition("/")[0]
+    if host != socket.gethostname() or not pid.isdecimal():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        return False
+    return False

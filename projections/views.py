@@ -196,6 +196,12 @@ class Views(TrackingRecorder, ABC):
                 taken += [row[0] for row in cursor.fetchall()]
         return taken
 
+    def lease_holders(self) -> list[str]:
+        """Whoever holds something, in force or not."""
+        with self.reading() as cursor:
+            cursor.execute("SELECT DISTINCT holder FROM leases")
+            return [row[0] for row in cursor.fetchall()]
+
     def drop_leases(self, holder: str) -> None:
         """Give back everything a holder has."""
         with self.writing() as cursor:
