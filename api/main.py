@@ -29,6 +29,7 @@ from domain.keys import CHECKPOINT_PURPOSE, EVENT_PURPOSE
 from domain.registry import Registry
 from ledger.committer import Committer
 from ledger.datadir import initialise
+from ledger.errors import InUseError
 from ledger.follower import Follower
 from ledger.ids import SystemIds
 from ledger.keyfiles import load_key
@@ -98,7 +99,7 @@ def initialise_if_missing(settings: Settings) -> bool:
     """Begin a registry where there is no ledger yet; whether that was done."""
     store = store_of(settings)
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _one_at_a_time(settings.directory.lock):
+    with locked(settings.directory.init_lock, fcntl.LOCK_EX):
         if store.exists():
             return False
         initialise(store, settings.directory, settings.token_file, SystemIds())
@@ -106,17 +107,34 @@ def initialise_if_missing(settings: Settings) -> bool:
 
 
 @contextmanager
-def _one_at_a_time(path: Path) -> Iterator[None]:
-    """Processes that start together over one data directory wait for each other here."""
+def locked(path: Path, how: int) -> Iterator[None]:
+    """Hold a lock file as `fcntl.flock` does; InUseError where LOCK_NB finds it held."""
     with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, how)
+        except BlockingIOError:
+            raise InUseError(f"A server is running on {path.parent}: stop it first.") from None
+        yield
+
+
+@contextmanager
+def stopped(settings: Settings) -> Iterator[None]:
+    """No server runs on this data directory, and none starts; InUseError where one does."""
+    with locked(settings.directory.lock, fcntl.LOCK_EX | fcntl.LOCK_NB):
         yield
 
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Services]:
     """A registry's process at work, one of any number over the same store."""
-    services = _assemble(settings)
+    with locked(settings.directory.lock, fcntl.LOCK_SH):
+        async with _working(settings, _assemble(settings)) as services:
+            yield services
+
+
+@asynccontextmanager
+async def _working(settings: Settings, services: Services) -> AsyncIterator[Services]:
+    """Every part running, and brought to an end in the right order."""
     wakeup = wakeup_of(settings, services.follower.wake)
     await services.elections.stand()
     listening = asyncio.create_task(wakeup.run())

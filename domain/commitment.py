@@ -5,9 +5,10 @@ commitment = SHA-256(salt || bytes), with 16 random bytes of salt, so that a tex
 """
 
 import hmac
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TypedDict
+from typing import Any, TypedDict, cast
 
 SALT_BYTES = 16
 TEXT_MEDIA_TYPE = "text/plain; charset=utf-8"
@@ -48,3 +49,15 @@ def is_same(content: Content | None, body: bytes) -> bool:
     return content is not None and hmac.compare_digest(
         commit(content.salt, body), content.commitment
     )
+
+
+def refs_in(data: Any) -> Iterator[ContentRef]:
+    """Every reference to a text in an event's data, however deep."""
+    if isinstance(data, list):
+        for item in data:
+            yield from refs_in(item)
+    elif isinstance(data, dict):
+        if data.keys() == {"commitment", "size", "media_type"}:
+            yield cast("ContentRef", data)
+        for value in data.values():
+            yield from refs_in(value)

@@ -71,8 +71,13 @@ class DataDirectory:
 
     @property
     def lock(self) -> Path:
-        """Held by the running server."""
+        """Shared by whatever runs on the ledger, alone with whoever moves it away."""
         return self.path / "serve.lock"
+
+    @property
+    def init_lock(self) -> Path:
+        """Held by whoever begins a registry here."""
+        return self.path / "init.lock"
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,18 @@ class IdempotencyMismatchError(LedgerError):
     code = "idempotency_key_reused"
 
 
+class MovedError(LedgerError):
+    """The ledger was moved to another database."""
+
+    code = "moved"
+
+
+class InUseError(LedgerError):
+    """A server is running on this ledger."""
+
+    code = "in_use"
+
+
 class MigrationError(LedgerError):
     """The database is not in the form this version needs."""
 

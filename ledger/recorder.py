@@ -5,9 +5,10 @@ runs against both.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import Any
 
 from eventsourcing.persistence import ApplicationRecorder
 
@@ -92,11 +93,23 @@ class LedgerRecorder(ApplicationRecorder):
         """
 
     @abstractmethod
+    def take_rows(self, events: Sequence[SignedEvent], contents: Sequence[Content]) -> None:
+        """Append another store's next events and texts as they are, whatever their time."""
+
+    @abstractmethod
+    def take_answers(self, answers: Sequence[tuple[Any, ...]]) -> None:
+        """Remember another store's answers as they are: rows of `ledger.store.AnswerRow`."""
+
+    @abstractmethod
     def alone(self) -> AbstractContextManager[None]:
         """Keep every other writer out, so that what is read within cannot move before the append.
 
         `append_units` within belongs to it. Only where deciding without it lost too often.
         """
+
+    @abstractmethod
+    def durability(self) -> Mapping[str, str | int]:
+        """The database's settings that decide whether an acknowledged command survives."""
 
     @abstractmethod
     def close(self) -> None:

@@ -30,6 +30,17 @@ class Row(NamedTuple):
     leaf_hash: Any
 
 
+class AnswerRow(NamedTuple):
+    """A remembered answer's row; `time` is RFC 3339 UTC with microseconds."""
+
+    principal: str
+    key: str
+    request_hash: str
+    answer: bytes
+    position: int
+    time: str
+
+
 class RawLedger(ABC):
     """One moment of a ledger as its rows lie there, whatever constraints the tables still have."""
 
@@ -54,6 +65,10 @@ class RawLedger(ABC):
         """Size, note and compact range of every checkpoint, by size."""
 
     @abstractmethod
+    def answers(self) -> Iterator[AnswerRow]:
+        """Every remembered answer."""
+
+    @abstractmethod
     def identities(self) -> list[tuple[Any, Any]]:
         """Ledger id and format as the database states them: one row, if all is well."""
 
@@ -68,7 +83,10 @@ class LedgerStore(ABC):
 
     @abstractmethod
     def exists(self) -> bool:
-        """Whether a ledger was begun here; MigrationError where it may not be yet."""
+        """Whether a ledger was begun here.
+
+        Raises MigrationError where none can be yet, MovedError where it goes on elsewhere.
+        """
 
     @abstractmethod
     def ledger_id(self) -> str:
@@ -84,6 +102,10 @@ class LedgerStore(ABC):
     @abstractmethod
     def recorder(self) -> LedgerRecorder:
         """The ledger opened for reading and appending."""
+
+    @abstractmethod
+    def mark_moved(self, place: str) -> None:
+        """Let no server start here any more: the ledger goes on at `place`."""
 
     @abstractmethod
     def reading(self) -> AbstractContextManager[RawLedger]:

@@ -6,7 +6,7 @@ What lies after the last checkpoint is covered by signatures and stream chains o
 there is seen as far as the newest checkpoint reaches, the exported one included.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 import rfc8785
 
-from domain.commitment import commit
+from domain.commitment import commit, refs_in
 from domain.keys import EVENT_PURPOSE, KeyRing
 from ledger import payload
 from ledger.authority import Authority
@@ -289,14 +289,14 @@ class Verification:
 
     def _texts(self, rows: list[Row]) -> dict[str, list[tuple[bytes, bytes]]]:
         wanted = {
-            ref["commitment"] for row in rows for ref in _refs(_loads(row.payload).get("data"))
+            ref["commitment"] for row in rows for ref in refs_in(_loads(row.payload).get("data"))
         }
         return self._ledger.texts(wanted)
 
     def _check_contents(
         self, row: Row, data: Any, texts: dict[str, list[tuple[bytes, bytes]]]
     ) -> None:
-        for ref in _refs(data):
+        for ref in refs_in(data):
             commitment = ref["commitment"]
             self._commitments.add(commitment)
             held = texts.get(commitment, [])
@@ -436,14 +436,3 @@ def _loads(raw: bytes) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _refs(node: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(node, list):
-        for item in node:
-            yield from _refs(item)
-    elif isinstance(node, dict):
-        if node.keys() == {"commitment", "size", "media_type"}:
-            yield node
-        for value in node.values():
-            yield from _refs(value)

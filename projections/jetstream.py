@@ -33,6 +33,7 @@ SUBJECTS = "scrinia.v1.>"
 CONTENT_TYPE = "application/cloudevents+json"
 DUPLICATE_WINDOW_SECONDS = 120.0
 REQUEST_SECONDS = 2.0
+CONNECT_SECONDS_MAX = 10.0
 IN_FLIGHT_MAX = 64
 
 
@@ -58,14 +59,17 @@ async def connect(settings: NatsSettings) -> Client:
         options["nkeys_seed"] = str(settings.nkey_seed_file)
     if settings.tls_ca_file is not None or settings.tls_cert_file is not None:
         options["tls"] = _tls(settings)
-    return await nats.connect(
-        settings.url.split(","),
-        name="scrinia-relay",
-        allow_reconnect=False,
-        connect_timeout=2,
-        error_cb=_ignore,
-        **options,
-    )
+    async with asyncio.timeout(CONNECT_SECONDS_MAX):
+        return await nats.connect(
+            settings.url.split(","),
+            name="scrinia-relay",
+            allow_reconnect=False,
+            max_reconnect_attempts=1,  # also of the first connection
+            reconnect_time_wait=0,
+            connect_timeout=2,
+            error_cb=_ignore,
+            **options,
+        )
 
 
 async def _ignore(_: Exception) -> None:

@@ -13,7 +13,7 @@ import click
 import psycopg
 from eventsourcing.persistence import PersistenceError
 
-from api.cli import access, importing, operations, projects, promoting, prompts, trail
+from api.cli import access, importing, moving, operations, projects, promoting, prompts, trail
 from api.cli.client import ServerRefusedError, UnreachableError
 from api.cli.context import (
     EXIT_INTERRUPTED,
@@ -48,7 +48,11 @@ for command in (
     operations.serve_command,
     operations.worker,
     operations.verify,
+    operations.doctor,
     operations.projections_group,
+    moving.copy_command,
+    moving.backup,
+    moving.restore,
     importing.import_command,
     projects.project,
     prompts.prompt,

@@ -11,6 +11,7 @@ import click
 import uvloop
 
 from api.cli.context import EXIT_PARTLY, EXIT_REFUSED, EXIT_TAMPERED, Cli, pass_cli, settings_with
+from api.doctor import examine
 from api.main import initialise_if_missing, projections, serve, store_of, views_of, work
 from api.settings import Settings
 from api.supervisor import Supervisor
@@ -122,6 +123,18 @@ def verify(cli: Cli, trust: Path | None, checkpoint: Path | None) -> None:
     cli.output.say(value, report.summary())
     if report.faults:
         raise SystemExit(EXIT_TAMPERED)
+
+
+@click.command()
+@pass_cli
+def doctor(cli: Cli) -> None:
+    """Look for what is wrong with this installation, and say what to do."""
+    found = examine(cli.settings)
+    rows = [(finding.state, finding.check, finding.detail) for finding in found]
+    value = {"findings": [vars(finding) for finding in found]}
+    cli.output.table(value, ("state", "check", "detail"), rows)
+    if any(finding.state == "failed" for finding in found):
+        raise SystemExit(EXIT_PARTLY)
 
 
 @click.group("projections")

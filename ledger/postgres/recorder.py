@@ -105,6 +105,20 @@ class PostgresLedgerRecorder(LedgerRecorder):
             raise TypeError("this recorder stores signed events only")
         return list(self._append([Unit(events, {})], False, float("inf"))[0].positions)
 
+    def take_rows(self, events: Sequence[SignedEvent], contents: Sequence[Content]) -> None:
+        """See LedgerRecorder."""
+        self._append([Unit(tuple(events), {}, tuple(contents))], False, float("inf"))
+
+    def take_answers(self, answers: Sequence[tuple[Any, ...]]) -> None:
+        """See LedgerRecorder."""
+        columns = [list(column) for column in zip(*answers, strict=True)]
+        with self._writing() as connection:
+            connection.execute(
+                "SELECT scrinia.take_answers(%b::text[], %b::text[], %b::text[], %b::bytea[],"
+                " %b::int8[], %b::text[])",
+                columns,
+            )
+
     def _append(self, units: Sequence[Unit], again: bool, skew: float) -> list[Verdict]:
         arguments = _append_arguments(units, again, skew)
         with self._writing() as connection:

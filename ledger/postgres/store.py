@@ -7,11 +7,17 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from ledger.errors import ForkedError, MigrationError, NoLedgerError, TamperedError
+from ledger.errors import (
+    ForkedError,
+    MigrationError,
+    MovedError,
+    NoLedgerError,
+    TamperedError,
+)
 from ledger.postgres.migrate import pending
 from ledger.postgres.recorder import Connection, PostgresLedgerRecorder, connect
 from ledger.recorder import LedgerRecorder
-from ledger.store import FORMAT, ROWS_AT_ONCE, LedgerStore, RawLedger, Row
+from ledger.store import FORMAT, ROWS_AT_ONCE, AnswerRow, LedgerStore, RawLedger, Row
 
 
 class PostgresStore(LedgerStore):
@@ -30,6 +36,9 @@ class PostgresStore(LedgerStore):
         """See LedgerStore."""
         with closing(connect(self._url)) as connection:
             self._check_migrated(connection)
+            moved = connection.execute("SELECT place FROM scrinia.moved").fetchone()
+            if moved is not None:
+                raise MovedError(f"The ledger of {self.place} was moved to {moved[0]}.")
             row = connection.execute("SELECT position FROM scrinia.ledger_head").fetchone()
         return row is not None and row[0] > 0
 
@@ -70,6 +79,11 @@ class PostgresStore(LedgerStore):
     def recorder(self) -> PostgresLedgerRecorder:
         """See LedgerStore."""
         return PostgresLedgerRecorder(self._url)
+
+    def mark_moved(self, place: str) -> None:
+        """See LedgerStore."""
+        with closing(connect(self._url)) as connection:
+            connection.execute("SELECT scrinia.mark_moved(%s)", (place,))
 
     @contextmanager
     def reading(self) -> Iterator[RawLedger]:
@@ -126,6 +140,16 @@ class PostgresRows(RawLedger):
             .execute("SELECT size, note, frontier FROM scrinia.checkpoints ORDER BY size")
             .fetchall()
         )
+
+    def answers(self) -> Iterator[AnswerRow]:
+        """See RawLedger."""
+        with self._db.cursor("scrinia_answers", binary=True) as cursor:
+            for row in cursor.execute(
+                "SELECT principal, key, request_hash, answer, position,"
+                " to_char(time AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+                " FROM scrinia.idempotency"
+            ):
+                yield AnswerRow._make(row)
 
     def identities(self) -> list[tuple[Any, Any]]:
         """See RawLedger."""

@@ -94,6 +94,17 @@ class SQLiteLedgerRecorder(SQLiteApplicationRecorder, LedgerRecorder):
             verdicts = self._append(cursor, [Unit(events, {})], again=False, check_clock=False)
         return list(verdicts[0].positions)
 
+    def take_rows(self, events: Sequence[SignedEvent], contents: Sequence[Content]) -> None:
+        """See LedgerRecorder."""
+        unit = Unit(tuple(events), {}, tuple(contents))
+        with self._transaction() as cursor:
+            self._append(cursor, [unit], again=False, check_clock=False)
+
+    def take_answers(self, answers: Sequence[tuple[Any, ...]]) -> None:
+        """See LedgerRecorder."""
+        with self._transaction() as cursor:
+            _insert(cursor, "idempotency", answers)
+
     @contextmanager
     def alone(self) -> Iterator[None]:
         """See LedgerRecorder."""

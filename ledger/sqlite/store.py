@@ -7,10 +7,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ledger.errors import ForkedError, NoLedgerError, TamperedError
+from ledger.errors import ForkedError, MovedError, NoLedgerError, TamperedError
 from ledger.recorder import LedgerRecorder
 from ledger.sqlite.recorder import SQLiteLedgerRecorder, connect
-from ledger.store import FORMAT, ROWS_AT_ONCE, LedgerStore, RawLedger, Row
+from ledger.store import FORMAT, ROWS_AT_ONCE, AnswerRow, LedgerStore, RawLedger, Row
 
 
 class SQLiteStore(LedgerStore):
@@ -26,7 +26,10 @@ class SQLiteStore(LedgerStore):
 
     def exists(self) -> bool:
         """See LedgerStore."""
-        return self.path.exists()
+        if not self.path.exists():
+            return False
+        check_not_moved(self.path)
+        return True
 
     def ledger_id(self) -> str:
         """See LedgerStore."""
@@ -46,6 +49,14 @@ class SQLiteStore(LedgerStore):
     def recorder(self) -> SQLiteLedgerRecorder:
         """See LedgerStore."""
         return SQLiteLedgerRecorder(self.path)
+
+    def mark_moved(self, place: str) -> None:
+        """See LedgerStore."""
+        with closing(connect(self.path)) as connection:
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS moved (one INTEGER PRIMARY KEY, place TEXT)"
+            )
+            connection.execute("INSERT OR REPLACE INTO moved VALUES (1, ?)", (place,))
 
     @contextmanager
     def reading(self) -> Iterator[RawLedger]:
@@ -76,6 +87,17 @@ def create_ledger(path: Path, ledger_id: str) -> None:
         connection.close()
     if held != ledger_id:
         raise ForkedError(f"{path} holds ledger {held}, not {ledger_id}.")
+
+
+def check_not_moved(path: Path) -> None:
+    """MovedError where the ledger in a file goes on elsewhere."""
+    with closing(connect(path, read_only=True)) as connection:
+        try:
+            row = connection.execute("SELECT place FROM moved").fetchone()
+        except sqlite3.DatabaseError:
+            return
+    if row is not None:
+        raise MovedError(f"The ledger of {path} was moved to {row[0]}: set SCRINIA_DATABASE_URL.")
 
 
 def ledger_id(path: Path) -> str:
@@ -134,6 +156,13 @@ class SQLiteRows(RawLedger):
         """See RawLedger."""
         found = self._db.execute("SELECT size, note, frontier FROM checkpoints ORDER BY size")
         return [(size, _as_bytes(note), _as_bytes(tree)) for size, note, tree in found]
+
+    def answers(self) -> Iterator[AnswerRow]:
+        """See RawLedger."""
+        for row in self._db.execute(
+            "SELECT principal, key, request_hash, answer, position, time FROM idempotency"
+        ):
+            yield AnswerRow._make(row)
 
     def identities(self) -> list[tuple[Any, Any]]:
         """See RawLedger."""

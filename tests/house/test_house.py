@@ -51,7 +51,7 @@ def test_the_median_function_fits_a_glance() -> None:
 
 
 def test_only_the_composition_root_constructs() -> None:
-    parts = {"SQLiteStore", "PostgresStore", "PostgresViews", "Committer", "Follower", "Runner",
+    parts = {"PostgresStore", "PostgresViews", "Committer", "Follower", "Runner",
              "ServingView", "Sealer"}  # fmt: skip
     allowed = {"api/main.py", "ledger/datadir.py"}
     for path in FILES:

@@ -1,0 +1,87 @@
+"""Backups: a ledger at one moment as a SQLite file, with what it takes to verify it.
+
+A backup of either store is restored into either store. It is consistent while servers run. Secrets
+(keys, the admin's token) go along only when asked for, and are best kept apart.
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from ledger.copying import Progress, copy_ledger
+from ledger.datadir import DataDirectory
+from ledger.errors import NoLedgerError
+from ledger.keyfiles import write_private
+from ledger.sqlite.store import SQLiteStore
+from ledger.store import LedgerStore
+
+
+@dataclass(frozen=True)
+class Backup:
+    """A folder with `ledger.db`, `trust.json`, `checkpoint` and perhaps `secrets/`."""
+
+    path: Path
+
+    @property
+    def store(self) -> SQLiteStore:
+        """The ledger in it."""
+        return SQLiteStore(self.path / "ledger.db")
+
+    @property
+    def directory(self) -> DataDirectory:
+        """It read as a data directory, for verification."""
+        return DataDirectory(self.path)
+
+    @property
+    def secrets(self) -> Path:
+        """Keys and token, where they were asked for."""
+        return self.path / "secrets"
+
+
+def back_up(
+    store: LedgerStore, directory: DataDirectory, backup: Backup, progress: Progress
+) -> int:
+    """Copy what the store holds now, and what is public, into a new folder; how many events."""
+    backup.path.mkdir(mode=0o700, parents=True)
+    with store.reading() as ledger:
+        events = copy_ledger(ledger, backup.store, progress)
+        checkpoints = ledger.checkpoints()
+    shutil.copy(directory.trust, backup.directory.trust)
+    if checkpoints:
+        backup.directory.checkpoint.write_bytes(checkpoints[-1][1])
+    return events
+
+
+def back_up_secrets(directory: DataDirectory, token_file: Path, backup: Backup) -> None:
+    """Keys and the admin's token beside it, mode 0600."""
+    backup.secrets.mkdir(mode=0o700)
+    for file in (directory.event_key, directory.checkpoint_key, token_file):
+        if file.exists():
+            write_private(backup.secrets / file.name, file.read_text())
+
+
+def restore(
+    backup: Backup, store: LedgerStore, directory: DataDirectory, progress: Progress
+) -> int:
+    """Copy a backup into a store that holds nothing or its beginning; how many events it has.
+
+    What the data directory has already (trust file, keys, a newer checkpoint) stays as it is.
+    """
+    if not backup.store.path.exists():
+        raise NoLedgerError(f"{backup.path} is no backup: it has no ledger.db.")
+    directory.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with backup.store.reading() as ledger:
+        events = copy_ledger(ledger, store, progress)
+    for name in ("trust.json", "checkpoint"):
+        if not (directory.path / name).exists():
+            shutil.copy(backup.path / name, directory.path / name)
+    return events
+
+
+def restore_secrets(backup: Backup, directory: DataDirectory, token_file: Path) -> None:
+    """Put keys and token where they belong, where there are none."""
+    directory.event_key.parent.mkdir(mode=0o700, exist_ok=True)
+    for file in (directory.event_key, directory.checkpoint_key, token_file):
+        kept = backup.secrets / file.name
+        if kept.exists() and not file.exists():
+            write_private(file, kept.read_text())
