@@ -7,7 +7,9 @@ functions below parse what arrives (unknown things are refused) and build answer
 import asyncio
 import logging
 import re
+import time
 import zlib
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
@@ -36,6 +38,7 @@ log = logging.getLogger("scrinia.http")
 
 MIN_POSITION_WAIT_SECONDS = 5.0
 CONTENT_INLINE_BYTES = 32 * 1024
+LATENCY_BOUNDS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 IDEMPOTENCY_KEY_CHARS_MAX = 255
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
@@ -62,12 +65,26 @@ class RequestIds:
         return f"{self._prefix}-{next(self._count):x}"
 
 
+class Latencies:
+    """A histogram of plain numbers: counting costs an addition."""
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(LATENCY_BOUNDS_SECONDS) + 1)
+        self.seconds = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one."""
+        self.counts[bisect_left(LATENCY_BOUNDS_SECONDS, seconds)] += 1
+        self.seconds += seconds
+
+
 class Edge:
-    """The middleware and its counters: requests by (method, route, status)."""
+    """The middleware and its counters: requests by (method, route, status), command latencies."""
 
     def __init__(self) -> None:
         self._ids = RequestIds()
         self.requests: Counter[tuple[str, str, int]] = Counter()
+        self.commands = Latencies()
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -93,6 +110,9 @@ class Edge:
         if isinstance(error, web.HTTPMethodNotAllowed):
             headers["Allow"] = error.headers["Allow"]
         return problem_response(details, request_id, headers)
+
+
+EDGE: web.AppKey[Edge] = web.AppKey("edge", Edge)
 
 
 def services(request: web.Request) -> Services:
@@ -265,6 +285,7 @@ async def submit(
     `followed`: answer when this process acts on it too, so that a new token works and a revoked
     one does not from the answer on.
     """
+    began = time.monotonic()
     outcome = await services(request).committer.submit(
         Submission(
             command=command,
@@ -274,6 +295,7 @@ async def submit(
             bytes=len(await request.read()),
         )
     )
+    request.app[EDGE].commands.add(time.monotonic() - began)
     follower = services(request).follower
     if followed and follower.position < outcome.position:
         await follower.wait_beyond(outcome.position - 1, MIN_POSITION_WAIT_SECONDS)

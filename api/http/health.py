@@ -4,7 +4,12 @@ from importlib.metadata import version
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.exposition import generate_latest
 
 from api.http import edge
@@ -13,8 +18,6 @@ from api.http.schemas import ObjectAnswer
 from api.http.services import SERVICES
 from domain.access import PROJECTION_OPERATE, REGISTRY
 from ledger.ids import now
-
-EDGE: web.AppKey[edge.Edge] = web.AppKey("edge", edge.Edge)
 
 
 async def healthz(request: web.Request) -> web.StreamResponse:
@@ -66,7 +69,7 @@ class _Metrics:
 
     def __init__(self, app: web.Application) -> None:
         self._services = app[SERVICES]
-        self._edge = app[EDGE]
+        self._edge = app[edge.EDGE]
 
     def collect(self) -> list[Metric]:
         """Everything there is to measure."""
@@ -82,9 +85,16 @@ class _Metrics:
         relayed = services.relay.positions if services.relay is not None else {}
         for name, position in (services.runner.positions | relayed).items():
             lag.add_metric([name], services.follower.position - position)
+        relay = services.relay
         return [
             requests,
             lag,
+            self._latencies(),
+            GaugeMetricFamily(
+                "scrinia_relay_connected",
+                "Whether this process relays to NATS now.",
+                int(relay is not None and relay.connected),
+            ),
             GaugeMetricFamily(
                 "scrinia_position", "Last followed position.", services.follower.position
             ),
@@ -95,6 +105,20 @@ class _Metrics:
             CounterMetricFamily("scrinia_serving_misses", "Misses.", services.serving.misses),
             GaugeMetricFamily("scrinia_serving_bytes", "Memory used.", services.serving.bytes),
         ]
+
+    def _latencies(self) -> Metric:
+        counted = self._edge.commands
+        buckets: list[tuple[str, float]] = []
+        total = 0
+        for bound, count in zip(
+            (*edge.LATENCY_BOUNDS_SECONDS, "+Inf"), counted.counts, strict=True
+        ):
+            total += count
+            buckets.append((str(bound), total))
+        return HistogramMetricFamily(
+            "scrinia_command_seconds", "From a command's arrival to its durable answer.",
+            buckets, counted.seconds,
+        )  # fmt: skip
 
 
 ROUTES = (

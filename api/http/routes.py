@@ -16,8 +16,7 @@ from api.http import (
     versions,
 )
 from api.http.docs import add_docs
-from api.http.edge import Edge
-from api.http.health import EDGE
+from api.http.edge import EDGE, Edge
 from api.http.operations import TASKS, Rebuilds
 from api.http.route import Route
 from api.http.services import SERVICES, Services
