@@ -59,7 +59,21 @@ lock: $(VENV)/dev.stamp ## Resolve the dependencies anew into the two lock files
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
 	  --python-version 3.11 --group build --group dev pyproject.toml -o requirements-dev.lock
 
+bundle: $(VENV)/run.stamp ## Wheels for an install without a network, in dist/bundle
+	rm -rf dist/bundle
+	$(BIN)/python -m pip wheel --quiet --require-hashes -r requirements.lock -w dist/bundle
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation . -w dist/bundle
+	cp requirements.lock dist/bundle/
+	@echo "Copy dist/bundle and there: pip install --no-index --find-links dist/bundle scrinia-server"
+
+sbom: $(VENV)/run.stamp ## A CycloneDX list of what the server stands on, dist/scrinia.cdx.json
+	@mkdir -p dist
+	$(PYTHON) -m venv dist/sbom-venv && dist/sbom-venv/bin/pip install --quiet cyclonedx-bom==7.5.0
+	dist/sbom-venv/bin/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml \
+	  --output-reproducible -o dist/scrinia.cdx.json
+	rm -rf dist/sbom-venv
+
 clean: ## Remove the environment and caches (never data)
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help serve test nats-server long-test lint bench lock clean
+.PHONY: help serve test nats-server long-test lint bench lock bundle sbom clean
