@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -52,6 +52,9 @@ lint: $(VENV)/dev.stamp ## ruff, mypy --strict, import-linter
 bench: $(VENV)/dev.stamp ## Measure against the bare floor, side by side
 	$(BIN)/python -m bench
 
+bench-propagation: $(VENV)/dev.stamp nats-server ## How long a change takes to everybody else
+	$(BIN)/python -m bench.propagation
+
 lock: $(VENV)/dev.stamp ## Resolve the dependencies anew into the two lock files
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
@@ -76,4 +79,4 @@ sbom: $(VENV)/run.stamp ## A CycloneDX list of what the server stands on, dist/s
 clean: ## Remove the environment and caches (never data)
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help serve test nats-server long-test lint bench lock bundle sbom clean
+.PHONY: help serve test nats-server long-test lint bench bench-propagation lock bundle sbom clean
