@@ -53,6 +53,8 @@ from projections.relay import LEASE as RELAY_LEASE
 from projections.relay import Relay
 from projections.runner import LEASE as RUNNER_LEASE
 from projections.runner import Runner
+from projections.scrub import LEASE as SCRUB_LEASE
+from projections.scrub import Scrub
 from projections.serving import ServingView
 from projections.sqlite.views import SQLiteViews
 from projections.transparency import LEASE as SEALING_LEASE
@@ -139,7 +141,10 @@ async def _working(settings: Settings, services: Services) -> AsyncIterator[Serv
     await services.elections.stand()
     listening = asyncio.create_task(wakeup.run())
     electing = asyncio.create_task(services.elections.run())
-    work = [services.follower.run(), services.runner.run(), services.transparency.run()]
+    work = [
+        services.follower.run(), services.runner.run(), services.transparency.run(),
+        services.scrub.run(),
+    ]  # fmt: skip
     if services.relay is not None:
         work.append(services.relay.run())
     tasks = [asyncio.create_task(one) for one in work]
@@ -185,7 +190,7 @@ def _assemble(settings: Settings) -> Services:
     )  # fmt: skip
     for listener in (serving.apply, access.apply, committer.follow):
         follower.listen(listener)
-    leases = (RUNNER_LEASE, SEALING_LEASE, *((RELAY_LEASE,) if settings.nats else ()))
+    leases = (RUNNER_LEASE, SEALING_LEASE, SCRUB_LEASE, *((RELAY_LEASE,) if settings.nats else ()))
     elections = Elections(views, leases if settings.worker else ())
     relay = Relay(settings.nats, views, follower, elections) if settings.nats else None
     return Services(
@@ -193,6 +198,7 @@ def _assemble(settings: Settings) -> Services:
         committer=committer, follower=follower, serving=serving, access=access, views=views,
         runner=Runner(views, projections(), follower, recorder.contents, elections),
         feed=Feed(follower), past=PastCatalogs(recorder, mapper), elections=elections, relay=relay,
+        scrub=Scrub(recorder, keys, follower, elections, settings.scrub_hours * 3600),
         transparency=Transparency(sealer, follower, readers, elections),
         readers=readers, operators=operators,
     )  # fmt: skip
@@ -208,6 +214,7 @@ async def _stop(
     await tasks[0]
     services.runner.close()
     services.transparency.close()
+    services.scrub.close()
     if services.relay is not None:
         services.relay.close()
     for ended in await asyncio.gather(*tasks[1:], return_exceptions=True):

@@ -86,6 +86,12 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="How much the server logs."
     )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="Lines for people, or JSON lines that also tell of every command."
+    )
+    scrub_hours: float = Field(
+        24.0, gt=0, description="How long one look at every event's signature may take."
+    )
 
     @field_validator("database_url")
     @classmethod

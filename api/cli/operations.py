@@ -1,7 +1,6 @@
 """Running and checking a registry: init, serve, verify, projections."""
 
 import asyncio
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import click
 import uvloop
 
+from api import logs
 from api.cli.context import EXIT_PARTLY, EXIT_REFUSED, EXIT_TAMPERED, Cli, pass_cli, settings_with
 from api.doctor import examine
 from api.main import initialise_if_missing, projections, serve, store_of, views_of, work
@@ -91,9 +91,7 @@ def worker(cli: Cli) -> None:
 
 
 def _log(settings: Settings) -> None:
-    logging.basicConfig(
-        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
+    logs.set_up(settings.log_level, settings.log_format)
 
 
 def _announce(settings: Settings, url: str) -> None:

@@ -25,6 +25,7 @@ from pydantic import BaseModel, ValidationError
 from api.http.moments import parse_rfc3339
 from api.http.problems import EdgeError, problem_of, problem_response, validation_problem
 from api.http.services import SERVICES, Services
+from api.logs import COMMANDS
 from domain.access import Caller
 from domain.commands import Command
 from domain.content import PromptContent
@@ -105,7 +106,9 @@ class Edge:
     def _refuse(self, request: web.Request, error: Exception, request_id: str) -> web.Response:
         details = problem_of(error)
         if details.status == 500:
-            log.error("request %s failed", request_id, exc_info=error)
+            log.error(
+                "request %s failed", request_id, exc_info=error, extra={"request_id": request_id}
+            )
         headers = {}
         if isinstance(error, web.HTTPMethodNotAllowed):
             headers["Allow"] = error.headers["Allow"]
@@ -295,11 +298,28 @@ async def submit(
             bytes=len(await request.read()),
         )
     )
-    request.app[EDGE].commands.add(time.monotonic() - began)
+    seconds = time.monotonic() - began
+    request.app[EDGE].commands.add(seconds)
+    if COMMANDS.isEnabledFor(logging.INFO):
+        _log_command(request, who, command, outcome, seconds)
     follower = services(request).follower
     if followed and follower.position < outcome.position:
         await follower.wait_beyond(outcome.position - 1, MIN_POSITION_WAIT_SECONDS)
     return _command_answer(outcome)
+
+
+def _log_command(
+    request: web.Request, who: Caller, command: Command, outcome: Outcome, seconds: float
+) -> None:
+    """One line: who, what kind, where in the ledger; never what was in it."""
+    COMMANDS.info(
+        "%s", type(command).__name__,
+        extra={
+            "request_id": request[REQUEST_ID], "principal": who.principal_id,
+            "position": outcome.position, "changed": outcome.changed,
+            "replayed": outcome.replayed, "seconds": round(seconds, 6),
+        },
+    )  # fmt: skip
 
 
 def _command_answer(outcome: Outcome) -> web.Response:

@@ -99,6 +99,10 @@ class _Metrics:
                 "scrinia_position", "Last followed position.", services.follower.position
             ),
             GaugeMetricFamily("scrinia_sealed", "Sealed size.", services.transparency.position),
+            CounterMetricFamily("scrinia_scrub_passes", "Whole looks.", services.scrub.passes),
+            GaugeMetricFamily(
+                "scrinia_scrub_faults", "Events that are not intact.", len(services.scrub.faults)
+            ),
             CounterMetricFamily("scrinia_commands", "Commands.", services.committer.commands),
             CounterMetricFamily("scrinia_batches", "Batches.", services.committer.batches),
             CounterMetricFamily("scrinia_serving_hits", "Memory hits.", services.serving.hits),

@@ -16,6 +16,7 @@ from projections.feed import Feed
 from projections.past import PastCatalogs
 from projections.relay import Relay
 from projections.runner import Runner
+from projections.scrub import Scrub
 from projections.serving import ServingView
 from projections.transparency import Transparency
 from projections.views import Views
@@ -38,6 +39,7 @@ class Services:
     feed: Feed
     elections: Elections
     relay: Relay | None
+    scrub: Scrub
     past: PastCatalogs
     transparency: Transparency
     readers: Executor

@@ -1,11 +1,13 @@
 """What a server refuses to start on, and what it stops on."""
 
 import asyncio
+import json
 import shutil
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from api.main import initialise_if_missing, running, store_of
@@ -197,3 +199,48 @@ async def test_one_digest_that_is_not_there_costs_no_memory(tmp_path: Path) -> N
         for number in range(1, 13):
             await api.ok("GET", f"{path}?version={number}")
             assert api.services.serving.bytes <= 300_000 + 250_000
+
+
+async def test_an_old_event_that_was_changed_is_found_while_the_server_runs(
+    tmp_path: Path, database_url: str | None, request: pytest.FixtureRequest
+) -> None:
+    async with registry(tmp_path, database_url=database_url, scrub_hours=0.0001) as api:
+        await api.make_prompt("acme/mail")
+        scrub = api.services.scrub
+        async with asyncio.timeout(20):
+            while scrub.passes < 2:
+                await asyncio.sleep(0.05)
+        assert scrub.faults == []
+        change = "UPDATE {} SET leaf_hash = signature WHERE position = 3"
+        if database_url is None:
+            with sqlite3.connect(tmp_path / "data" / "ledger.db") as database:
+                database.execute("DROP TRIGGER events_no_update")
+                database.execute(change.format("events"))
+            database.close()
+        else:
+            admin = request.getfixturevalue("postgres").as_admin(database_url)
+            with psycopg.connect(admin) as connection:
+                connection.execute("ALTER TABLE scrinia.events DISABLE TRIGGER ALL")
+                connection.execute(change.format("scrinia.events").encode())
+        async with asyncio.timeout(20):
+            while scrub.faults != [3]:
+                await asyncio.sleep(0.05)
+        assert "scrinia_scrub_faults 1.0" in (await api.call("GET", "/metrics")).body.decode()
+
+
+def test_json_logs_tell_of_commands_and_never_of_secrets(tmp_path: Path) -> None:
+    server = Process(tmp_path / "data", {"SCRINIA_LOG_FORMAT": "json"})
+    server.start()
+    client = server.client()
+    made = client.call("POST", "/v1/projects", {"project": "acme"})
+    principal = client.ok("POST", "/v1/principals", {"type": "service", "name": "x"})
+    token = client.ok("POST", "/v1/tokens", {"principal_id": principal["principal_id"]})["token"]
+    assert server.stop() == 0
+    text = (tmp_path / "serve.log").read_text()
+    lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    told = {line["message"]: line for line in lines if line["logger"] == "scrinia.commands"}
+    assert set(told) == {"CreateProject", "CreatePrincipal", "IssueToken"}
+    first = told["CreateProject"]
+    assert first["request_id"] == made.headers["X-Request-Id"]
+    assert (first["position"], first["changed"]) == (made.body["position"], True)
+    assert token not in text and server.token not in text
