@@ -130,7 +130,8 @@ ROUTES = (
         "GET", "/healthz", healthz, "Alive", "health", answers={200: ObjectAnswer}, public=True
     ),
     Route(
-        "GET", "/readyz", readyz, "Ready", "health", answers={200: ObjectAnswer}, public=True
+        "GET", "/readyz", readyz, "Ready", "health",
+        answers={200: ObjectAnswer, 503: ObjectAnswer}, public=True
     ),
     Route(
         "GET", "/v1/version", server_version, "Version", "health", answers={200: ObjectAnswer},

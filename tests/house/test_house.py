@@ -2,6 +2,7 @@
 
 import ast
 import statistics
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,3 +67,24 @@ def test_the_clock_is_read_in_one_place() -> None:
         text = path.read_text()
         if path.name != "ids.py":
             assert "datetime.now(" not in text and "utcnow(" not in text, path
+
+
+IMPURE = {"asyncio", "io", "logging", "multiprocessing", "os", "pathlib", "random", "secrets",
+          "select", "shutil", "signal", "socket", "sqlite3", "subprocess", "sys", "tempfile",
+          "threading", "time", "urllib"}  # fmt: skip
+PURE_LIBRARIES = {"eventsourcing.domain", "pystache", "rfc8785", "domain"}
+
+
+def test_the_domain_imports_nothing_but_what_is_pure() -> None:
+    for path in (ROOT / "domain").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            for name in names:
+                root = name.partition(".")[0]
+                known = root in sys.stdlib_module_names and root not in IMPURE
+                pure = any(name == p or name.startswith(f"{p}.") for p in PURE_LIBRARIES)
+                assert known or pure, (path.name, name)
