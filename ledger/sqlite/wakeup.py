@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ledger.sqlite.recorder import connect
 
-LOOK_SECONDS = 0.01
+LOOK_SECONDS = 0.02
 
 
 class SQLiteWakeup:
