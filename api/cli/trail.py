@@ -1,5 +1,6 @@
 """`scrinia events` and `scrinia audit`."""
 
+import asyncio
 import sys
 from contextlib import suppress
 from typing import Any
@@ -7,9 +8,11 @@ from typing import Any
 import click
 import orjson
 
-from api.cli.client import Client
+from api.cli.client import Client, UnreachableError
 from api.cli.context import Cli, pass_cli
 from api.cli.prompts import all_pages
+
+RECONNECT_SECONDS = 1.0
 
 
 def _given(options: dict[str, Any]) -> list[tuple[str, str]]:
@@ -45,11 +48,24 @@ def _row(item: dict[str, Any]) -> tuple[Any, ...]:
 
 
 async def _follow(cli: Cli, client: Client, params: list[tuple[str, str]]) -> None:
-    headers = {"Accept": "text/event-stream"}
-    async with client.stream("/v1/events", params=params, headers=headers) as content:
-        async for line in content:
-            if line.startswith(b"data: "):
-                _print_event(cli, orjson.loads(line[6:]))
+    """Print events as they come, over every restart of the server, each once."""
+    last = dict(params).get("after")
+    if last is None:
+        page = await client.call("GET", "/v1/events", params=[*params, ("limit", "1")])
+        last = str(page["head"])
+    while True:
+        headers = {"Accept": "text/event-stream", "Last-Event-ID": last}
+        try:
+            async with client.stream("/v1/events", params=params, headers=headers) as content:
+                async for line in content:
+                    if line.startswith(b"data: "):
+                        item = orjson.loads(line[6:])
+                        last = str(item["position"])
+                        _print_event(cli, item)
+        except UnreachableError:
+            pass
+        click.echo("The feed broke off: trying again.", err=True)
+        await asyncio.sleep(RECONNECT_SECONDS)
 
 
 def _print_event(cli: Cli, item: dict[str, Any]) -> None:

@@ -2,11 +2,16 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.harness import Process, text_content
+from tests.harness import ROOT, Process, text_content
+from tests.servers import free_port
 
 
 @pytest.fixture
@@ -146,3 +151,31 @@ def test_an_ipv6_address_works_from_end_to_end(tmp_path: Path) -> None:
     assert server.start().startswith("http://[::1]:")
     assert "admin" in server.cli("whoami").stdout
     assert server.stop() == 0
+
+
+def test_following_goes_on_over_restarts(tmp_path: Path) -> None:
+    port = free_port()
+    server = Process(tmp_path / "data", {"SCRINIA_BIND": f"127.0.0.1:{port}"})
+    server.start()
+    log = tmp_path / "followed"
+    with log.open("wb") as out:
+        following = subprocess.Popen(
+            [sys.executable, "-m", "api.cli.main", "--json", "events", "--follow", "--after", "0"],
+            cwd=ROOT, env=server.environment, stdout=out, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+    try:
+        for turn, end in enumerate((server.stop, server.kill, None)):
+            head = server.client().ok("POST", "/v1/projects", {"project": f"p{turn}"})["position"]
+            deadline = time.monotonic() + 20
+            while f'"position":{head}' not in log.read_text():
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.05)
+            if end is not None:
+                end()
+                server.start()
+    finally:
+        following.send_signal(signal.SIGINT)
+        assert following.wait(10) == 0
+        server.stop()
+    positions = [json.loads(line)["position"] for line in log.read_text().splitlines()]
+    assert positions == list(range(1, head + 1))
