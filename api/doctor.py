@@ -178,6 +178,9 @@ def _expect(check: str, good: bool, detail: str, otherwise: str) -> Finding:
 
 def _views(settings: Settings) -> Iterator[Finding]:
     store = store_of(settings)
+    if not settings.on_postgres and not settings.directory.views.exists():
+        yield Finding("read models", "warning", "there are none yet: start a server or worker")
+        return
     with closing(store.recorder()) as recorder, closing(views_of(settings)) as views:
         head = recorder.head()
         for projection in projections():

@@ -79,7 +79,7 @@ def decide(session: Session, command: Command, caller: Caller, now: datetime, id
 def store_of(settings: Settings) -> LedgerStore:
     """Where the ledger is kept."""
     if settings.database_url is not None and settings.on_postgres:
-        return PostgresStore(settings.database_url)
+        return PostgresStore(settings.database_url, pooled=settings.database_direct_url is not None)
     return SQLiteStore(settings.ledger_file)
 
 
@@ -177,9 +177,9 @@ def _assemble(settings: Settings) -> Services:
     sealer = Sealer(recorder, sealing_key, ledger, directory.checkpoint)
     sealer.resume()
     repository = Repository(recorder, mapper, ledger)
-    keys = repository.trusted_keys()
-    check_unsealed(recorder, keys, sealer.sealed)
     head = recorder.head()
+    keys = repository.trusted_keys(head)
+    check_unsealed(recorder, keys, sealer.sealed, head)
     access = AccessView()
     access.load(recorder, mapper, head, keys)
     follower = Follower(recorder, mapper, keys, readers, head)
@@ -192,7 +192,7 @@ def _assemble(settings: Settings) -> Services:
         follower.listen(listener)
     leases = (RUNNER_LEASE, SEALING_LEASE, SCRUB_LEASE, *((RELAY_LEASE,) if settings.nats else ()))
     elections = Elections(views, leases if settings.worker else ())
-    relay = Relay(settings.nats, views, follower, elections) if settings.nats else None
+    relay = Relay(settings.nats, ledger, views, follower, elections) if settings.nats else None
     return Services(
         ledger_id=ledger, recorder=recorder, repository=repository, mapper=mapper,
         committer=committer, follower=follower, serving=serving, access=access, views=views,

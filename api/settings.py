@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import ClassVar, Literal
 from urllib.parse import urlsplit
 
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, field_validator
 from pydantic_settings import (
     BaseSettings,
@@ -61,7 +63,9 @@ class Settings(BaseSettings):
         " (read models, sealing); where false, run `scrinia worker`.",
     )
     nats_url: str | None = Field(
-        None, description="NATS to tell of every change, several by commas; by default none."
+        None,
+        description="NATS to tell of every change, several by commas; by default none.",
+        repr=False,
     )
     nats_credentials_file: Path | None = Field(None, description="A NATS credentials file.")
     nats_nkey_seed_file: Path | None = Field(None, description="A file with an nkey's seed.")
@@ -98,6 +102,19 @@ class Settings(BaseSettings):
     def _has_a_store(cls, url: str | None) -> str | None:
         if url is not None and not url.startswith((SQLITE_SCHEME, *POSTGRES_SCHEMES)):
             raise ValueError(f"begins with {SQLITE_SCHEME} or {POSTGRES_SCHEMES[0]}")
+        return url
+
+    @field_validator("database_url", "database_direct_url", "admin_database_url")
+    @classmethod
+    def _can_be_read(cls, url: str | None) -> str | None:
+        """What the library says of a URL it cannot read may hold the password."""
+        try:
+            if url is not None and url.startswith(POSTGRES_SCHEMES):
+                conninfo_to_dict(url)
+        except ProgrammingError:
+            raise ValueError(
+                "cannot be read as a URL: percent-encode special characters, % as %25"
+            ) from None
         return url
 
     @field_validator("bind")

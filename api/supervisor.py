@@ -70,6 +70,8 @@ class Supervisor:
         pause = RESTART_SECONDS_MIN
         while not self._stop.is_set():
             process = await self._start(bind)
+            if self._stop.is_set():
+                process.terminate()
             if await _says_ready(process):
                 pause = RESTART_SECONDS_MIN
                 ready.set()

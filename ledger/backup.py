@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ledger.copying import Progress, copy_ledger
-from ledger.datadir import DataDirectory
-from ledger.errors import NoLedgerError
+from ledger.datadir import DataDirectory, Trust
+from ledger.errors import ForkedError, NoLedgerError
 from ledger.keyfiles import write_private
+from ledger.note import claimed_size
 from ledger.sqlite.store import SQLiteStore
-from ledger.store import LedgerStore
+from ledger.store import LedgerStore, RawLedger
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,8 @@ def back_up(
     backup.path.mkdir(mode=0o700, parents=True)
     with store.reading() as ledger:
         events = copy_ledger(ledger, backup.store, progress)
-        checkpoints = ledger.checkpoints()
+        bring_up_checkpoint(ledger, backup.directory)
     shutil.copy(directory.trust, backup.directory.trust)
-    if checkpoints:
-        backup.directory.checkpoint.write_bytes(checkpoints[-1][1])
     return events
 
 
@@ -70,12 +69,26 @@ def restore(
     if not backup.store.path.exists():
         raise NoLedgerError(f"{backup.path} is no backup: it has no ledger.db.")
     directory.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if directory.trust.exists():
+        held, kept = Trust.read(directory.trust), Trust.read(backup.directory.trust)
+        if held.ledger_id != kept.ledger_id:
+            raise ForkedError(f"{directory.path} belongs to ledger {held.ledger_id}.")
     with backup.store.reading() as ledger:
         events = copy_ledger(ledger, store, progress)
-    for name in ("trust.json", "checkpoint"):
-        if not (directory.path / name).exists():
-            shutil.copy(backup.path / name, directory.path / name)
+        bring_up_checkpoint(ledger, directory)
+    if not directory.trust.exists():
+        shutil.copy(backup.directory.trust, directory.trust)
     return events
+
+
+def bring_up_checkpoint(ledger: RawLedger, directory: DataDirectory) -> None:
+    """Export the newest checkpoint into a data directory that has an older one, or none."""
+    checkpoints = ledger.checkpoints()
+    if not checkpoints:
+        return
+    size, note, _ = checkpoints[-1]
+    if not directory.checkpoint.exists() or claimed_size(directory.checkpoint.read_bytes()) < size:
+        directory.checkpoint.write_bytes(note)
 
 
 def restore_secrets(backup: Backup, directory: DataDirectory, token_file: Path) -> None:

@@ -239,6 +239,11 @@ class Batch:
         conditions = {stream: self._seen.get(stream, 0) for stream in streams}
         return Unit(tuple(events), conditions, contents, tuple(remembered))
 
+    def refusal(self, submission: Submission) -> Unit:
+        """What has to hold for a refusal to stand: that nothing it rests on has moved."""
+        streams = self.refused.get(id(submission), set())
+        return Unit((), {stream: self._seen.get(stream, 0) for stream in streams})
+
     def settle(self, group: Group, unit: Unit, verdict: Verdict) -> list[Outcome]:
         """The outcomes of an accepted group; the repository remembers its new states."""
         last_of = {

@@ -24,6 +24,7 @@ from ledger.errors import (
     LedgerClosedError,
     LedgerError,
     LedgerUnavailableError,
+    StoreUnreachableError,
 )
 from ledger.ids import now
 from ledger.mapper import RecordedEvent, SigningMapper
@@ -205,15 +206,15 @@ class Committer:
                 by_submission[id(one.submission)] = one
             else:
                 outcomes.append((one, answer))
+        # Also what makes no event was decided on something: it is checked under the same lock.
         units = [batch.unit(group) for group in batch.groups]
-        written = [i for i, unit in enumerate(units) if unit.events or unit.remembered]
-        verdicts = dict(zip(written, self._append([units[i] for i in written]), strict=True))
+        refusals = [batch.refusal(one.submission) for one, _ in outcomes]
+        found = self._append([*units, *refusals])
         again: list[Waiting] = []
         leaves: dict[int, bytes] = {}
-        undone: set[str] = set()
-        for index, (group, unit) in enumerate(zip(batch.groups, units, strict=True)):
+        undone = self._overtaken(batch, refusals, found[len(units) :])
+        for group, unit, verdict in zip(batch.groups, units, found, strict=False):
             members = [by_submission[id(member.submission)] for member in group.members]
-            verdict = verdicts.get(index, Verdict(True))
             if verdict.accepted:
                 outcomes += zip(members, batch.settle(group, unit, verdict), strict=True)
                 leaves.update(
@@ -225,6 +226,17 @@ class Committer:
                 undone |= group.writes
         outcomes = self._stand(outcomes, batch, undone, again)
         return Settled(outcomes, again, leaves)
+
+    def _overtaken(
+        self, batch: Batch, refusals: Sequence[Unit], verdicts: Sequence[Verdict]
+    ) -> set[str]:
+        """The streams that have moved under a refusal."""
+        moved: set[str] = set()
+        for unit, verdict in zip(refusals, verdicts, strict=True):
+            if not verdict.accepted:
+                self._repository.forget(tuple(unit.conditions))
+                moved.update(verdict.moved)
+        return moved
 
     def _stand(
         self,
@@ -245,6 +257,8 @@ class Committer:
     def _try(self, batch: Batch, one: Waiting) -> Exception | None:
         try:
             batch.decide(one.submission, self._decide, now())
+        except StoreUnreachableError:
+            raise  # not this command's matter: the next one would only wait as long
         except (DomainError, LedgerError) as refusal:
             return refusal
         except Exception as error:
@@ -262,8 +276,8 @@ class Committer:
 
     def _append(self, units: Sequence[Unit]) -> list[Verdict]:
         """Append; a batch of unknown outcome is submitted again byte for byte."""
-        if not units:
-            return []
+        if not any(unit.conditions for unit in units):
+            return [Verdict(True) for _ in units]
         for attempt in range(APPEND_TRIES_MAX):
             try:
                 return self._recorder.append_units(units, again=attempt > 0)

@@ -28,7 +28,7 @@ def copy_ledger(source: RawLedger, target: LedgerStore, progress: Progress) -> i
     identities = source.identities()
     if len(identities) != 1:
         raise TamperedError("The source does not state its id: run 'scrinia verify' on it.")
-    with target.begin(str(identities[0][0])) as recorder:
+    with target.fill(str(identities[0][0])) as recorder:
         copied = _copy_events(source, recorder, progress)
         for size, note, frontier in source.checkpoints():
             kept = recorder.checkpoint_at(size)

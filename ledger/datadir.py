@@ -1,5 +1,6 @@
 """The data directory: where each file lies, and how a new one is filled (`scrinia init`)."""
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -128,6 +129,7 @@ def initialise(store: LedgerStore, directory: DataDirectory, token_file: Path, i
         write_private(token_file, token + "\n")
         if not recorder.append_units([unit])[0].accepted:
             raise ForkedError(f"Somebody else has just begun a ledger in {store.place}.")
+    with closing(store.recorder()) as recorder:
         sealer = Sealer(recorder, checkpoint, ledger_id, directory.checkpoint)
         sealer.take([signed.leaf_hash for signed in unit.events])
         sealer.seal()

@@ -98,10 +98,10 @@ class IdempotencyMismatchError(LedgerError):
     code = "idempotency_key_reused"
 
 
-class MovedError(LedgerError):
-    """The ledger was moved to another database."""
+class ClosedError(LedgerError):
+    """The ledger takes nothing more here: it was moved away, or is being filled."""
 
-    code = "moved"
+    code = "closed"
 
 
 class InUseError(LedgerError):

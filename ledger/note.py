@@ -144,3 +144,9 @@ def _decode(encoded: str) -> bytes:
         return b64decode(encoded, validate=True)
     except (Base64Error, ValueError):
         raise NoteError("The note holds malformed base64.") from None
+
+
+def claimed_size(note: bytes) -> int:
+    """The size a checkpoint's note states, unchecked; -1 where it states none."""
+    lines = note.split(b"\n")
+    return int(lines[1]) if len(lines) > 1 and lines[1].isdigit() else -1

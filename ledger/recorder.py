@@ -18,6 +18,7 @@ from ledger.mapper import SignedEvent, SignedNotification
 
 CLOCK_SKEW_SECONDS_MAX = 5.0
 IDEMPOTENCY_HOURS = 24
+FORMAT = 1
 # In the order of SignedNotification's fields.
 EVENT_COLUMNS = (
     "stream, stream_position, type, payload, position, event_id, time, key_id, signature, leaf_hash"
@@ -104,7 +105,7 @@ class LedgerRecorder(ApplicationRecorder):
     def alone(self) -> AbstractContextManager[None]:
         """Keep every other writer out, so that what is read within cannot move before the append.
 
-        `append_units` within belongs to it. Only where deciding without it lost too often.
+        One `append_units` within commits it. Only where deciding without it lost too often.
         """
 
     @abstractmethod

@@ -109,10 +109,11 @@ class Repository:
                 raise TamperedError(f"{stream} holds a forged event: run 'scrinia verify'.")
         return stored
 
-    def trusted_keys(self) -> TrustedKeys:
-        """The ledger's keys, each checked by the ones before it."""
+    def trusted_keys(self, until_position: int | None = None) -> TrustedKeys:
+        """The ledger's keys, as of a position or now, each checked by the ones before it."""
         keys = TrustedKeys()
-        for stored in self._recorder.select_stream(stream_of(KeyRing, self._ledger_id)):
+        stream = stream_of(KeyRing, self._ledger_id)
+        for stored in self._recorder.select_stream(stream, until_position=until_position):
             recorded = self._mapper.recorded(stored)
             if isinstance(recorded.event, KeyRing.Created):
                 keys.apply(recorded)

@@ -8,10 +8,11 @@ from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
-from ledger.recorder import LedgerRecorder
+from ledger.recorder import FORMAT, LedgerRecorder
 
-FORMAT = 1
 ROWS_AT_ONCE = 500
+FILLING = "is being filled: let 'scrinia copy' or 'restore' end, or run it again."
+__all__ = ["FILLING", "FORMAT", "AnswerRow", "LedgerStore", "RawLedger", "Row"]
 
 
 class Row(NamedTuple):
@@ -85,7 +86,7 @@ class LedgerStore(ABC):
     def exists(self) -> bool:
         """Whether a ledger was begun here.
 
-        Raises MigrationError where none can be yet, MovedError where it goes on elsewhere.
+        Raises MigrationError where none can be yet, ClosedError where it is closed.
         """
 
     @abstractmethod
@@ -104,8 +105,20 @@ class LedgerStore(ABC):
         """The ledger opened for reading and appending."""
 
     @abstractmethod
-    def mark_moved(self, place: str) -> None:
-        """Let no server start here any more: the ledger goes on at `place`."""
+    def fill(self, ledger_id: str) -> AbstractContextManager[LedgerRecorder]:
+        """A store to copy this ledger's rows into, in order; it counts once the block has ended.
+
+        It holds nothing, or what an interrupted filling has left. ForkedError where another ledger
+        is here.
+        """
+
+    @abstractmethod
+    def close(self, reason: str) -> int:
+        """Refuse every append and every new server from now on, saying why; the head."""
+
+    @abstractmethod
+    def reopen(self) -> None:
+        """Take back what `close` did."""
 
     @abstractmethod
     def reading(self) -> AbstractContextManager[RawLedger]:

@@ -79,14 +79,15 @@ def check_stream(events: list[SignedNotification]) -> None:
         previous = payload.previous_hash(event.state)
 
 
-def check_unsealed(recorder: LedgerRecorder, keys: TrustedKeys, sealed: int) -> None:
-    """TamperedError where an event that no checkpoint seals yet is not authentic.
+def check_unsealed(recorder: LedgerRecorder, keys: TrustedKeys, sealed: int, head: int) -> None:
+    """TamperedError where an event up to `head` that no checkpoint seals yet is not authentic.
 
     Those are the events that a server which was killed may not have followed: its views and its
     next checkpoint will rest on them.
     """
     position = sealed
-    while stored := recorder.select_after(position, READ_EVENTS_MAX):
+    while position < head:
+        stored = recorder.select_after(position, min(READ_EVENTS_MAX, head - position))
         for event in stored:
             leaf = payload.leaf_hash(event.state, event.key_id, event.signature)
             if leaf != event.leaf_hash or not is_authentic(event, keys):

@@ -7,6 +7,7 @@ there is seen as far as the newest checkpoint reaches, the exported one included
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,10 @@ from domain.keys import EVENT_PURPOSE, KeyRing
 from ledger import payload
 from ledger.authority import Authority
 from ledger.datadir import DataDirectory, Trust
-from ledger.errors import LedgerError, NoLedgerError, NoteError
+from ledger.errors import ClosedError, LedgerError, NoLedgerError, NoteError
 from ledger.mapper import RecordedEvent, SigningMapper
 from ledger.merkle import CompactRange
-from ledger.note import Checkpoint, VerifierKey, open_note
+from ledger.note import Checkpoint, VerifierKey, claimed_size, open_note
 from ledger.sealing import origin_of
 from ledger.signing import is_signed
 from ledger.store import FORMAT, LedgerStore, RawLedger, Row
@@ -104,8 +105,9 @@ def verify_ledger(
     progress: Progress = lambda done, of: None,
 ) -> Report:
     """Verify a store's ledger with a data directory's trust; NoLedgerError where there is none."""
-    if not store.exists():
-        raise NoLedgerError(f"There is no ledger in {store.place}: run 'scrinia init' first.")
+    with suppress(ClosedError):  # what was moved away can still be verified
+        if not store.exists():
+            raise NoLedgerError(f"There is no ledger in {store.place}: run 'scrinia init' first.")
     trust = Trust.read(trust_file or directory.trust)
     notes = [directory.checkpoint] + ([kept_checkpoint] if kept_checkpoint else [])
     with store.reading() as ledger:
@@ -340,15 +342,15 @@ class Verification:
 
     def _check_kept(self, path: Path, kept: bytes, newest: int) -> None:
         """A checkpoint is stored before it is exported, so the database has it or lost it."""
-        size = _claimed_size(kept)
-        if size is not None and size > newest:
+        size = claimed_size(kept)
+        if size > newest:
             detail = f"the database lacks the checkpoint of {size} events that {path.name} shows"
             self.report.add(size, "E_CHECKPOINT", detail)
 
     def _check_age(self, exported: Path, newest: int) -> None:
         """Read afresh: a running server exports a moment after it has stored."""
-        size = _claimed_size(_read(exported) or b"")
-        if size is not None and size < newest:
+        size = claimed_size(_read(exported) or b"")
+        if 0 <= size < newest:
             detail = f"{exported.name} is older than the newest, {newest}"
             self.report.add(size, "E_CHECKPOINT", detail)
 
@@ -423,11 +425,6 @@ def _read(path: Path) -> bytes | None:
         return path.read_bytes()
     except OSError:
         return None
-
-
-def _claimed_size(signed: bytes) -> int | None:
-    lines = signed.split(b"\n")
-    return int(lines[1]) if len(lines) > 1 and lines[1].isdigit() else None
 
 
 def _loads(raw: bytes) -> dict[str, Any]:

@@ -90,6 +90,10 @@ class AccessView:
         self.rights(caller, now)
         return caller
 
+    def knows(self, secret: str) -> bool:
+        """Whether a token was ever issued, as far as this process has followed."""
+        return hash_secret(secret) in self._tokens
+
     def rights_with(self, secret: str, now: datetime) -> Rights:
         """The standing a token gives, in one look-up: the path of every hot read."""
         caller = self._tokens.get(hash_secret(secret))

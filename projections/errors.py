@@ -40,3 +40,9 @@ class OvertakenError(ProjectionError):
     """Somebody else has moved this view in the meantime."""
 
     code = "overtaken"
+
+
+class ForeignStreamError(ProjectionError):
+    """The NATS stream is not this ledger's, or is ahead of it."""
+
+    code = "foreign_stream"

@@ -10,7 +10,7 @@ import asyncio
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,26 @@ import nats
 import orjson
 from nats.aio.client import Client
 from nats.js import JetStreamContext
-from nats.js.api import Header, KeyValueConfig, RetentionPolicy, StorageType, StreamConfig
-from nats.js.errors import APIError, BucketNotFoundError, KeyNotFoundError, NotFoundError
+from nats.js.api import (
+    Header,
+    KeyValueConfig,
+    PubAck,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+)
+from nats.js.errors import (
+    BucketNotFoundError,
+    KeyNotFoundError,
+    KeyWrongLastSequenceError,
+    NotFoundError,
+)
 from nats.js.kv import KeyValue
 
 from domain.access import resource_from_text
 from domain.prompt import Prompt
 from ledger.mapper import RecordedEvent
+from projections.errors import ForeignStreamError
 from projections.feed import cloud_event
 
 STREAM = "SCRINIA"
@@ -35,13 +48,15 @@ DUPLICATE_WINDOW_SECONDS = 120.0
 REQUEST_SECONDS = 2.0
 CONNECT_SECONDS_MAX = 10.0
 IN_FLIGHT_MAX = 64
+LOST_RACE_SECONDS = 0.01
+LOOK_BACK_MESSAGES = 1000
 
 
 @dataclass(frozen=True)
 class NatsSettings:
     """How to reach NATS, and how many servers keep each message."""
 
-    url: str
+    url: str = field(repr=False)
     credentials_file: Path | None = None
     nkey_seed_file: Path | None = None
     tls_ca_file: Path | None = None
@@ -95,6 +110,10 @@ class Sink(ABC):
     name: str
 
     @abstractmethod
+    async def is_missing(self, js: JetStreamContext) -> bool:
+        """Whether it has to be made, and so begins at position 1."""
+
+    @abstractmethod
     async def open(self, js: JetStreamContext, tracked: int, replicas: int) -> int:
         """Make what is missing; the position it really stands at, given where it is tracked."""
 
@@ -108,9 +127,19 @@ class EventStream(Sink):
 
     name = "relay"
 
-    def __init__(self) -> None:
+    def __init__(self, ledger_id: str) -> None:
+        self._source = f"/ledgers/{ledger_id}"
         self._js: JetStreamContext | None = None
         self._sequence = 0
+        self._sure = False
+
+    async def is_missing(self, js: JetStreamContext) -> bool:
+        """See Sink."""
+        try:
+            await js.stream_info(STREAM)
+        except NotFoundError:
+            return True
+        return False
 
     async def open(self, js: JetStreamContext, tracked: int, replicas: int) -> int:
         """See Sink. A new stream begins at position 1; one that lost its tail gets it again."""
@@ -131,21 +160,48 @@ class EventStream(Sink):
                 )
             )
         self._sequence = info.state.last_seq
+        self._sure = False
         if info.state.messages == 0:
             return tracked if self._sequence else 0
-        last = await js.get_msg(STREAM, self._sequence)
-        return int(orjson.loads(last.data or b"{}")["position"])
+        oldest = max(info.state.first_seq, self._sequence - LOOK_BACK_MESSAGES)
+        for sequence in range(self._sequence, oldest - 1, -1):
+            position = await self._position_at(js, sequence)
+            if position is not None:
+                return position
+        return tracked
+
+    async def _position_at(self, js: JetStreamContext, sequence: int) -> int | None:
+        """The position in a message of ours; None where it was deleted or is somebody's else."""
+        try:
+            message = await js.get_msg(STREAM, sequence)
+            body = orjson.loads(message.data or b"")
+            source, position = str(body["source"]), int(body["position"])
+        except (NotFoundError, orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+            return None
+        if source != self._source:
+            raise ForeignStreamError(
+                f"Stream {STREAM} holds the events of {source}, not of {self._source}: use another"
+                " NATS account, or delete the stream."
+            )
+        return position
 
     async def send(self, batch: Sequence[RecordedEvent]) -> None:
         """See Sink. Each message expects the sequence before it, so none can overtake or repeat."""
-        for start in range(0, len(batch), IN_FLIGHT_MAX):
+        begin = 0
+        while begin < len(batch) and not self._sure:
+            acknowledged = await self._publish(batch[begin], self._sequence)
+            begin += 1
+            # A message that was deleted is known to the server for a while: it is not kept twice.
+            self._sure = not acknowledged.duplicate
+            self._sequence += self._sure
+        for start in range(begin, len(batch), IN_FLIGHT_MAX):
             some = batch[start : start + IN_FLIGHT_MAX]
             await asyncio.gather(
                 *(self._publish(one, self._sequence + n) for n, one in enumerate(some))
             )
             self._sequence += len(some)
 
-    async def _publish(self, recorded: RecordedEvent, expected: int) -> None:
+    async def _publish(self, recorded: RecordedEvent, expected: int) -> PubAck:
         if self._js is None:
             raise RuntimeError("open the stream first")
         headers = {
@@ -155,7 +211,7 @@ class EventStream(Sink):
         }
         if trace := recorded.payload["request"].get("trace"):
             headers["traceparent"] = trace
-        await self._js.publish(
+        return await self._js.publish(
             subject_of(recorded),
             orjson.dumps(cloud_event(recorded)),
             timeout=REQUEST_SECONDS,
@@ -171,6 +227,14 @@ class LabelBucket(Sink):
 
     def __init__(self) -> None:
         self._bucket: KeyValue | None = None
+
+    async def is_missing(self, js: JetStreamContext) -> bool:
+        """See Sink."""
+        try:
+            await js.key_value(BUCKET)
+        except BucketNotFoundError:
+            return True
+        return False
 
     async def open(self, js: JetStreamContext, tracked: int, replicas: int) -> int:
         """See Sink. A bucket that was not there is filled from position 1."""
@@ -206,22 +270,18 @@ class LabelBucket(Sink):
         while True:
             try:
                 entry = await self._bucket.get(key)
-            except KeyNotFoundError:
-                revision = 0
+            except KeyNotFoundError as absent:  # also where somebody has deleted it
+                revision = (absent.entry.revision if absent.entry else None) or 0
             else:
                 if orjson.loads(entry.value or b"{}").get("position", 0) >= value["position"]:
                     return
                 revision = entry.revision or 0
             try:
                 await self._bucket.update(key, orjson.dumps(value), last=revision)
-            except APIError as error:
-                if error.err_code != WRONG_LAST_SEQUENCE:
-                    raise
+            except KeyWrongLastSequenceError:
+                await asyncio.sleep(LOST_RACE_SECONDS)
             else:
                 return
-
-
-WRONG_LAST_SEQUENCE = 10071  # nats-server's error code for a compare-and-set that came too late
 
 
 def label_value(recorded: RecordedEvent) -> dict[str, Any]:

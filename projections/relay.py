@@ -13,7 +13,7 @@ from nats.errors import Error as NatsError
 
 from ledger.follower import READ_EVENTS_MAX, Follower
 from projections.elections import Elections
-from projections.errors import OvertakenError
+from projections.errors import ForeignStreamError, OvertakenError
 from projections.jetstream import EventStream, LabelBucket, NatsSettings, Sink, connect
 from projections.views import Views
 
@@ -21,6 +21,7 @@ LEASE = "relay"
 RETRY_SECONDS_MIN = 0.1
 RETRY_SECONDS_MAX = 5.0
 WATCH_SECONDS = 1.0
+FOLLOW_SECONDS_MAX = 3.0
 log = logging.getLogger("scrinia.relay")
 
 
@@ -30,6 +31,7 @@ class Relay:
     def __init__(
         self,
         settings: NatsSettings,
+        ledger_id: str,
         views: Views,
         follower: Follower,
         elections: Elections,
@@ -40,7 +42,7 @@ class Relay:
         self._elections = elections
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scrinia-relay")
         self._closing = asyncio.Event()
-        self.sinks: Sequence[Sink] = (EventStream(), LabelBucket())
+        self.sinks: Sequence[Sink] = (EventStream(ledger_id), LabelBucket())
         self.positions = {sink.name: views.position(sink.name) for sink in self.sinks}
         self.connected = False
 
@@ -62,6 +64,8 @@ class Relay:
                 )
             except OvertakenError:
                 log.info("another process relays now")
+            except ForeignStreamError as error:
+                log.error("%s", error.detail)
             except Exception:
                 log.exception("the relay failed; trying again in %.1f s", pause)
             await self._rest(pause)
@@ -103,10 +107,22 @@ class Relay:
     async def _open(self, client: Client) -> dict[str, int]:
         """Where each sink really stands."""
         js = client.jetstream()
-        return {
-            sink.name: await sink.open(js, self.positions[sink.name], self._settings.replicas)
-            for sink in self.sinks
-        }
+        standing: dict[str, int] = {}
+        lost_to = self._follower.position
+        for sink in self.sinks:
+            if await sink.is_missing(js):
+                await self._track(sink, 0)  # before it is made: a crash between leaves it to fill
+            tracked = self.positions[sink.name]
+            found = await sink.open(js, tracked, self._settings.replicas)
+            if not await self._follower.wait_beyond(found - 1, FOLLOW_SECONDS_MAX):
+                raise ForeignStreamError(
+                    f"NATS has position {found}, this ledger {self._follower.position}: it was"
+                    " restored from an older backup, or the stream is another's."
+                )
+            # What one sink lost with its server's last moments, the other may have lost too.
+            lost_to = min(lost_to, found) if found < tracked else lost_to
+            standing[sink.name] = min(found, lost_to)
+        return standing
 
     async def _step(self, standing: dict[str, int]) -> None:
         behind = min(standing.values())

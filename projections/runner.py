@@ -70,6 +70,7 @@ class Runner:
                 else:
                     await self._watch()
             except OvertakenError:
+                await asyncio.sleep(GATHER_SECONDS)
                 await self._look()
             except Exception:
                 log.exception("a projection failed; trying again in %s s", RETRY_SECONDS)

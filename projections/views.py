@@ -153,8 +153,9 @@ class Views(TrackingRecorder, ABC):
         """Move a tracking row; OvertakenError unless it stands at `start`."""
         if start == 0:
             cursor.execute(
-                "INSERT INTO tracking VALUES (?, ?) ON CONFLICT (application_name) DO NOTHING"
-                " RETURNING 1",
+                "INSERT INTO tracking VALUES (?, ?) ON CONFLICT (application_name) DO UPDATE"
+                " SET notification_id = excluded.notification_id"
+                " WHERE tracking.notification_id = 0 RETURNING 1",
                 (name, end),
             )
         else:

@@ -1,15 +1,23 @@
 """Ledgers on the move: copy, backup, restore."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
 from api.cli.context import EXIT_TAMPERED, Cli, pass_cli, settings_with
 from api.main import stopped, store_of
-from ledger.backup import Backup, back_up, back_up_secrets, restore_secrets
+from ledger.backup import (
+    Backup,
+    back_up,
+    back_up_secrets,
+    bring_up_checkpoint,
+    restore_secrets,
+)
 from ledger.backup import restore as restore_backup
 from ledger.copying import copy_ledger
 from ledger.datadir import DataDirectory
+from ledger.errors import ClosedError
 from ledger.store import LedgerStore
 from ledger.verify import verify_ledger
 
@@ -23,11 +31,18 @@ def copy_command(cli: Cli, source_url: str, target_url: str) -> None:
     source = store_of(settings_with(data_dir=cli.settings.data_dir, database_url=source_url))
     target = store_of(settings_with(data_dir=cli.settings.data_dir, database_url=target_url))
     with stopped(cli.settings):
-        source.ledger_id()
-        with source.reading() as ledger, cli.output.progress("copying") as progress:
-            events = copy_ledger(ledger, target, progress)
-        _verify(cli, target, cli.settings.directory)
-        source.mark_moved(target.place)
+        with suppress(ClosedError):  # an earlier copy that broke off has closed it
+            source.ledger_id()
+        source.close(f"is being moved to {target.place}: run 'scrinia copy' again.")
+        try:
+            with source.reading() as ledger, cli.output.progress("copying") as progress:
+                events = copy_ledger(ledger, target, progress)
+                bring_up_checkpoint(ledger, cli.settings.directory)
+            _verify(cli, target, cli.settings.directory)
+        except BaseException:
+            source.reopen()
+            raise
+        source.close(f"was moved to {target.place}: set SCRINIA_DATABASE_URL to it.")
     cli.output.say(
         {"events": events, "from": source.place, "to": target.place},
         f"{events} events moved to {target.place} and verified.\n"

@@ -57,6 +57,7 @@ def migrate(cli: Cli, admin_url: str | None, post: bool) -> None:
         raise click.UsageError("Set SCRINIA_DATABASE_URL to postgresql://role@host/database.")
     if admin_url is None:
         raise click.UsageError("Give --admin-url or set SCRINIA_ADMIN_DATABASE_URL.")
+    admin_url = settings_with(admin_database_url=admin_url).admin_database_url or ""
     applied = migrate_database(admin_url, cli.settings.database_url, post=post)
     text = f"Applied {', '.join(applied)}." if applied else "Nothing to apply: up to date."
     cli.output.say({"applied": applied}, text)

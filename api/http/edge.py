@@ -38,6 +38,7 @@ from projections.errors import NotCaughtUpError
 log = logging.getLogger("scrinia.http")
 
 MIN_POSITION_WAIT_SECONDS = 5.0
+CALLER_WAIT_SECONDS = 1.0
 CONTENT_INLINE_BYTES = 32 * 1024
 LATENCY_BOUNDS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 IDEMPOTENCY_KEY_CHARS_MAX = 255
@@ -93,6 +94,8 @@ class Edge:
         request_id = self._ids.next(request.headers.get("X-Request-Id"))
         request[REQUEST_ID] = request_id
         try:
+            if "Scrinia-Min-Position" in request.headers:
+                await _meet_caller(request)
             response = await handler(request)
         except Exception as error:
             response = self._refuse(request, error, request_id)
@@ -129,6 +132,19 @@ def services(request: web.Request) -> Services:
 def caller(request: web.Request) -> Caller:
     """Who asks; UnauthenticatedError where the token is missing or counts for nobody."""
     return services(request).access.caller_with(bearer(request), now())
+
+
+async def _meet_caller(request: web.Request) -> None:
+    """A token issued elsewhere a moment ago: wait for it where the client says how far to read.
+
+    Without a look at the database, since nobody knows yet who asks.
+    """
+    wanted = min_position(request)
+    follower = services(request).follower
+    if wanted is None or follower.position >= wanted:
+        return
+    if not services(request).access.knows(bearer(request)):
+        await follower.wait_beyond(wanted - 1, CALLER_WAIT_SECONDS)
 
 
 def bearer(request: web.Request) -> str:

@@ -57,7 +57,10 @@ def migrate(admin_url: str, server_url: str, *, post: bool = False) -> list[str]
     `admin_url` connects as a role that may create roles and schemas, `server_url` names the role
     the server connects as, which is created where it is missing. Raises MigrationError.
     """
-    server = conninfo_to_dict(server_url)
+    try:
+        server = conninfo_to_dict(server_url)
+    except psycopg.ProgrammingError:  # whose text may hold the password
+        raise MigrationError("SCRINIA_DATABASE_URL cannot be read: percent-encode it.") from None
     try:
         with psycopg.connect(admin_url, autocommit=True) as connection:
             _check(connection, server)
@@ -93,6 +96,8 @@ def _check(connection: Connection, server: dict[str, Any]) -> None:
             f"Migrate as another role than {server['user']}: the server's own role must not own"
             " the ledger. Give --admin-url, a role that may create roles in this database."
         )
+    if server["user"] == f"{connection.info.dbname}_owner":
+        raise MigrationError(f"{server['user']} is the owner's name: let the server be another.")
     if server.get("dbname", server["user"]) != connection.info.dbname:
         raise MigrationError(
             f"The admin URL leads to database {connection.info.dbname}, SCRINIA_DATABASE_URL to"
@@ -108,10 +113,15 @@ def _prepare_roles(connection: Connection, server: dict[str, Any]) -> str:
             connection.execute(SQL("CREATE ROLE {} NOLOGIN").format(Identifier(owner)))
             connection.execute(SQL("GRANT {} TO CURRENT_USER").format(Identifier(owner)))
         if not _has_role(connection, role):
+            password = server.get("password")
+            secret = (
+                password
+                and connection.pgconn.encrypt_password(
+                    str(password).encode(), role.encode(), b"scram-sha-256"
+                ).decode()
+            )
             connection.execute(
-                SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(
-                    Identifier(role), Literal(server.get("password"))
-                )
+                SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(Identifier(role), Literal(secret))
             )
         connection.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm WITH SCHEMA public")
         _create_schema(connection, LEDGER_SCHEMA, owner)

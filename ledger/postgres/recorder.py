@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 from eventsourcing.persistence import IntegrityError, OperationalError, StoredEvent
+from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from domain.commitment import Content
@@ -21,6 +22,7 @@ from ledger.mapper import SignedEvent, SignedNotification
 from ledger.recorder import (
     CLOCK_SKEW_SECONDS_MAX,
     EVENT_COLUMNS,
+    FORMAT,
     IDEMPOTENCY_HOURS,
     LedgerRecorder,
     Recalled,
@@ -31,6 +33,7 @@ from ledger.recorder import (
 
 POOL_CONNECTIONS_MAX = 8
 POOL_WAIT_SECONDS = 5.0
+POOL_RECONNECT_SECONDS = 2.0  # then whoever asks next tries at once
 READ_TRIES_MAX = 4
 READ_RETRY_SECONDS = 0.25
 ALONE_SECONDS_MAX = 5
@@ -54,6 +57,11 @@ SELECT * FROM scrinia.append(
 """
 
 
+def options_for(*, pooled: bool) -> dict[str, Any]:
+    """Connection options; a transaction pooler cannot keep prepared statements apart."""
+    return {**CONNECTION_OPTIONS, "prepare_threshold": None} if pooled else CONNECTION_OPTIONS
+
+
 def connect(url: str, **options: Any) -> Connection:
     """A connection in autocommit mode; StoreUnreachableError where there is none to be had."""
     try:
@@ -71,15 +79,19 @@ def unreachable(error: Exception) -> StoreUnreachableError:
 class PostgresLedgerRecorder(LedgerRecorder):
     """Signed events, contents, remembered answers and checkpoints in schema `scrinia`."""
 
-    def __init__(self, url: str, *, originator_id: Callable[[str], Any] = str) -> None:
+    def __init__(
+        self, url: str, *, pooled: bool = False, originator_id: Callable[[str], Any] = str
+    ) -> None:
         self._url = url
+        self._options = options_for(pooled=pooled)
         self._originator_id = originator_id
         self._pool = ConnectionPool(
             url,
-            kwargs={"autocommit": True, **CONNECTION_OPTIONS},
+            kwargs={"autocommit": True, **self._options},
             min_size=1,
             max_size=POOL_CONNECTIONS_MAX,
             timeout=POOL_WAIT_SECONDS,
+            reconnect_timeout=POOL_RECONNECT_SECONDS,
             open=True,
         )
         self._writer: Connection | None = None
@@ -124,6 +136,8 @@ class PostgresLedgerRecorder(LedgerRecorder):
         with self._writing() as connection:
             cursor = connection.cursor(binary=True)
             row = cursor.execute(_APPEND, arguments).fetchone()
+            if connection.info.transaction_status is TransactionStatus.INTRANS:
+                connection.execute("COMMIT")  # that of `alone`
         if row is None:
             raise OperationalError("append answered nothing")
         return _verdicts(units, *row)
@@ -133,7 +147,7 @@ class PostgresLedgerRecorder(LedgerRecorder):
         with self._lock:
             try:
                 if self._writer is None:
-                    self._writer = connect(self._url)
+                    self._writer = connect(self._url, **self._options)
                 yield self._writer
             except psycopg.IntegrityError as error:
                 raise IntegrityError(error) from error
@@ -152,9 +166,30 @@ class PostgresLedgerRecorder(LedgerRecorder):
     @contextmanager
     def alone(self) -> Iterator[None]:
         """See LedgerRecorder. The server ends the transaction of a client that falls asleep."""
-        with self._writing() as connection, connection.transaction():
-            connection.execute("SELECT scrinia.lock_head(%s)", (ALONE_SECONDS_MAX,))
-            yield
+        with self._writing() as connection:
+            connection.execute("BEGIN")
+            try:
+                connection.execute("SELECT scrinia.lock_head(%s)", (ALONE_SECONDS_MAX,))
+                yield
+            finally:
+                if connection.info.transaction_status is not TransactionStatus.IDLE:
+                    self._end(connection)
+
+    def _end(self, connection: Connection) -> None:
+        """Leave a transaction that was not committed; a connection that is lost has left it."""
+        try:
+            connection.execute("ROLLBACK")
+        except psycopg.Error:
+            if self._writer is connection:
+                self._drop_writer()
+
+    def begin(self, ledger_id: str) -> str:
+        """Claim an empty database within `alone`; the id of the ledger it holds then."""
+        with self._writing() as connection:
+            row = connection.execute(
+                "SELECT scrinia.begin_ledger(%s, %s)", (ledger_id, FORMAT)
+            ).fetchone()
+        return str(row[0]) if row else ""
 
     # Read
 
@@ -224,8 +259,10 @@ class PostgresLedgerRecorder(LedgerRecorder):
             try:
                 with self._pool.connection() as connection:
                     return connection.cursor(binary=True).execute(sql.encode(), params).fetchall()
-            except (psycopg.OperationalError, PoolTimeout) as error:
-                if attempt == READ_TRIES_MAX or isinstance(error, PoolClosed):
+            except (PoolTimeout, PoolClosed) as error:  # has waited long enough
+                raise unreachable(error) from error
+            except psycopg.OperationalError as error:
+                if attempt == READ_TRIES_MAX:
                     raise unreachable(error) from error
                 time.sleep(READ_RETRY_SECONDS * (attempt - 1))
                 self._pool.check()

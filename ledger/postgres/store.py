@@ -8,23 +8,24 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from ledger.errors import (
+    ClosedError,
     ForkedError,
     MigrationError,
-    MovedError,
     NoLedgerError,
     TamperedError,
 )
 from ledger.postgres.migrate import pending
 from ledger.postgres.recorder import Connection, PostgresLedgerRecorder, connect
 from ledger.recorder import LedgerRecorder
-from ledger.store import FORMAT, ROWS_AT_ONCE, AnswerRow, LedgerStore, RawLedger, Row
+from ledger.store import FILLING, FORMAT, ROWS_AT_ONCE, AnswerRow, LedgerStore, RawLedger, Row
 
 
 class PostgresStore(LedgerStore):
     """One database that `scrinia migrate` has prepared."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, pooled: bool = False) -> None:
         self._url = url
+        self._pooled = pooled
 
     @property
     def place(self) -> str:
@@ -36,9 +37,9 @@ class PostgresStore(LedgerStore):
         """See LedgerStore."""
         with closing(connect(self._url)) as connection:
             self._check_migrated(connection)
-            moved = connection.execute("SELECT place FROM scrinia.moved").fetchone()
-            if moved is not None:
-                raise MovedError(f"The ledger of {self.place} was moved to {moved[0]}.")
+            closed = connection.execute("SELECT reason FROM scrinia.closed").fetchone()
+            if closed is not None:
+                raise ClosedError(f"{self.place} {closed[0]}")
             row = connection.execute("SELECT position FROM scrinia.ledger_head").fetchone()
         return row is not None and row[0] > 0
 
@@ -67,29 +68,50 @@ class PostgresStore(LedgerStore):
     def begin(self, ledger_id: str) -> Iterator[LedgerRecorder]:
         """See LedgerStore."""
         self.exists()
-        with closing(connect(self._url)) as connection:
-            row = connection.execute(
-                "SELECT scrinia.begin_ledger(%s, %s)", (ledger_id, FORMAT)
-            ).fetchone()
-        if row is None or row[0] != ledger_id:
-            raise ForkedError(f"{self.place} holds ledger {row and row[0]}, not {ledger_id}.")
-        with closing(self.recorder()) as recorder:
+        with closing(self.recorder()) as recorder, recorder.alone():
+            self._claim(recorder, ledger_id)
             yield recorder
+
+    @contextmanager
+    def fill(self, ledger_id: str) -> Iterator[LedgerRecorder]:
+        """See LedgerStore. Closed to servers until it is full."""
+        with closing(connect(self._url)) as connection:
+            self._check_migrated(connection)
+            self._close(connection, FILLING, filling=True)
+            with closing(self.recorder()) as recorder:
+                with recorder.alone():
+                    self._claim(recorder, ledger_id)
+                    recorder.append_units([])  # commits the claim
+                yield recorder
+            connection.execute("SELECT scrinia.reopen()")
+
+    def _claim(self, recorder: PostgresLedgerRecorder, ledger_id: str) -> None:
+        held = recorder.begin(ledger_id)
+        if held != ledger_id:
+            raise ForkedError(f"{self.place} holds ledger {held}, not {ledger_id}.")
+
+    def _close(self, connection: Connection, reason: str, *, filling: bool) -> None:
+        connection.execute("SELECT scrinia.close_ledger(%s, %s)", (reason, filling))
 
     def recorder(self) -> PostgresLedgerRecorder:
         """See LedgerStore."""
-        return PostgresLedgerRecorder(self._url)
+        return PostgresLedgerRecorder(self._url, pooled=self._pooled)
 
-    def mark_moved(self, place: str) -> None:
+    def close(self, reason: str) -> int:
         """See LedgerStore."""
         with closing(connect(self._url)) as connection:
-            connection.execute("SELECT scrinia.mark_moved(%s)", (place,))
+            self._close(connection, reason, filling=False)
+            row = connection.execute("SELECT position FROM scrinia.ledger_head").fetchone()
+        return int(row[0]) if row else 0
+
+    def reopen(self) -> None:
+        """See LedgerStore."""
+        with closing(connect(self._url)) as connection:
+            connection.execute("SELECT scrinia.reopen()")
 
     @contextmanager
     def reading(self) -> Iterator[RawLedger]:
         """See LedgerStore."""
-        if not self.exists():
-            raise NoLedgerError(f"There is no ledger in {self.place}: run 'scrinia init' first.")
         with closing(connect(self._url)) as connection, connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             yield PostgresRows(connection)

@@ -17,7 +17,7 @@ from eventsourcing.persistence import IntegrityError, OperationalError, StoredEv
 from eventsourcing.sqlite import SQLiteApplicationRecorder, SQLiteDatastore
 
 from domain.commitment import Content
-from ledger.errors import AlreadySealedError
+from ledger.errors import AlreadySealedError, ClosedError
 from ledger.ids import now
 from ledger.mapper import SignedEvent, SignedNotification
 from ledger.payload import format_time, parse_time
@@ -103,7 +103,7 @@ class SQLiteLedgerRecorder(SQLiteApplicationRecorder, LedgerRecorder):
     def take_answers(self, answers: Sequence[tuple[Any, ...]]) -> None:
         """See LedgerRecorder."""
         with self._transaction() as cursor:
-            _insert(cursor, "idempotency", answers)
+            _insert(cursor, "idempotency", answers, "OR IGNORE")
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -115,13 +115,12 @@ class SQLiteLedgerRecorder(SQLiteApplicationRecorder, LedgerRecorder):
     def _transaction(self) -> Iterator[sqlite3.Cursor]:
         with self._lock:
             cursor = self._writer.cursor()
-            if self._writer.in_transaction:  # that of `alone`
-                yield cursor
-                return
             try:
-                cursor.execute("BEGIN IMMEDIATE")
+                if not self._writer.in_transaction:  # else that of `alone`
+                    cursor.execute("BEGIN IMMEDIATE")
                 yield cursor
-                cursor.execute("COMMIT")
+                if self._writer.in_transaction:
+                    cursor.execute("COMMIT")
             except sqlite3.IntegrityError as error:
                 raise IntegrityError(error) from error
             except sqlite3.Error as error:
@@ -137,6 +136,9 @@ class SQLiteLedgerRecorder(SQLiteApplicationRecorder, LedgerRecorder):
         again: bool,
         check_clock: bool = True,
     ) -> list[Verdict]:
+        closed = cursor.execute("SELECT reason FROM closed").fetchone()
+        if closed is not None:
+            raise ClosedError(f"This ledger {closed[0]}")
         stored = self._stored_positions(cursor, units) if again else {}
         heads = self._heads(cursor, {s for unit in units for s in unit.conditions})
         head, running = cursor.execute(
@@ -410,10 +412,12 @@ def _remembered_row(remembered: Remembered, verdict: Verdict) -> tuple[Any, ...]
     )
 
 
-def _insert(cursor: sqlite3.Cursor, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
+def _insert(
+    cursor: sqlite3.Cursor, table: str, rows: Sequence[tuple[Any, ...]], how: str = ""
+) -> None:
     """Several rows a statement: each execute hands the interpreter lock over once."""
     for chunk in _chunks(rows):
         marks = ",".join(["(" + ",".join("?" * len(chunk[0])) + ")"] * len(chunk))
         cursor.execute(
-            f"INSERT INTO {table} VALUES {marks}", [value for row in chunk for value in row]
+            f"INSERT {how} INTO {table} VALUES {marks}", [value for row in chunk for value in row]
         )

@@ -6,6 +6,12 @@ CREATE TABLE IF NOT EXISTS ledger (
     format INTEGER NOT NULL
 ) STRICT;
 
+-- Set while the ledger takes nothing here: it was moved away.
+CREATE TABLE IF NOT EXISTS closed (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    reason TEXT NOT NULL
+) STRICT;
+
 CREATE TABLE IF NOT EXISTS events (
     position INTEGER PRIMARY KEY,
     stream TEXT NOT NULL,

@@ -2,12 +2,12 @@
 
 import sqlite3
 from collections.abc import Collection, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ledger.errors import ForkedError, MovedError, NoLedgerError, TamperedError
+from ledger.errors import ClosedError, ForkedError, NoLedgerError, TamperedError
 from ledger.recorder import LedgerRecorder
 from ledger.sqlite.recorder import SQLiteLedgerRecorder, connect
 from ledger.store import FORMAT, ROWS_AT_ONCE, AnswerRow, LedgerStore, RawLedger, Row
@@ -28,7 +28,7 @@ class SQLiteStore(LedgerStore):
         """See LedgerStore."""
         if not self.path.exists():
             return False
-        check_not_moved(self.path)
+        check_open(self.path)
         return True
 
     def ledger_id(self) -> str:
@@ -50,13 +50,21 @@ class SQLiteStore(LedgerStore):
         """See LedgerStore."""
         return SQLiteLedgerRecorder(self.path)
 
-    def mark_moved(self, place: str) -> None:
+    def fill(self, ledger_id: str) -> AbstractContextManager[LedgerRecorder]:
+        """See LedgerStore. Beside its place, like a new one, until it is full."""
+        return self.begin(ledger_id)
+
+    def close(self, reason: str) -> int:
         """See LedgerStore."""
         with closing(connect(self.path)) as connection:
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS moved (one INTEGER PRIMARY KEY, place TEXT)"
-            )
-            connection.execute("INSERT OR REPLACE INTO moved VALUES (1, ?)", (place,))
+            connection.execute("INSERT OR REPLACE INTO closed VALUES (1, ?)", (reason,))
+            head = connection.execute("SELECT coalesce(max(position), 0) FROM events").fetchone()
+        return int(head[0])
+
+    def reopen(self) -> None:
+        """See LedgerStore."""
+        with closing(connect(self.path)) as connection:
+            connection.execute("DELETE FROM closed")
 
     @contextmanager
     def reading(self) -> Iterator[RawLedger]:
@@ -89,15 +97,15 @@ def create_ledger(path: Path, ledger_id: str) -> None:
         raise ForkedError(f"{path} holds ledger {held}, not {ledger_id}.")
 
 
-def check_not_moved(path: Path) -> None:
-    """MovedError where the ledger in a file goes on elsewhere."""
+def check_open(path: Path) -> None:
+    """ClosedError where the ledger in a file takes nothing more."""
     with closing(connect(path, read_only=True)) as connection:
         try:
-            row = connection.execute("SELECT place FROM moved").fetchone()
+            row = connection.execute("SELECT reason FROM closed").fetchone()
         except sqlite3.DatabaseError:
             return
     if row is not None:
-        raise MovedError(f"The ledger of {path} was moved to {row[0]}: set SCRINIA_DATABASE_URL.")
+        raise ClosedError(f"{path} {row[0]}")
 
 
 def ledger_id(path: Path) -> str:

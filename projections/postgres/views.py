@@ -11,17 +11,20 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from ledger.postgres.migrate import VIEWS_SCHEMA
 from ledger.postgres.recorder import (
-    CONNECTION_OPTIONS,
     POOL_CONNECTIONS_MAX,
+    POOL_RECONNECT_SECONDS,
     POOL_WAIT_SECONDS,
     READ_RETRY_SECONDS,
     READ_TRIES_MAX,
     connect,
+    options_for,
     unreachable,
 )
 from projections.views import DIFFERENCES_MAX, Beside, Cursor, Locked, SqlProjection, Views
 
 _DEFINING_LOCK = 0x5C21_11A1  # who makes tables in these schemas takes it; any constant will do
+WRITE_SECONDS_MAX = 3.0
+DEFINE_SECONDS_MAX = 30.0
 _SNAPSHOT = "ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 
@@ -89,13 +92,24 @@ class _SchemaViews(Views):
     def writing(self) -> Iterator[Cursor]:
         """See Views."""
         with self.connection() as connection, connection.transaction():
-            connection.execute(f"SET LOCAL search_path TO {self.schema_name}, public".encode())
+            connection.execute(self._setting(WRITE_SECONDS_MAX))
             yield PostgresCursor(connection)
+
+    def _setting(self, seconds: float) -> bytes:
+        """The schema, and an end for whoever falls asleep over a lock or waits for such a one."""
+        wait = int(seconds * 1000)
+        return (
+            f"SET LOCAL search_path TO {self.schema_name}, public;"
+            f" SET LOCAL idle_in_transaction_session_timeout = {wait};"
+            f" SET LOCAL lock_timeout = {wait}"
+        ).encode()
 
     @contextmanager
     def defining(self) -> Iterator[Cursor]:
         """See Views."""
-        with self.writing() as cursor:
+        with self.connection() as connection, connection.transaction():
+            connection.execute(self._setting(DEFINE_SECONDS_MAX))
+            cursor = PostgresCursor(connection)
             cursor.execute(f"SELECT pg_advisory_xact_lock({_DEFINING_LOCK})")
             yield cursor
 
@@ -115,10 +129,11 @@ class PostgresViews(_SchemaViews):
         self._direct_url = direct_url or url
         self._pool = ConnectionPool(
             url,
-            kwargs={"autocommit": True, **CONNECTION_OPTIONS},
+            kwargs={"autocommit": True, **options_for(pooled=direct_url is not None)},
             min_size=1,
             max_size=POOL_CONNECTIONS_MAX,
             timeout=POOL_WAIT_SECONDS,
+            reconnect_timeout=POOL_RECONNECT_SECONDS,
             open=True,
         )
         self.create()
@@ -146,7 +161,7 @@ class PostgresViews(_SchemaViews):
     @contextmanager
     def connection_that_answers(self) -> Iterator[psycopg.Connection[Any]]:
         """A connection in a transaction of one moment."""
-        begin = f"BEGIN {_SNAPSHOT}; SET LOCAL search_path TO {self.schema_name}, public".encode()
+        begin = f"BEGIN {_SNAPSHOT}; ".encode() + self._setting(DEFINE_SECONDS_MAX)
         for attempt in range(1, READ_TRIES_MAX + 1):
             begun = False
             try:
@@ -155,8 +170,10 @@ class PostgresViews(_SchemaViews):
                     begun = True
                     yield connection
                 return
-            except (psycopg.OperationalError, PoolTimeout) as error:
-                if begun or attempt == READ_TRIES_MAX or isinstance(error, PoolClosed):
+            except (PoolTimeout, PoolClosed) as error:
+                raise unreachable(error) from error
+            except psycopg.OperationalError as error:
+                if begun or attempt == READ_TRIES_MAX:
                     raise unreachable(error) from error
             time.sleep(READ_RETRY_SECONDS * (attempt - 1))
             self._pool.check()
@@ -208,6 +225,9 @@ class _Beside(Beside):
     def locked(self) -> Iterator[Locked]:
         """See Beside. The live tracking row is locked: no runner passes it."""
         with self._side.database.transaction():
+            self._side.database.execute(
+                f"SET LOCAL idle_in_transaction_session_timeout = {int(DEFINE_SECONDS_MAX * 1000)}"
+            )
             yield _Locked(self._side.database, self._projection)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from api.main import store_of
-from ledger.errors import ForkedError, MovedError
+from ledger.errors import ClosedError, ForkedError
 from ledger.copying import copy_ledger
 from ledger.store import LedgerStore
 from tests.harness import Process, registry, settings_in, text_content, verify
@@ -92,8 +92,8 @@ def test_a_copy_that_broke_off_goes_on_and_another_ledger_is_refused(
     with one.reading() as ledger:
         copy_ledger(ledger, target, lambda done, total: None)
     assert rows_of(target) == rows_of(one)
-    one.mark_moved("elsewhere")
-    with pytest.raises(MovedError, match="elsewhere"):
+    one.close("was moved elsewhere")
+    with pytest.raises(ClosedError, match="elsewhere"):
         one.exists()
 
 

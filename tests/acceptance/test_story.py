@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-import time
+import threading
 from pathlib import Path
 
 import aiohttp
@@ -212,18 +212,22 @@ async def test_a_position_just_answered_can_be_read_after_even_where_following_l
 ) -> None:
     await api.make_prompt("acme/support/triage")
     follower = api.services.follower
-    read = follower._read_checked
+    read, may_read = follower._read_checked, threading.Event()
 
     def late() -> list:
-        time.sleep(0.2)
+        may_read.wait(5)
         return read()
 
     monkeypatch.setattr(follower, "_read_checked", late)
     for number in range(3):
+        may_read.clear()
         made = await api.ok("POST", f"{PROMPT}/-/versions", {"content": text_content(f"v{number}")})
-        assert follower.position < made["position"]
-        live = asyncio.create_task(_collect(api, 1, {}, f"?after={made['position']}"))
-        page = await api.ok("GET", f"/v1/events?after={made['position']}", headers=NO_POSITION)
+        after = f"?after={made['position']}"
+        live = asyncio.create_task(_collect(api, 1, {}, after))
+        asked = asyncio.create_task(api.ok("GET", f"/v1/events{after}", headers=NO_POSITION))
+        await asyncio.sleep(0.1)
+        may_read.set()
+        page = await asked
         assert (page["items"], page["head"] >= made["position"]) == ([], True)
         moved = await api.ok("PUT", f"{PROMPT}/-/labels/l{number}", {"version": 1})
         assert [item["position"] for item in await live] == [moved["position"]]

@@ -65,6 +65,8 @@ class Story:
     commits: dict[tuple[str, int], str] = field(default_factory=dict)
     moves: list[Move] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
+    kept: list[tuple[str, int, float, float]] = field(default_factory=list)
+    perhaps: list[tuple[str, int, float]] = field(default_factory=list)
     tailed: list[int] = field(default_factory=list)
     newest: int = 0
     replayed: int = 0
@@ -122,6 +124,23 @@ class Client:
             assert time.monotonic() < self.until + 60, "nobody answers any more"
             await asyncio.sleep(0.1)
 
+    async def once(
+        self, session: aiohttp.ClientSession, method: str, path: str, body: Any
+    ) -> tuple[dict[str, Any], float, float]:
+        """Send without a key, so only once; an empty answer where nobody knows what came of it."""
+        began = time.monotonic()
+        try:
+            async with session.request(
+                method, self.story.url + path, json=body, headers=self.story.headers
+            ) as response:
+                answer = await response.json()
+                if response.status in (200, 201):
+                    return answer, began, time.monotonic()
+                assert response.status == 503, (response.status, answer)
+        except BROKEN:
+            self.story.unanswered += 1
+        return {}, began, time.monotonic()
+
     async def commit(self, session: aiohttp.ClientSession) -> None:
         prompt = f"p{self.chance.randrange(PROMPTS)}"
         text = f"{self.number}-{self.turn}"
@@ -136,10 +155,15 @@ class Client:
         known = list(self.story.commits)
         if not known:
             return
-        prompt, version = self.chance.choice(known[-50:])
+        prompt, version = self.chance.choice(known[-8:])
         path = f"/v1/projects/acme/prompts/{prompt}/-/labels/production"
-        answer, began, ended = await self.command(session, "PUT", path, {"version": version})
-        if answer["changed"]:
+        send = self.command if self.chance.random() < 0.6 else self.once
+        answer, began, ended = await send(session, "PUT", path, {"version": version})
+        if not answer:
+            self.story.perhaps.append((prompt, version, began))
+        elif not answer["changed"]:
+            self.story.kept.append((prompt, version, began, ended))
+        else:
             position = answer["position"]
             self.story.moves.append(Move(prompt, version, began, ended, position))
             self.story.newest = max(self.story.newest, position)
@@ -223,10 +247,27 @@ def check_linearizable(story: Story) -> None:
         for move in moves:
             assert move.ended > latest_start, "an earlier move began after a later one had ended"
             latest_start = max(latest_start, move.began)
+    for prompt, version, began, ended in story.kept:
+        assert _was_there(story, by_prompt[prompt], prompt, version, began, ended), (
+            "a move was said to change nothing when the label was elsewhere"
+        )
     moved = {(move.prompt, move.position): move.version for move in story.moves}
     for read in story.reads:
         expected = moved.get((read.prompt, read.position), read.version)
         assert read.version == expected, "a read shows a version that no move put there"
+
+
+def _was_there(
+    story: Story, moves: list[Move], prompt: str, version: int, began: float, ended: float
+) -> bool:
+    """Whether the label may have pointed to `version` at some moment of the call."""
+    for index, move in enumerate(moves):
+        if move.version == version and move.began <= ended:
+            later = (other for other in moves[index + 1 :] if other.version != version)
+            following = next(later, None)
+            if following is None or following.ended >= began:
+                return True
+    return any((p, v) == (prompt, version) and sent <= ended for p, v, sent in story.perhaps)
 
 
 def check_fresh_and_monotonic(story: Story) -> None:
@@ -301,7 +342,8 @@ async def test_nothing_is_lost_doubled_or_turned_back(
     await _settled(server, story)
     async with asyncio.timeout(60):
         await tailing
-    print(f"\n{len(story.commits)} commits, {len(story.moves)} moves, {len(story.reads)} reads,"
+    print(f"\n{len(story.commits)} commits, {len(story.moves)} moves, {len(story.kept)} kept,"
+          f" {len(story.perhaps)} unknown, {len(story.reads)} reads,"
           f" {story.unanswered} unanswered, {story.replayed} replayed; killed {killed}")  # fmt: skip
     assert len(killed) >= SECONDS / KILL_EVERY_SECONDS / 2
     assert len(story.commits) > 200 and len(story.reads) > 500

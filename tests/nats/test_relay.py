@@ -216,6 +216,60 @@ async def test_a_stream_or_bucket_that_was_lost_is_filled_again(tmp_path: Path, 
         await until_label(nats.url, "acme/production/support/triage", 2)
 
 
+async def _with_js(url: str, act: Any) -> None:
+    connection = await client.connect(url)
+    try:
+        await act(connection.jetstream())
+    finally:
+        await connection.close()
+
+
+async def test_what_others_do_to_the_bucket_and_the_stream_is_borne(
+    tmp_path: Path, nats: Nats
+) -> None:
+    """A key deleted, a foreign message published, the last one deleted."""
+    key = "acme/production/support/triage"
+    async with registry(tmp_path, nats_url=nats.url) as api:
+        await api.make_prompt("acme/support/triage", "v1")
+        await _change(api, 2)
+        await until_label(nats.url, key, 2)
+
+        async def delete_key(js: Any) -> None:
+            await (await js.key_value(BUCKET)).delete(key)
+
+        await _with_js(nats.url, delete_key)
+        head = await _change(api, 3)
+        await until_label(nats.url, key, 3)
+        await until_published(nats.url, head)
+
+        async def publish(js: Any) -> None:
+            await js.publish("scrinia.v1.acme.label.moved", b"not ours")
+
+        await _with_js(nats.url, publish)
+        head = await _change(api, 4)
+        await until_label(nats.url, key, 4)
+    connection = await client.connect(nats.url)
+    js = connection.jetstream()
+    info = await js.stream_info(STREAM)
+    assert await js.delete_msg(STREAM, info.state.last_seq)
+    await connection.close()
+    async with registry(tmp_path, nats_url=nats.url) as api:
+        await _change(api, 5)
+        await until_label(nats.url, key, 5)
+
+
+async def test_another_ledgers_stream_is_refused(tmp_path: Path, nats: Nats) -> None:
+    async with registry(tmp_path / "one", nats_url=nats.url) as api:
+        await api.make_prompt("acme/support/triage", "v1")
+        before = await until_published(nats.url, api.position)
+    async with registry(tmp_path / "two", nats_url=nats.url) as api:
+        await api.make_prompt("acme/support/triage", "v1")
+        await _change(api, 2)
+        await asyncio.sleep(1.5)
+        assert api.services.relay.positions["relay"] == 0 and not api.services.relay.connected
+    assert [m["body"] for m in await published(nats.url)] == [m["body"] for m in before]
+
+
 @pytest.mark.parametrize("kind", ["credentials", "wrong"])
 async def test_a_server_that_asks_who_one_is(tmp_path: Path, kind: str) -> None:
     import nkeys

@@ -16,6 +16,13 @@ CREATE TABLE ledger_head (
 
 INSERT INTO ledger_head VALUES (1, 0, '');
 
+-- Set while the ledger takes nothing here: it was moved away, or is being filled by a copy.
+CREATE TABLE closed (
+    one smallint PRIMARY KEY CHECK (one = 1),
+    reason text NOT NULL,
+    filling boolean NOT NULL
+);
+
 CREATE TABLE events (
     position bigint PRIMARY KEY,
     stream text COLLATE "C" NOT NULL,

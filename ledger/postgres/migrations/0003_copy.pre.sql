@@ -13,13 +13,15 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = scrinia, pg_temp AS $$
     ON CONFLICT DO NOTHING;
 $$;
 
--- Where the ledger went, once it was moved away.
-CREATE TABLE moved (
-    one smallint PRIMARY KEY CHECK (one = 1),
-    place text NOT NULL
-);
+CREATE FUNCTION close_ledger(new_reason text, new_filling boolean) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = scrinia, pg_temp AS $$
+BEGIN
+    PERFORM 1 FROM ledger_head FOR UPDATE;
+    INSERT INTO closed VALUES (1, new_reason, new_filling)
+        ON CONFLICT (one) DO UPDATE SET reason = excluded.reason, filling = excluded.filling;
+END $$;
 
-CREATE FUNCTION mark_moved(new_place text) RETURNS void
+CREATE FUNCTION reopen() RETURNS void
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = scrinia, pg_temp AS $$
-    INSERT INTO moved VALUES (1, new_place) ON CONFLICT (one) DO UPDATE SET place = excluded.place;
+    DELETE FROM closed;
 $$;
