@@ -33,5 +33,6 @@ def set_up(level: str, form: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if form == "json" else logging.Formatter(TEXT))
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # the parts say what is away
     if form != "json":
         COMMANDS.setLevel(logging.WARNING)

@@ -10,12 +10,14 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -243,15 +245,34 @@ async def serve(
         site = web.TCPSite(runner, host, port, reuse_port=supervised or None)
         await site.start()
         address = f"http://{bracketed(host)}:{_port(site, port)}"
-        if not supervised:
-            settings.directory.address.write_text(address + "\n")
-        on_ready(address)
-        await stop.wait()
-        log.info("shutting down")
-        services.feed.close()
-        await runner.cleanup()
-        if not supervised:
-            settings.directory.address.unlink(missing_ok=True)
+        with nullcontext() if supervised else published(settings.directory.address, address):
+            on_ready(address)
+            await stop.wait()
+            log.info("shutting down")
+            services.feed.close()
+            await runner.cleanup()
+
+
+@contextmanager
+def published(file: Path, address: str) -> Iterator[None]:
+    """Say in the data directory where the server is, unless one that answers has said so."""
+    mine = not (file.exists() and _answers(file.read_text().strip()))
+    if mine:
+        file.write_text(address + "\n")
+    try:
+        yield
+    finally:
+        if mine:
+            file.unlink(missing_ok=True)
+
+
+def _answers(address: str) -> bool:
+    parts = urlsplit(address)
+    try:
+        socket.create_connection((parts.hostname or "", parts.port or 0), 1).close()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 async def work(settings: Settings, on_ready: Callable[[str], None]) -> None:
@@ -281,6 +302,6 @@ def _stop_at_the_end_of_input(stop: asyncio.Event) -> None:
 def _port(site: web.TCPSite, configured: int) -> int:
     server = site._server
     sockets = getattr(server, "sockets", None) or ()
-    for socket in sockets:
-        return int(socket.getsockname()[1])
+    for listening in sockets:
+        return int(listening.getsockname()[1])
     return configured

@@ -108,13 +108,16 @@ class Settings(BaseSettings):
     @classmethod
     def _can_be_read(cls, url: str | None) -> str | None:
         """What the library says of a URL it cannot read may hold the password."""
+        if url is None or not url.startswith(POSTGRES_SCHEMES):
+            return url
+        authority, _, path = url.partition("://")[2].partition("/")
         try:
-            if url is not None and url.startswith(POSTGRES_SCHEMES):
-                conninfo_to_dict(url)
+            conninfo_to_dict(url)
+            readable = authority.count("@") <= 1 and "@" not in path.partition("?")[0]
         except ProgrammingError:
-            raise ValueError(
-                "cannot be read as a URL: percent-encode special characters, % as %25"
-            ) from None
+            readable = False
+        if not readable:
+            raise ValueError("cannot be read as a URL: percent-encode special characters in it")
         return url
 
     @field_validator("bind")

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
+from api.main import published
 from api.settings import Settings, bracketed
 
 READY_LINE = b"ready\n"
@@ -43,11 +44,9 @@ class Supervisor:
             keepers = [asyncio.create_task(self._keep(bind, event)) for event in ready]
             await self._until_ready(ready)
             if not self._stop.is_set():
-                address = self._settings.directory.address
-                address.write_text(f"http://{bind}\n")
-                self._on_ready(f"http://{bind}")
-                await self._stop.wait()
-                address.unlink(missing_ok=True)
+                with published(self._settings.directory.address, f"http://{bind}"):
+                    self._on_ready(f"http://{bind}")
+                    await self._stop.wait()
             await self._end()
             await asyncio.gather(*keepers)
         return not self._failed

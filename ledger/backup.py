@@ -5,6 +5,7 @@ A backup of either store is restored into either store. It is consistent while s
 """
 
 import shutil
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ledger.datadir import DataDirectory, Trust
 from ledger.errors import ForkedError, NoLedgerError
 from ledger.keyfiles import write_private
 from ledger.note import claimed_size
+from ledger.sqlite.recorder import connect
 from ledger.sqlite.store import SQLiteStore
 from ledger.store import LedgerStore, RawLedger
 
@@ -48,7 +50,15 @@ def back_up(
         events = copy_ledger(ledger, backup.store, progress)
         bring_up_checkpoint(ledger, backup.directory)
     shutil.copy(directory.trust, backup.directory.trust)
+    _make_one_file(backup.store.path)
     return events
+
+
+def _make_one_file(path: Path) -> None:
+    """Without a write-ahead log beside it, and for its owner alone."""
+    with closing(connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode=DELETE")
+    path.chmod(0o600)
 
 
 def back_up_secrets(directory: DataDirectory, token_file: Path, backup: Backup) -> None:

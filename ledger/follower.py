@@ -11,9 +11,12 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
+from eventsourcing.persistence import PersistenceError
+
 from ledger import payload
 from ledger.errors import TamperedError
 from ledger.mapper import RecordedEvent, SignedNotification, SigningMapper
+from ledger.outage import Outage
 from ledger.recorder import LedgerRecorder
 from ledger.trust import TrustedKeys, is_authentic
 
@@ -47,6 +50,7 @@ class Follower:
         self._wake = asyncio.Event()
         self._moved = asyncio.Condition()
         self._closing = False
+        self._outage = Outage(log, "reading the ledger")
         self.position = position
         self.fault: TamperedError | None = None
 
@@ -71,10 +75,13 @@ class Follower:
             try:
                 while await self._step():
                     pass
+                self._outage.over()
             except TamperedError as fault:
                 self.fault = fault
                 log.critical("following stopped: %s", fault)
                 return
+            except PersistenceError as error:
+                self._outage.failed(error)
             except Exception:
                 log.exception("reading the ledger failed; trying again")
             await wait_and_clear(self._wake, POLL_SECONDS)

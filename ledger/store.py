@@ -91,7 +91,7 @@ class LedgerStore(ABC):
 
     @abstractmethod
     def ledger_id(self) -> str:
-        """The id of the ledger; NoLedgerError where there is none."""
+        """The id of the ledger; NoLedgerError where there is none, else as `exists`."""
 
     @abstractmethod
     def begin(self, ledger_id: str) -> AbstractContextManager[LedgerRecorder]:

@@ -13,6 +13,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from secrets import token_hex
 
+from eventsourcing.persistence import PersistenceError
+
+from ledger.outage import Outage
 from projections.views import Views
 
 LEASE_SECONDS = 2.0
@@ -31,6 +34,7 @@ class Elections:
         self._closing = asyncio.Event()
         self.holder = f"{socket.gethostname()}/{os.getpid()}/{token_hex(4)}"
         self._begun = False
+        self._outage = Outage(log, "holding leases")
 
     def held(self, name: str) -> bool:
         """Whether the part is this process's now."""
@@ -56,6 +60,9 @@ class Elections:
         while not self._closing.is_set():
             try:
                 await self.stand()
+                self._outage.over()
+            except PersistenceError as error:
+                self._outage.failed(error)
             except Exception:
                 log.exception("no leases now; trying again")
             try:

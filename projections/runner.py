@@ -9,9 +9,12 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from eventsourcing.persistence import PersistenceError
+
 from domain.commitment import Content
 from ledger.follower import READ_EVENTS_MAX, Follower, wait_and_clear
 from ledger.mapper import RecordedEvent
+from ledger.outage import Outage
 from projections.elections import Elections
 from projections.errors import NotCaughtUpError, OvertakenError, UnknownProjectionError
 from projections.views import SqlProjection, Views
@@ -52,6 +55,7 @@ class Runner:
         self._views = views
         self._elections = elections
         self._waiting = 0
+        self._outage = Outage(log, "folding the read models")
         self._asked = asyncio.Event()
         self._follower = follower
         self._contents = contents
@@ -69,9 +73,13 @@ class Runner:
                     await self._keep_up()
                 else:
                     await self._watch()
+                self._outage.over()
             except OvertakenError:
                 await asyncio.sleep(GATHER_SECONDS)
                 await self._look()
+            except PersistenceError as error:
+                self._outage.failed(error)
+                await asyncio.sleep(RETRY_SECONDS)
             except Exception:
                 log.exception("a projection failed; trying again in %s s", RETRY_SECONDS)
                 await asyncio.sleep(RETRY_SECONDS)

@@ -8,9 +8,12 @@ import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
 
+from eventsourcing.persistence import PersistenceError
+
 from ledger import payload
 from ledger.follower import Follower
 from ledger.mapper import SignedNotification
+from ledger.outage import Outage
 from ledger.recorder import LedgerRecorder
 from ledger.trust import TrustedKeys, is_authentic
 from projections.elections import Elections
@@ -40,6 +43,7 @@ class Scrub:
         self._pass_seconds = pass_seconds
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scrinia-scrub")
         self._closing = asyncio.Event()
+        self._outage = Outage(log, "the scrub")
         self.position = 0
         self.passes = 0
         self.faults: list[int] = []
@@ -51,6 +55,9 @@ class Scrub:
             if self._elections.held(LEASE):
                 try:
                     await loop.run_in_executor(self._thread, self._look)
+                    self._outage.over()
+                except PersistenceError as error:
+                    self._outage.failed(error)
                 except Exception:
                     log.exception("the scrub could not read; trying again")
             await self._rest()

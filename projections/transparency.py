@@ -8,8 +8,11 @@ import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 
+from eventsourcing.persistence import PersistenceError
+
 from ledger.errors import AlreadySealedError, ForkedError
 from ledger.follower import Follower
+from ledger.outage import Outage
 from ledger.sealing import Sealer
 from projections.elections import Elections
 
@@ -29,6 +32,7 @@ class Transparency:
         self._follower = follower
         self._readers = readers
         self._closing = asyncio.Event()
+        self._outage = Outage(log, "sealing")
         self.fault: ForkedError | None = None
 
     @property
@@ -51,11 +55,14 @@ class Transparency:
     async def _try(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
+            self._outage.over()
         except AlreadySealedError:
             pass
         except ForkedError as fault:
             self.fault = fault
             log.critical("sealing stopped: %s", fault.detail)
+        except PersistenceError as error:
+            self._outage.failed(error)
         except Exception:
             log.exception("sealing failed; trying again")
 

@@ -58,9 +58,10 @@ def migrate(cli: Cli, admin_url: str | None, post: bool) -> None:
     if admin_url is None:
         raise click.UsageError("Give --admin-url or set SCRINIA_ADMIN_DATABASE_URL.")
     admin_url = settings_with(admin_database_url=admin_url).admin_database_url or ""
-    applied = migrate_database(admin_url, cli.settings.database_url, post=post)
-    text = f"Applied {', '.join(applied)}." if applied else "Nothing to apply: up to date."
-    cli.output.say({"applied": applied}, text)
+    done = migrate_database(admin_url, cli.settings.database_url, post=post)
+    applied = ", ".join(done.applied)
+    text = f"Applied {applied}." if applied else "Nothing to apply: up to date."
+    cli.output.say(vars(done), "\n".join([text, *done.notes]))
 
 
 @click.command("serve")
@@ -129,9 +130,13 @@ def verify(cli: Cli, trust: Path | None, checkpoint: Path | None) -> None:
 def doctor(cli: Cli) -> None:
     """Look for what is wrong with this installation, and say what to do."""
     found = examine(cli.settings)
-    rows = [(finding.state, finding.check, finding.detail) for finding in found]
     value = {"findings": [vars(finding) for finding in found]}
-    cli.output.table(value, ("state", "check", "detail"), rows)
+    colour = {"ok": "green", "warning": "yellow", "failed": "red"}
+    lines = [
+        f"{click.style(f'{one.state:<8}', colour[one.state])} {one.check}: {one.detail}"
+        for one in found
+    ]
+    cli.output.say(value, "\n".join(lines))
     if any(finding.state == "failed" for finding in found):
         raise SystemExit(EXIT_PARTLY)
 

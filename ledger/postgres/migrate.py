@@ -51,8 +51,16 @@ def migrations() -> list[Migration]:
     return sorted(found, key=lambda migration: migration.number)
 
 
-def migrate(admin_url: str, server_url: str, *, post: bool = False) -> list[str]:
-    """Bring a database up to date; the names of the migrations applied.
+@dataclass(frozen=True)
+class Migrated:
+    """What was done: the names of the migrations applied, and what somebody should know."""
+
+    applied: list[str]
+    notes: list[str]
+
+
+def migrate(admin_url: str, server_url: str, *, post: bool = False) -> Migrated:
+    """Bring a database up to date.
 
     `admin_url` connects as a role that may create roles and schemas, `server_url` names the role
     the server connects as, which is created where it is missing. Raises MigrationError.
@@ -65,12 +73,12 @@ def migrate(admin_url: str, server_url: str, *, post: bool = False) -> list[str]
         with psycopg.connect(admin_url, autocommit=True) as connection:
             _check(connection, server)
             connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
-            owner = _prepare_roles(connection, server)
+            owner, notes = _prepare_roles(connection, server)
             applied = list(_apply(connection, owner, post=post))
             _grant(connection, owner, str(server["user"]))
     except psycopg.Error as error:
         raise MigrationError(f"The database cannot be migrated: {error}") from None
-    return applied
+    return Migrated(applied, notes)
 
 
 def pending(connection: Connection, *, post: bool = False) -> list[Migration]:
@@ -105,14 +113,17 @@ def _check(connection: Connection, server: dict[str, Any]) -> None:
         )
 
 
-def _prepare_roles(connection: Connection, server: dict[str, Any]) -> str:
+def _prepare_roles(connection: Connection, server: dict[str, Any]) -> tuple[str, list[str]]:
     owner = f"{connection.info.dbname}_owner"
     role = str(server["user"])
+    notes = []
     with connection.transaction():
         if not _has_role(connection, owner):
             connection.execute(SQL("CREATE ROLE {} NOLOGIN").format(Identifier(owner)))
             connection.execute(SQL("GRANT {} TO CURRENT_USER").format(Identifier(owner)))
-        if not _has_role(connection, role):
+        if _has_role(connection, role):
+            notes.append(f"Role {role} was there already and keeps its password.")
+        else:
             password = server.get("password")
             secret = (
                 password
@@ -126,11 +137,12 @@ def _prepare_roles(connection: Connection, server: dict[str, Any]) -> str:
         connection.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm WITH SCHEMA public")
         _create_schema(connection, LEDGER_SCHEMA, owner)
         if not _is_owner(connection, VIEWS_SCHEMA, role):
+            notes.append(f"The read models belong to {role} now and are built anew.")
             connection.execute(
                 SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(Identifier(VIEWS_SCHEMA))
             )
         _create_schema(connection, VIEWS_SCHEMA, role)
-    return owner
+    return owner, notes
 
 
 def _has_role(connection: Connection, role: str) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import psycopg
 
+from ledger.outage import Outage
 from ledger.postgres.recorder import CONNECTION_OPTIONS
 
 RECONNECT_SECONDS_MIN = 0.1
@@ -25,6 +26,7 @@ class PostgresWakeup:
         self._url = url
         self._wake = wake
         self.connected = False
+        self._outage = Outage(log, "listening for other processes")
 
     async def run(self) -> None:
         """Listen until cancelled, with a new connection after each that breaks."""
@@ -33,7 +35,7 @@ class PostgresWakeup:
             try:
                 await self._listen()
             except (psycopg.Error, OSError) as error:
-                log.warning("listening broke off: %s", str(error).strip().partition("\n")[0])
+                self._outage.failed(error)
             pause = (
                 RECONNECT_SECONDS_MIN if self.connected else min(2 * pause, RECONNECT_SECONDS_MAX)
             )
@@ -47,6 +49,7 @@ class PostgresWakeup:
         async with connection:
             await connection.execute(f"LISTEN {CHANNEL}".encode())
             self.connected = True
+            self._outage.over()
             self._wake()
             async for _ in connection.notifies():
                 self._wake()

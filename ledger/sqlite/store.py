@@ -33,13 +33,14 @@ class SQLiteStore(LedgerStore):
 
     def ledger_id(self) -> str:
         """See LedgerStore."""
+        self.exists()
         return ledger_id(self.path)
 
     @contextmanager
     def begin(self, ledger_id: str) -> Iterator[LedgerRecorder]:
         """See LedgerStore."""
         if self.path.exists():
-            raise ForkedError(f"{self.path} exists already: a ledger is never begun twice.")
+            raise ForkedError(f"{self.path} exists already: nothing is begun or filled over it.")
         fresh = self.path.with_suffix(".new")
         create_ledger(fresh, ledger_id)
         with closing(SQLiteLedgerRecorder(fresh)) as recorder:

@@ -57,6 +57,15 @@ def test_a_ledger_moves_to_postgres_and_goes_on_there(tmp_path: Path, postgres: 
     assert rows_of(store_of(settings_in(tmp_path, database_url=target))) == before
     refused = here.cli("serve", check=False)
     assert (refused.returncode, "was moved to" in refused.stderr) == (1, True)
+    for command, code in (
+        (("backup", str(tmp_path / "late")), 1),
+        (("worker",), 1),
+        (("doctor",), 3),
+    ):
+        done = here.cli(*command, check=False)
+        assert done.returncode == code, command
+        assert "was moved to" in done.stdout + done.stderr, command
+    assert "no fault" in here.cli("verify").stdout
     there = Process(tmp_path / "data", {"SCRINIA_DATABASE_URL": target})
     there.start()
     client = there.client()
@@ -151,7 +160,9 @@ def test_what_is_ahead_is_not_overwritten(tmp_path: Path, postgres: Postgres) ->
     server.start()
     fill(server)
     server.cli("backup", str(tmp_path / "backup"))
-    assert not (tmp_path / "backup" / "secrets").exists()
+    files = {file.name for file in (tmp_path / "backup").iterdir()}
+    assert files == {"ledger.db", "trust.json", "checkpoint"}
+    assert (tmp_path / "backup" / "ledger.db").stat().st_mode & 0o077 == 0
     server.client().ok("POST", "/v1/projects", {"project": "later"})
     assert server.stop() == 0
     refused = server.cli("restore", str(tmp_path / "backup"), check=False)

@@ -232,12 +232,53 @@ async def test_reads_come_back_with_the_database(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("setting", ["SCRINIA_DATABASE_URL", "SCRINIA_ADMIN_DATABASE_URL"])
-def test_a_password_is_never_shown(tmp_path: Path, setting: str) -> None:
+@pytest.mark.parametrize("password", ["hunter%2", "a/hunter", "hunter@x", "x@hunter", "hunter"])
+def test_a_password_is_never_shown(tmp_path: Path, setting: str, password: str) -> None:
     env = {"SCRINIA_DATABASE_URL": "postgresql://u:p@127.0.0.1:1/x",
-           setting: "postgresql://u:hunter%2@127.0.0.1:1/x"}  # fmt: skip
+           setting: f"postgresql://u:{password}@127.0.0.1:1/x"}  # fmt: skip
     server = Process(tmp_path / "data", env)
-    for command in (("serve",), ("migrate", "--admin-url", "postgresql://a:hunter%3@127.0.0.1:1/x"),
+    for command in (("serve",), ("migrate", "--admin-url", f"postgresql://a:{password}@[::1]:1/x"),
                     ("doctor",), ("verify",)):  # fmt: skip
         done = server.cli(*command, check=False)
         assert done.returncode != 0
         assert "hunter" not in done.stdout + done.stderr, done.stderr
+
+
+def test_a_second_server_leaves_the_address_of_the_first(tmp_path: Path) -> None:
+    first = Process(tmp_path / "data")
+    first.start()
+    second = subprocess.Popen(
+        [sys.executable, "-m", "api.cli.main", "serve"], cwd=ROOT, env=first.environment,
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert "listens on" in second.stdout.readline()
+    assert (tmp_path / "data" / "address").read_text().strip() == first.url
+    second.terminate()
+    assert second.wait(20) == 0
+    assert "admin" in first.cli("whoami").stdout
+    assert first.stop() == 0
+    assert not (tmp_path / "data" / "address").exists()
+
+
+async def test_an_outage_is_told_once_by_each_part(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    postgres = Postgres()
+    postgres.start()
+    try:
+        async with registry(tmp_path, database_url=postgres.database()) as api:
+            await api.make_prompt("acme/mail")
+            caplog.clear()
+            await asyncio.to_thread(postgres.kill)
+            start = time.monotonic()
+            answer = await api.call("GET", "/v1/projects/acme/prompts")
+            assert (answer.status, time.monotonic() - start < 10) == (503, True)
+            await asyncio.sleep(6)
+            away = [r for r in caplog.records if "trying again" in r.getMessage()]
+            assert 1 <= len(away) <= 8 and not any(r.exc_info for r in caplog.records)
+            await asyncio.to_thread(postgres.start)
+            async with asyncio.timeout(15):
+                while not any("works again" in r.getMessage() for r in caplog.records):
+                    await asyncio.sleep(0.1)
+    finally:
+        postgres.stop()
