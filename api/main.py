@@ -20,6 +20,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from eventsourcing.persistence import PersistenceError
 
 from api.http.routes import make_app
 from api.http.services import Services
@@ -211,16 +212,23 @@ async def _stop(
 ) -> None:
     """Finish the batch, follow it, seal it."""
     services.committer.close()
-    await writing
+    await _ended(writing)
     services.follower.close()
-    await tasks[0]
+    await _ended(tasks[0])
     services.runner.close()
     services.transparency.close()
     services.scrub.close()
     if services.relay is not None:
         services.relay.close()
-    for ended in await asyncio.gather(*tasks[1:], return_exceptions=True):
-        if isinstance(ended, Exception):
+    await _ended(*tasks[1:])
+
+
+async def _ended(*tasks: asyncio.Task[None]) -> None:
+    """Wait for parts to end; one that ends badly keeps nobody else from ending."""
+    for ended in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(ended, PersistenceError):
+            log.warning("the database is away at the end: %s", ended)
+        elif isinstance(ended, Exception):
             log.error("a part ended badly", exc_info=ended)
 
 

@@ -88,7 +88,7 @@ class Follower:
         await self._finish()
 
     async def _finish(self) -> None:
-        while await self._step():
+        while not self._outage.lasts and await self._step():
             pass
         async with self._moved:
             self._moved.notify_all()

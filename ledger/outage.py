@@ -15,6 +15,11 @@ class Outage:
         self._since: float | None = None
         self._said = 0.0
 
+    @property
+    def lasts(self) -> bool:
+        """Whether it did not work when last tried: at the end, nobody waits for it."""
+        return self._since is not None
+
     def failed(self, error: Exception) -> None:
         """It does not work: said at once, then every REMIND_SECONDS."""
         now = time.monotonic()

@@ -70,7 +70,9 @@ class Elections:
                     await self._closing.wait()
             except TimeoutError:
                 pass
-        await self._give_back()
+        if not self._outage.lasts:
+            await self._give_back()
+        self._thread.shutdown()
 
     async def _give_back(self) -> None:
         self._until = {}
@@ -79,7 +81,6 @@ class Elections:
             await loop.run_in_executor(self._thread, self._views.drop_leases, self.holder)
         except Exception:
             log.warning("leases were not given back: they expire")
-        self._thread.shutdown()
 
     def close(self) -> None:
         """End `run`."""

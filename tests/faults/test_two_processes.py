@@ -282,3 +282,21 @@ async def test_an_outage_is_told_once_by_each_part(
                     await asyncio.sleep(0.1)
     finally:
         postgres.stop()
+
+
+def test_a_server_ends_also_while_its_database_is_away(tmp_path: Path) -> None:
+    postgres = Postgres()
+    postgres.start()
+    try:
+        env = {"SCRINIA_DATABASE_URL": postgres.database(), "SCRINIA_PROCESSES": "2"}
+        server = Process(tmp_path / "data", env)
+        server.start()
+        server.client().ok("POST", "/v1/projects", {"project": "acme"})
+        postgres.kill()
+        time.sleep(1)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(20) == 0
+        log = (tmp_path / "serve.log").read_text()
+        assert "Traceback" not in log, log[-3000:]
+    finally:
+        postgres.stop()
