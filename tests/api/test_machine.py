@@ -22,7 +22,7 @@ NAMES = st.sampled_from(["a", "a", "a", "folder/b"])
 LABELS = st.sampled_from(["production", "production", "canary"])
 TEXTS = st.sampled_from(["one", "two", "three", "four {{x}}"])
 REASONS = st.none() | st.sampled_from(["because", "ticket 7"])
-EXAMPLES = 200 if os.environ.get("SCRINIA_LONG") == "1" else 60
+EXAMPLES = 200 if os.environ.get("SCRINIA_LONG") == "1" else 40
 STEPS = 50
 COVERED: set[str] = set()
 
