@@ -49,7 +49,8 @@ class Transparency:
             elif await self._follower.wait_beyond(self._sealer.sealed, SEAL_DELAY_SECONDS):
                 await self._pause()
                 await self._try(self.seal)
-        if self.fault is None and not self._outage.lasts:  # whoever goes last: a checkpoint never shrinks
+        # Whoever goes last: a checkpoint never shrinks.
+        if self.fault is None and not self._outage.lasts:
             await self._try(self.seal)
 
     async def _try(self, work: Callable[[], Awaitable[None]]) -> None:
