@@ -74,15 +74,23 @@ class PostgresStore(LedgerStore):
 
     @contextmanager
     def fill(self, ledger_id: str) -> Iterator[LedgerRecorder]:
-        """See LedgerStore. Closed to servers until it is full."""
+        """See LedgerStore. Closed to servers until it is full; a refusal leaves it as it was."""
         with closing(connect(self._url)) as connection:
             self._check_migrated(connection)
+            before = connection.execute("SELECT reason, filling FROM scrinia.closed").fetchone()
             self._close(connection, FILLING, filling=True)
-            with closing(self.recorder()) as recorder:
-                with recorder.alone():
-                    self._claim(recorder, ledger_id)
-                    recorder.append_units([])  # commits the claim
-                yield recorder
+            try:
+                with closing(self.recorder()) as recorder:
+                    with recorder.alone():
+                        self._claim(recorder, ledger_id)
+                        recorder.append_units([])  # commits the claim
+                    yield recorder
+            except ForkedError:
+                if before is not None:
+                    self._close(connection, before[0], filling=before[1])
+                else:
+                    connection.execute("SELECT scrinia.reopen()")
+                raise
             connection.execute("SELECT scrinia.reopen()")
 
     def _claim(self, recorder: PostgresLedgerRecorder, ledger_id: str) -> None:

@@ -168,6 +168,9 @@ def test_what_is_ahead_is_not_overwritten(tmp_path: Path, postgres: Postgres) ->
     refused = server.cli("restore", str(tmp_path / "backup"), check=False)
     assert (refused.returncode, "ahead" in refused.stderr) == (1, True)
     assert "no fault" in server.cli("verify").stdout
+    server.start()
+    server.client().ok("POST", "/v1/projects", {"project": "on"})
+    assert server.stop() == 0
 
 
 def test_an_older_backup_beside_a_newer_checkpoint_is_not_served(tmp_path: Path) -> None:
