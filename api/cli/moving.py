@@ -31,16 +31,19 @@ def copy_command(cli: Cli, source_url: str, target_url: str) -> None:
     source = store_of(settings_with(data_dir=cli.settings.data_dir, database_url=source_url))
     target = store_of(settings_with(data_dir=cli.settings.data_dir, database_url=target_url))
     with stopped(cli.settings):
-        with suppress(ClosedError):  # an earlier copy that broke off has closed it
+        was_open = False
+        with suppress(ClosedError):  # an earlier copy has closed it, and says why
             source.ledger_id()
-        source.close(f"is being moved to {target.place}: run 'scrinia copy' again.")
+            was_open = True
+            source.close(f"is being moved to {target.place}: run 'scrinia copy' again.")
         try:
             with source.reading() as ledger, cli.output.progress("copying") as progress:
                 events = copy_ledger(ledger, target, progress)
                 bring_up_checkpoint(ledger, cli.settings.directory)
             _verify(cli, target, cli.settings.directory)
         except BaseException:
-            source.reopen()
+            if was_open:
+                source.reopen()
             raise
         source.close(f"was moved to {target.place}: set SCRINIA_DATABASE_URL to it.")
     cli.output.say(

@@ -77,6 +77,10 @@ def test_a_ledger_moves_to_postgres_and_goes_on_there(tmp_path: Path, postgres: 
     client.ok("POST", "/v1/projects/acme/prompts/p1/-/versions", {"content": text_content("on")})
     assert there.stop() == 0
     assert verify(tmp_path / "data", target).faults == []
+    ahead = here.cli("copy", "--from", source, "--to", target, check=False)
+    assert (ahead.returncode, "ahead" in ahead.stderr) == (1, True)
+    refused = here.cli("serve", check=False)
+    assert (refused.returncode, "was moved to" in refused.stderr) == (1, True)
 
 
 def test_a_copy_that_broke_off_goes_on_and_another_ledger_is_refused(
