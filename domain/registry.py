@@ -144,15 +144,15 @@ class Registry:
 
     def _owners(self, given: Iterable[UUID]) -> list[str]:
         """Principals that exist and count, each once, in the order given."""
-        owners = list(dict.fromkeys(given))
+        owners = list(given)
         faults = [
-            Fault(f"/owners/{index}", "unknown_principal", "is no active principal")
+            Fault(f"/owners/{index}", "unknown_principal", f"{owner} is no active principal")
             for index, owner in enumerate(owners)
             if (known := self._session.load(Principal, owner)) is None or not known.active
         ]
         if faults:
-            raise InvalidError(f"{faults[0].pointer}: {owners[0]} is no active principal.", faults)
-        return [str(owner) for owner in owners]
+            raise InvalidError(f"{faults[0].pointer}: {faults[0].detail}.", faults)
+        return list(dict.fromkeys(str(owner) for owner in owners))
 
     def archive_prompt(self, command: commands.ArchivePrompt) -> Decision:
         """Refuse further changes to a prompt."""
