@@ -212,7 +212,7 @@ class Committer:
         found = self._append([*units, *refusals])
         again: list[Waiting] = []
         leaves: dict[int, bytes] = {}
-        undone = self._overtaken(batch, refusals, found[len(units) :])
+        undone = self._overtaken(refusals, found[len(units) :])
         for group, unit, verdict in zip(batch.groups, units, found, strict=False):
             members = [by_submission[id(member.submission)] for member in group.members]
             if verdict.accepted:
@@ -227,9 +227,7 @@ class Committer:
         outcomes = self._stand(outcomes, batch, undone, again)
         return Settled(outcomes, again, leaves)
 
-    def _overtaken(
-        self, batch: Batch, refusals: Sequence[Unit], verdicts: Sequence[Verdict]
-    ) -> set[str]:
+    def _overtaken(self, refusals: Sequence[Unit], verdicts: Sequence[Verdict]) -> set[str]:
         """The streams that have moved under a refusal."""
         moved: set[str] = set()
         for unit, verdict in zip(refusals, verdicts, strict=True):
