@@ -33,6 +33,7 @@ STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (ledger.LedgerBusyError, 503),
     (ledger.LedgerUnavailableError, 503),
     (ledger.LedgerClosedError, 503),
+    (ledger.ClosedError, 503),
     (ledger.StoreUnreachableError, 503),
     (ledger.KeyRetiredError, 503),
     (ledger.TamperedError, 503),
