@@ -96,6 +96,9 @@ class Client:
         timeout = aiohttp.ClientTimeout(total=15)
         while time.monotonic() < self.until:
             async with aiohttp.ClientSession(timeout=timeout) as session:
+                # Left to itself it sends a PUT a second time where a kept connection broke, and the
+                # first, which may have moved a label, would be in nobody's story.
+                session._retry_connection = False
                 for _ in range(20):
                     act = self.chance.choices((self.commit, self.move, self.read), (3, 2, 6))[0]
                     await act(session)
