@@ -14,6 +14,7 @@ from api.http.moments import Moment
 from domain.access import PERMISSIONS, ROLES
 from domain.content import ROLES as MESSAGE_ROLES
 from domain.content import STRUCTURED_FIELDS, TEMPLATE_FORMATS
+from domain.deciding import TEXT_BYTES_MAX
 from domain.names import (
     LABEL_PATTERN,
     PROJECT_PATTERN,
@@ -24,7 +25,6 @@ from domain.names import (
     TAGS_MAX,
 )
 from domain.prompt import OWNERS_MAX
-from domain.registry import TEXT_BYTES_MAX
 from domain.variables import VARIABLE_PATTERN, VARIABLE_TYPES, VARIABLES_MAX
 
 TEXT_CHARS_MAX = TEXT_BYTES_MAX // 4

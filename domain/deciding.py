@@ -1,0 +1,100 @@
+"""What deciding any command shares: authorise by the one policy, load, seal texts, sum up."""
+
+from datetime import datetime
+from uuid import UUID
+
+from eventsourcing.domain import Aggregate
+
+from domain import access
+from domain.access import AUTHZ_GRANTS_MAX, POLICY, Caller, Resource
+from domain.commitment import TEXT_MEDIA_TYPE, Content, ContentRef, is_same, seal
+from domain.decision import Answer, Decision, Ids, Provenance, Session, changes_of
+from domain.errors import NoCanonicalFormError, PreconditionFailedError, TooLargeError
+from domain.names import project_id
+from domain.principal import Principal
+from domain.project import Project
+
+TEXT_BYTES_MAX = 64 * 1024
+
+
+class Deciding:
+    """One caller's decision at one moment, about to be made."""
+
+    def __init__(self, session: Session, caller: Caller, now: datetime, ids: Ids) -> None:
+        self._session = session
+        self._caller = caller
+        self._now = now
+        self._ids = ids
+        self._contents: list[Content] = []
+
+    def _authorise(
+        self, permission: str, resource: Resource, on: Resource | None = None
+    ) -> Provenance:
+        caller = self._session.load(Principal, UUID(self._caller.principal_id))
+        rights = caller.rights(self._caller.token_id) if caller else None
+        rights = access.authenticate(rights, self._now)
+        answer = access.authorise(rights, permission, on or resource, self._now)
+        actor = {
+            "type": caller.type if caller else "",
+            "id": self._caller.principal_id,
+            "via": self._caller.via,
+            "credential": self._caller.token_id,
+        }
+        authz = {
+            "policy": POLICY,
+            "permission": permission,
+            "resource": resource.text,
+            "grants": list(answer.grants[:AUTHZ_GRANTS_MAX]),
+        }
+        return Provenance(actor, authz)
+
+    def _project(self, name: str) -> Project:
+        project = self._session.load(Project, project_id(name))
+        if project is None:
+            raise access.not_found(access.project_resource(name))
+        return project
+
+    def _principal(self, principal_id: UUID) -> Principal:
+        principal = self._session.load(Principal, principal_id)
+        if principal is None:
+            raise access.not_found(access.principal_resource(str(principal_id)))
+        return principal
+
+    def _is_held(self, ref: ContentRef | None, body: bytes) -> bool:
+        """Whether `body` is what an event already committed to."""
+        if ref is None or ref["size"] != len(body):
+            return False
+        return is_same(self._session.content(ref["commitment"]), body)
+
+    def _text(self, text: str | None, pointer: str) -> ContentRef | None:
+        return None if text is None else self._seal_text(text, pointer)
+
+    def _seal_text(self, text: str, pointer: str) -> ContentRef:
+        ref, row = seal(self._ids.salt(), encoded(text, pointer), TEXT_MEDIA_TYPE)
+        self._contents.append(row)
+        return ref
+
+    def _decision(
+        self, provenance: Provenance, answer: Answer, subject: Aggregate, *before: Aggregate
+    ) -> Decision:
+        return Decision(changes_of(*before, subject), tuple(self._contents), provenance, answer)
+
+
+def encoded(text: str, pointer: str) -> bytes:
+    """UTF-8; NoCanonicalFormError for what has none, TooLargeError past TEXT_BYTES_MAX."""
+    try:
+        body = text.encode()
+    except UnicodeEncodeError:
+        raise NoCanonicalFormError(f"{pointer} holds a lone surrogate; send valid text.") from None
+    if len(body) > TEXT_BYTES_MAX:
+        raise TooLargeError(f"{pointer} has more than {TEXT_BYTES_MAX} bytes.")
+    return body
+
+
+def check_match(if_match: int | None, current: int) -> None:
+    """PreconditionFailedError where a caller decided on another state (None: on any)."""
+    if if_match is not None and if_match != current:
+        raise PreconditionFailedError(
+            f'The current ETag is "{current}": read it again and decide on what it says now.',
+            current=current,
+        )

@@ -1,0 +1,248 @@
+"""Commands on projects, prompts and their labels, decided."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from domain import access, commands
+from domain.commitment import CONTENT_MEDIA_TYPE, seal
+from domain.content import PromptContent
+from domain.deciding import Deciding, check_match, encoded
+from domain.decision import Answer, Decision, Provenance
+from domain.errors import Fault, InvalidError, NameTakenError
+from domain.name import Name
+from domain.names import (
+    check_label,
+    check_project_name,
+    check_prompt_name,
+    check_tags,
+    name_id,
+    project_id,
+)
+from domain.principal import Principal
+from domain.project import Project
+from domain.prompt import Act, Prompt
+
+
+class PromptCommands(Deciding):
+    """One method per command."""
+
+    # Projects and prompts
+
+    def create_project(self, command: commands.CreateProject) -> Decision:
+        """Make a project; NameTakenError where there is one of this name."""
+        name = check_project_name(command.project)
+        resource = access.project_resource(name)
+        provenance = self._authorise(access.PROJECT_WRITE, resource, on=access.REGISTRY)
+        if self._session.load(Project, project_id(name)) is not None:
+            raise NameTakenError(
+                f"There is a project {name} already: use it or choose another name."
+            )
+        description = self._text(command.description, "/description")
+        project = Project.create(name, description, self._now)
+        body = {"project": name, "environments": list(project.environments)}
+        return self._decision(provenance, Answer(body, made=True), project)
+
+    def create_prompt(self, command: commands.CreatePrompt) -> Decision:
+        """Make a prompt with its version 1; NameTakenError where the name is in use."""
+        name = check_prompt_name(command.name)
+        resource = access.prompt_resource(command.project, name)
+        provenance = self._authorise(access.PROMPT_WRITE, resource)
+        self._project(command.project)
+        if self._session.load(Name, name_id(command.project, name)) is not None:
+            raise NameTakenError(
+                f"There is a prompt {command.project}/{name} already: commit a version to it."
+            )
+        prompt_id = self._ids.new_id()
+        claim = Name.claim(command.project, name, prompt_id, self._now)
+        description = self._text(command.description, "/description")
+        tags = check_tags(list(command.tags))
+        prompt = Prompt.create(prompt_id, command.project, name, description, tags, self._now)
+        self._commit(prompt, command.content, command.message)
+        answer = Answer(_version_body(prompt, command.content), made=True)
+        return self._decision(provenance, answer, prompt, claim)
+
+    def commit_version(self, command: commands.CommitVersion) -> Decision:
+        """Commit the next version; nothing happens where the newest has the same content."""
+        prompt, provenance = self._prompt(command, access.PROMPT_WRITE)
+        prompt.check_not_archived()
+        prompt.check_expected(command.expected_version)
+        same = self._is_held(prompt.latest.content, command.content.canonical)
+        if not same:
+            self._commit(prompt, command.content, command.message)
+        answer = Answer(_version_body(prompt, command.content), made=not same)
+        return self._decision(provenance, answer, prompt)
+
+    def describe_prompt(self, command: commands.DescribePrompt) -> Decision:
+        """Change description, tags, owners or status; nothing happens where they are so already."""
+        prompt, provenance = self._prompt(command, access.PROMPT_WRITE)
+        check_match(command.if_match, prompt.version)
+        status = command.patch.get("status")
+        if status == "active":
+            prompt.restore(None, self._now)
+        changes = self._changes(prompt, command.patch)
+        if changes or status is None:
+            prompt.check_not_archived()
+        if changes:
+            prompt.describe(changes, self._now)
+        if status == "archived":
+            prompt.archive(None, self._now)
+        body = {**_status_body(prompt), "tags": list(prompt.tags), "owners": list(prompt.owners)}
+        return self._decision(provenance, Answer(body), prompt)
+
+    def _changes(self, prompt: Prompt, patch: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        """What a patch changes: field → {"from", "to"}."""
+        changes: dict[str, dict[str, Any]] = {}
+        if "description" in patch:
+            self._describe(prompt, patch["description"], changes)
+        if "tags" in patch:
+            tags = check_tags(list(patch["tags"] or ()))
+            if tags != list(prompt.tags):
+                changes["tags"] = {"from": list(prompt.tags), "to": tags}
+        if "owners" in patch:
+            owners = self._owners(patch["owners"] or ())
+            if owners != list(prompt.owners):
+                changes["owners"] = {"from": list(prompt.owners), "to": owners}
+        return changes
+
+    def _owners(self, given: Iterable[UUID]) -> list[str]:
+        """Principals that exist and count, each once, in the order given."""
+        owners = list(given)
+        faults = [
+            Fault(f"/owners/{index}", "unknown_principal", f"{owner} is no active principal")
+            for index, owner in enumerate(owners)
+            if (known := self._session.load(Principal, owner)) is None or not known.active
+        ]
+        if faults:
+            raise InvalidError(f"{faults[0].pointer}: {faults[0].detail}.", faults)
+        return list(dict.fromkeys(str(owner) for owner in owners))
+
+    def archive_prompt(self, command: commands.ArchivePrompt) -> Decision:
+        """Refuse further changes to a prompt."""
+        prompt, provenance = self._prompt(command, access.PROMPT_WRITE)
+        if not prompt.archived:
+            prompt.archive(self._text(command.reason, "/reason"), self._now)
+        return self._decision(provenance, Answer(_status_body(prompt)), prompt)
+
+    def restore_prompt(self, command: commands.RestorePrompt) -> Decision:
+        """Accept changes to a prompt again."""
+        prompt, provenance = self._prompt(command, access.PROMPT_WRITE)
+        if prompt.archived:
+            prompt.restore(self._text(command.reason, "/reason"), self._now)
+        return self._decision(provenance, Answer(_status_body(prompt)), prompt)
+
+    # Labels
+
+    def set_label(self, command: commands.SetLabel) -> Decision:
+        """Point a label at a version: a promotion where it is an environment."""
+        prompt, provenance, act = self._label(command)
+        check_match(command.if_match, _label_etag(prompt, command.label))
+        first = prompt.labels.get(command.label) is None
+        return self._move(prompt, provenance, command, command.version, act, made=first)
+
+    def remove_label(self, command: commands.RemoveLabel) -> Decision:
+        """Let a label point nowhere; LabelNotSetError where it never did."""
+        prompt, provenance, _ = self._label(command)
+        check_match(command.if_match, _label_etag(prompt, command.label))
+        if command.label not in prompt.labels:
+            prompt.target_of(command.label)
+        before = prompt.labels[command.label].target
+        prompt.remove_label(command.label, self._text(command.reason, "/reason"), self._now)
+        body = _label_body(prompt, command.label, before)
+        return self._decision(provenance, Answer(body), prompt)
+
+    def rollback(self, command: commands.Rollback) -> Decision:
+        """Return a label to an earlier target."""
+        prompt, provenance, _ = self._label(command)
+        prompt.check_not_archived()
+        target = prompt.rollback_target(command.label, command.to)
+        return self._move(prompt, provenance, command, target, "rollback")
+
+    # What they share
+
+    def _prompt(
+        self, command: Any, permission: str, environment: str | None = None
+    ) -> tuple[Prompt, Provenance]:
+        name = check_prompt_name(command.name)
+        resource = access.prompt_resource(command.project, name, environment)
+        provenance = self._authorise(permission, resource)
+        claim = self._session.load(Name, name_id(command.project, name))
+        prompt = self._session.load(Prompt, claim.prompt_id) if claim else None
+        if prompt is None:
+            raise access.not_found(resource)
+        return prompt, provenance
+
+    def _label(self, command: Any) -> tuple[Prompt, Provenance, Act]:
+        label = check_label(command.label)
+        project = self._session.load(Project, project_id(command.project))
+        if project is not None and label in project.environments:
+            return *self._prompt(command, access.ENVIRONMENT_PROMOTE, label), "promotion"
+        return *self._prompt(command, access.LABEL_WRITE), "set"
+
+    def _commit(self, prompt: Prompt, content: PromptContent, message: str | None) -> None:
+        ref, row = seal(self._ids.salt(), content.canonical, CONTENT_MEDIA_TYPE)
+        self._contents.append(row)
+        prompt.commit(content.type, ref, self._text(message, "/message"), self._now)
+
+    def _describe(
+        self, prompt: Prompt, text: str | None, changes: dict[str, dict[str, Any]]
+    ) -> None:
+        old = prompt.description
+        if text is None:
+            unchanged = old is None
+        else:
+            unchanged = self._is_held(old, encoded(text, "/description"))
+        if not unchanged:
+            changes["description"] = {"from": old, "to": self._text(text, "/description")}
+
+    def _move(
+        self,
+        prompt: Prompt,
+        provenance: Provenance,
+        command: commands.SetLabel | commands.Rollback,
+        version: int,
+        act: Act,
+        *,
+        made: bool = False,
+    ) -> Decision:
+        state = prompt.labels.get(command.label)
+        current = state.target if state else None
+        prompt.check_not_archived()
+        if current != version:
+            reason = self._text(command.reason, "/reason")
+            prompt.set_label(command.label, version, act, reason, self._now)
+        body = _label_body(prompt, command.label, current)
+        return self._decision(provenance, Answer(body, made=made), prompt)
+
+
+def _label_etag(prompt: Prompt, label: str) -> int:
+    state = prompt.labels.get(label)
+    return state.history[-1].stream_position if state else 0
+
+
+def _version_body(prompt: Prompt, content: PromptContent) -> dict[str, Any]:
+    number = prompt.latest.number
+    return {
+        "ref": f"{prompt.project}/{prompt.name}@{number}",
+        "project": prompt.project,
+        "name": prompt.name,
+        "version": number,
+        "semver": None,
+        "digest": content.digest,
+    }
+
+
+def _label_body(prompt: Prompt, label: str, before: int | None) -> dict[str, Any]:
+    return {
+        "ref": f"{prompt.project}/{prompt.name}@{label}",
+        "project": prompt.project,
+        "name": prompt.name,
+        "label": label,
+        "from": before,
+        "version": prompt.labels[label].target,
+    }
+
+
+def _status_body(prompt: Prompt) -> dict[str, Any]:
+    status = "archived" if prompt.archived else "active"
+    return {"project": prompt.project, "name": prompt.name, "status": status}
