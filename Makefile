@@ -55,12 +55,14 @@ bench: $(VENV)/dev.stamp ## Measure against the bare floor, side by side
 bench-propagation: $(VENV)/dev.stamp nats-server ## How long a change takes to everybody else
 	$(BIN)/python -m bench.propagation
 
-lock: $(VENV)/dev.stamp ## Resolve the dependencies anew into the two lock files
+lock: $(VENV)/dev.stamp ## Resolve the dependencies anew into the lock files
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
 	  --python-version 3.11 --group build pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
-	  --python-version 3.11 --group build --group dev pyproject.toml -o requirements-dev.lock
+	  --python-version 3.11 --extra otel --group build pyproject.toml -o requirements-otel.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
+	  --python-version 3.11 --extra otel --group build --group dev pyproject.toml -o requirements-dev.lock
 
 bundle: $(VENV)/run.stamp ## Wheels for an install without a network, in dist/bundle
 	rm -rf dist/bundle

@@ -19,10 +19,10 @@ from nats.errors import Error as NatsError
 
 from api.main import projections, store_of, views_of
 from api.settings import Settings
-from domain.keys import CHECKPOINT_PURPOSE, EVENT_PURPOSE
+from domain.keys import CHECKPOINT_PURPOSE, EVENT_PURPOSE, WEBHOOK_PURPOSE
 from ledger.errors import LedgerError
 from ledger.ids import now
-from ledger.keyfiles import load_key
+from ledger.keyfiles import load_key, load_secret
 from ledger.postgres.recorder import connect
 from ledger.recorder import CLOCK_SKEW_SECONDS_MAX
 from projections.jetstream import connect as connect_nats
@@ -93,10 +93,10 @@ def _data_directory(settings: Settings) -> Iterator[Finding]:
 
 def _keys(settings: Settings) -> Iterator[Finding]:
     directory = settings.directory
-    for path, purpose in (
-        (directory.event_key, EVENT_PURPOSE), (directory.checkpoint_key, CHECKPOINT_PURPOSE),
-    ):  # fmt: skip
-        load_key(path, purpose)
+    load_key(directory.event_key, EVENT_PURPOSE)
+    load_key(directory.checkpoint_key, CHECKPOINT_PURPOSE)
+    load_secret(directory.webhook_key, WEBHOOK_PURPOSE)
+    for path in directory.key_files:
         yield Finding("keys", "ok", f"{path.name} is readable by its owner alone")
     token = settings.token_file
     if token.exists() and token.stat().st_mode & 0o077:

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,17 +26,18 @@ from eventsourcing.persistence import PersistenceError
 from api.http.routes import make_app
 from api.http.services import Services
 from api.settings import Settings, bracketed
-from domain.access import Caller
+from domain.access import SYSTEM_CALLER, Caller
 from domain.commands import Command
 from domain.decision import Decision, Ids, Session
-from domain.keys import CHECKPOINT_PURPOSE, EVENT_PURPOSE
+from domain.keys import CHECKPOINT_PURPOSE, EVENT_PURPOSE, WEBHOOK_PURPOSE
 from domain.registry import Registry
+from ledger.batch import Submission
 from ledger.committer import Committer
-from ledger.datadir import initialise
+from ledger.datadir import DataDirectory, initialise
 from ledger.errors import InUseError
 from ledger.follower import Follower
 from ledger.ids import SystemIds
-from ledger.keyfiles import load_key
+from ledger.keyfiles import create_secret, load_key, load_secret
 from ledger.mapper import SigningMapper
 from ledger.postgres.store import PostgresStore
 from ledger.postgres.wakeup import PostgresWakeup
@@ -48,8 +50,13 @@ from ledger.trust import check_unsealed
 from projections.access import AccessView
 from projections.audit import Audit
 from projections.catalog import Catalog
+from projections.courier import Courier
+from projections.deliveries import Deliveries
+from projections.delivery import LEASE as DELIVERY_LEASE
+from projections.delivery import Delivery
 from projections.elections import Elections
 from projections.feed import Feed
+from projections.outbound import Guard, Sender, parse_networks
 from projections.past import PastCatalogs
 from projections.postgres.views import PostgresViews
 from projections.relay import LEASE as RELAY_LEASE
@@ -63,6 +70,7 @@ from projections.sqlite.views import SQLiteViews
 from projections.transparency import LEASE as SEALING_LEASE
 from projections.transparency import Transparency
 from projections.views import SqlProjection, Views
+from projections.webhooks import WebhookView
 
 SHUTDOWN_SECONDS = 10.0
 GC_ALLOCATIONS = 50_000
@@ -146,7 +154,7 @@ async def _working(settings: Settings, services: Services) -> AsyncIterator[Serv
     electing = asyncio.create_task(services.elections.run())
     work = [
         services.follower.run(), services.runner.run(), services.transparency.run(),
-        services.scrub.run(),
+        services.scrub.run(), services.delivery.run(),
     ]  # fmt: skip
     if services.relay is not None:
         work.append(services.relay.run())
@@ -183,19 +191,25 @@ def _assemble(settings: Settings) -> Services:
     head = recorder.head()
     keys = repository.trusted_keys(head)
     check_unsealed(recorder, keys, sealer.sealed, head)
-    access = AccessView()
+    access, webhooks = AccessView(), WebhookView()
     access.load(recorder, mapper, head, keys)
+    webhooks.load(recorder, mapper, head, keys)
+    webhook_key = _webhook_key(directory, bool(webhooks.known))
     follower = Follower(recorder, mapper, keys, readers, head)
     serving = ServingView(recorder, repository, readers, settings.serving_bytes_max)
     committer = Committer(
         recorder, Repository(recorder, mapper, ledger), mapper, signer, ledger, decide,
-        SystemIds(), follower.committed,
+        SystemIds(webhook_key), follower.committed,
     )  # fmt: skip
-    for listener in (serving.apply, access.apply, committer.follow):
+    for listener in (serving.apply, access.apply, webhooks.apply, committer.follow):
         follower.listen(listener)
-    leases = (RUNNER_LEASE, SEALING_LEASE, SCRUB_LEASE, *((RELAY_LEASE,) if settings.nats else ()))
-    elections = Elections(views, leases if settings.worker else ())
+    leases = [RUNNER_LEASE, SEALING_LEASE, SCRUB_LEASE, DELIVERY_LEASE]
+    leases += [RELAY_LEASE] if settings.nats else []
+    elections = Elections(views, leases if settings.worker else [])
     relay = Relay(settings.nats, ledger, views, follower, elections) if settings.nats else None
+    deliveries = Deliveries(views)
+    guard = Guard(parse_networks(settings.webhook_allowed_networks))
+    courier = Courier(webhook_key, Sender(guard), recorder.contents)
     return Services(
         ledger_id=ledger, recorder=recorder, repository=repository, mapper=mapper,
         committer=committer, follower=follower, serving=serving, access=access, views=views,
@@ -203,8 +217,27 @@ def _assemble(settings: Settings) -> Services:
         feed=Feed(follower), past=PastCatalogs(recorder, mapper), elections=elections, relay=relay,
         scrub=Scrub(recorder, keys, follower, elections, settings.scrub_hours * 3600),
         transparency=Transparency(sealer, follower, readers, elections),
-        readers=readers, operators=operators,
+        readers=readers, operators=operators, webhooks=webhooks, deliveries=deliveries,
+        courier=courier,
+        delivery=Delivery(
+            webhooks, deliveries, follower, elections, courier, partial(_as_system, committer),
+            settings.webhook_give_up_hours * 3600,
+        ),
     )  # fmt: skip
+
+
+def _webhook_key(directory: DataDirectory, in_use: bool) -> bytes:
+    """What webhooks' secrets derive from; made where a registry from before has none yet."""
+    with locked(directory.init_lock, fcntl.LOCK_EX):
+        if not in_use and not directory.webhook_key.exists():
+            create_secret(directory.webhook_key, WEBHOOK_PURPOSE)
+        return load_secret(directory.webhook_key, WEBHOOK_PURPOSE)
+
+
+async def _as_system(committer: Committer, command: Command) -> int:
+    """What a part of the registry wishes, decided like everybody's commands; its position."""
+    request = {"id": str(SystemIds().new_id())}
+    return (await committer.submit(Submission(command, SYSTEM_CALLER, request))).position
 
 
 async def _stop(
@@ -218,6 +251,7 @@ async def _stop(
     services.runner.close()
     services.transparency.close()
     services.scrub.close()
+    services.delivery.close()
     if services.relay is not None:
         services.relay.close()
     await _ended(*tasks[1:])

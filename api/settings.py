@@ -16,6 +16,7 @@ from pydantic_settings import (
 
 from ledger.datadir import DataDirectory
 from projections.jetstream import NatsSettings
+from projections.outbound import parse_networks
 
 SQLITE_SCHEME = "sqlite:///"
 POSTGRES_SCHEMES = ("postgresql://", "postgres://")
@@ -77,6 +78,14 @@ class Settings(BaseSettings):
     nats_replicas: int = Field(
         1, ge=1, le=5, description="NATS servers that keep each message, where the relay begins."
     )
+    webhook_allowed_networks: str = Field(
+        "",
+        description="Networks inside that webhooks may go to, by http too, in CIDR form by commas;"
+        " else only public addresses, by https.",
+    )
+    webhook_give_up_hours: float = Field(
+        24.0, gt=0, description="How long a webhook may fail before it is disabled."
+    )
     url: str | None = Field(
         None, description="The server the CLI talks to; by default the data directory's."
     )
@@ -119,6 +128,12 @@ class Settings(BaseSettings):
         if not readable:
             raise ValueError("cannot be read as a URL: percent-encode special characters in it")
         return url
+
+    @field_validator("webhook_allowed_networks")
+    @classmethod
+    def _are_networks(cls, text: str) -> str:
+        parse_networks(text)
+        return text
 
     @field_validator("bind")
     @classmethod

@@ -15,6 +15,7 @@ from domain.errors import ForbiddenError, NotFoundError, UnauthenticatedError
 
 POLICY = "roles/1"
 BOOTSTRAP_POLICY = "bootstrap/1"
+SYSTEM_POLICY = "system/1"
 AUTHZ_GRANTS_MAX = 8
 
 PROMPT_READ = "prompt.read"
@@ -76,6 +77,13 @@ def principal_resource(principal_id: str) -> Resource:
     return Resource(f"principals/{principal_id}")
 
 
+def webhook_resource(webhook_id: str, project: str | None) -> Resource:
+    """A webhook of a project, or of the whole registry."""
+    if project is None:
+        return Resource(f"webhooks/{webhook_id}")
+    return Resource(f"projects/{project}/webhooks/{webhook_id}", project)
+
+
 def resource_from_text(text: str, environment: str | None = None) -> Resource:
     """The resource that `text` was written for."""
     parts = text.split("/", 3)
@@ -88,6 +96,8 @@ def resource_from_text(text: str, environment: str | None = None) -> Resource:
             return Resource(text, project, folder + "/")
         case ["projects", project, "environments", label]:
             return Resource(text, project, None, label)
+        case ["projects", project, "webhooks", _]:
+            return Resource(text, project)
     return Resource(text)
 
 
@@ -211,6 +221,11 @@ class Caller:
     principal_id: str
     token_id: str
     via: str = "token"
+
+
+# Who disables webhooks that fail. No token speaks for it: only a part of the registry can be it.
+SYSTEM_CALLER = Caller("system", "", via="delivery")
+SYSTEM_ACTOR = {"type": "system", "id": "system", "via": "delivery", "credential": None}
 
 
 @dataclass(frozen=True)

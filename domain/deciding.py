@@ -9,7 +9,12 @@ from domain import access
 from domain.access import AUTHZ_GRANTS_MAX, POLICY, Caller, Resource
 from domain.commitment import TEXT_MEDIA_TYPE, Content, ContentRef, is_same, seal
 from domain.decision import Answer, Decision, Ids, Provenance, Session, changes_of
-from domain.errors import NoCanonicalFormError, PreconditionFailedError, TooLargeError
+from domain.errors import (
+    ForbiddenError,
+    NoCanonicalFormError,
+    PreconditionFailedError,
+    TooLargeError,
+)
 from domain.names import project_id
 from domain.principal import Principal
 from domain.project import Project
@@ -47,6 +52,18 @@ class Deciding:
             "grants": list(answer.grants[:AUTHZ_GRANTS_MAX]),
         }
         return Provenance(actor, authz)
+
+    def _as_system(self, permission: str, resource: Resource) -> Provenance:
+        """Only a part of the registry itself may; `ledger/authority.py` says which events."""
+        if self._caller != access.SYSTEM_CALLER:
+            raise ForbiddenError("Only the registry itself does this.")
+        authz = {
+            "policy": access.SYSTEM_POLICY,
+            "permission": permission,
+            "resource": resource.text,
+            "grants": [],
+        }
+        return Provenance(access.SYSTEM_ACTOR, authz)
 
     def _project(self, name: str) -> Project:
         project = self._session.load(Project, project_id(name))

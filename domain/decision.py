@@ -33,6 +33,9 @@ class Ids(Protocol):
     def secret(self) -> str:
         """A new API token: `scr_` and 256 random bits."""
 
+    def webhook_secret(self, webhook_id: UUID, number: int) -> tuple[str, str]:
+        """The id of the webhook key, and the webhook's secret of this number from it."""
+
 
 @dataclass(frozen=True)
 class Provenance:

@@ -84,6 +84,12 @@ class InvalidScopeError(InvalidError):
     code = "invalid_scope"
 
 
+class InvalidWebhookError(InvalidError):
+    """The webhook's URL or filters are not valid."""
+
+    code = "invalid_webhook"
+
+
 class TooLargeError(DomainError):
     """A named limit was exceeded."""
 

@@ -31,7 +31,7 @@ def check_grant(
         faults.append(Fault("/role", "unknown_role", f"must be one of {', '.join(ROLES)}"))
     if role in REGISTRY_ONLY_ROLES and scope.project is not None:
         faults.append(Fault("/role", "registry_only", f"{role} counts in the registry only"))
-    _check_scope(scope, "", faults)
+    check_scope(scope, "", faults)
     if scope.environment is not None:
         if role not in ROLES_BY_PERMISSION[ENVIRONMENT_PROMOTE]:
             able = ", ".join(sorted(ROLES_BY_PERMISSION[ENVIRONMENT_PROMOTE]))
@@ -81,7 +81,7 @@ def _token_scope(data: dict[str, Any], pointer: str, faults: list[Fault]) -> Tok
             detail = f"must be one of {known}"
             faults.append(Fault(f"{pointer}/permissions", "unknown_permission", detail))
     scope = Scope(data.get("project"), data.get("folder"), data.get("environment"))
-    _check_scope(scope, pointer, faults)
+    check_scope(scope, pointer, faults)
     if permissions is None and scope == Scope():
         faults.append(Fault(pointer, "narrows_nothing", "name permissions or a place"))
     if permissions is not None and not permissions:
@@ -89,7 +89,8 @@ def _token_scope(data: dict[str, Any], pointer: str, faults: list[Fault]) -> Tok
     return TokenScope(None if permissions is None else frozenset(permissions), scope)
 
 
-def _check_scope(scope: Scope, pointer: str, faults: list[Fault]) -> None:
+def check_scope(scope: Scope, pointer: str, faults: list[Fault]) -> None:
+    """Add to `faults` what contradicts itself in a scope, and what cannot be a name."""
     if scope.project is None and (scope.folder is not None or scope.environment is not None):
         faults.append(Fault(f"{pointer}/project", "missing", "a folder or environment needs it"))
     if scope.folder is not None and scope.environment is not None:

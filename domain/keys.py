@@ -13,6 +13,7 @@ from domain.errors import ConflictError, NotFoundError
 
 EVENT_PURPOSE = "event"
 CHECKPOINT_PURPOSE = "checkpoint"
+WEBHOOK_PURPOSE = "webhook"
 PURPOSES = (EVENT_PURPOSE, CHECKPOINT_PURPOSE)
 
 

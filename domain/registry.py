@@ -12,9 +12,10 @@ from domain import commands
 from domain.access_commands import AccessCommands
 from domain.decision import Decision
 from domain.prompt_commands import PromptCommands
+from domain.webhook_commands import WebhookCommands
 
 
-class Registry(PromptCommands, AccessCommands):
+class Registry(PromptCommands, AccessCommands, WebhookCommands):
     """The registry as one caller meets it at one moment."""
 
     def decide(self, command: commands.Command) -> Decision:
@@ -41,4 +42,9 @@ _METHODS: dict[type[Any], str] = {
     commands.RevokeGrant: "revoke_grant",
     commands.IssueToken: "issue_token",
     commands.RevokeToken: "revoke_token",
+    commands.CreateWebhook: "create_webhook",
+    commands.ChangeWebhook: "change_webhook",
+    commands.RotateWebhookSecret: "rotate_webhook_secret",
+    commands.DeleteWebhook: "delete_webhook",
+    commands.DisableFailingWebhook: "disable_failing_webhook",
 }

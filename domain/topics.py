@@ -6,12 +6,14 @@ the data in place); the old types go on resolving to the class and are upcast wh
 """
 
 from eventsourcing.domain import Aggregate, CanMutateAggregate
+from eventsourcing.utils import get_topic
 
 from domain.keys import KeyRing
 from domain.name import Name
 from domain.principal import Principal
 from domain.project import Project
 from domain.prompt import Prompt
+from domain.webhook import Webhook
 
 AGGREGATES: dict[str, type[Aggregate]] = {
     "keys": KeyRing,
@@ -19,6 +21,7 @@ AGGREGATES: dict[str, type[Aggregate]] = {
     "principal": Principal,
     "project": Project,
     "prompt": Prompt,
+    "webhook": Webhook,
 }
 
 STREAM_KINDS: dict[type[Aggregate], str] = {cls: kind for kind, cls in AGGREGATES.items()}
@@ -33,3 +36,16 @@ def event_classes(aggregate: type[Aggregate]) -> list[type[CanMutateAggregate]]:
         and issubclass(value, CanMutateAggregate)
         and hasattr(value, "TOPIC")
     ]
+
+
+def short_type(type_: str) -> str:
+    """`{kind}.{verb}` of `io.scrinia.{kind}.{verb}.v{n}`."""
+    return ".".join(type_.split(".")[2:4])
+
+
+KINDS_AND_VERBS = frozenset(
+    short_type(get_topic(cls))
+    for aggregate in AGGREGATES.values()
+    for cls in event_classes(aggregate)
+)
+KNOWN_TYPES = KINDS_AND_VERBS | {name.partition(".")[0] for name in KINDS_AND_VERBS}

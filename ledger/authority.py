@@ -12,12 +12,20 @@ from typing import Any, cast
 from eventsourcing.domain import Aggregate
 
 from domain import access
-from domain.access import AUTHZ_GRANTS_MAX, BOOTSTRAP_POLICY, POLICY, REGISTRY, Resource
+from domain.access import (
+    AUTHZ_GRANTS_MAX,
+    BOOTSTRAP_POLICY,
+    POLICY,
+    REGISTRY,
+    SYSTEM_POLICY,
+    Resource,
+)
 from domain.genesis import GENESIS_EVENTS, SYSTEM_ACTOR
 from domain.name import Name
 from domain.principal import Principal
 from domain.project import Project
 from domain.prompt import Prompt
+from domain.webhook import Webhook
 from ledger.mapper import RecordedEvent
 
 
@@ -37,12 +45,15 @@ class Authority:
     principals: dict[str, Principal] = field(default_factory=dict)
     environments: dict[str, tuple[str, ...]] = field(default_factory=dict)
     names: dict[str, tuple[str, str]] = field(default_factory=dict)
+    webhooks: dict[str, access.Scope] = field(default_factory=dict)
 
     def fault(self, recorded: RecordedEvent) -> str | None:
         """Why the event was not allowed; None where it was."""
         authz = recorded.payload["authz"]
         if authz["policy"] == BOOTSTRAP_POLICY:
             return self._bootstrap_fault(recorded)
+        if authz["policy"] == SYSTEM_POLICY:
+            return self._system_fault(recorded)
         if authz["policy"] != POLICY:
             return f"unknown policy {authz['policy']!r}"
         need = self._need(recorded)
@@ -55,6 +66,19 @@ class Authority:
     def _bootstrap_fault(self, recorded: RecordedEvent) -> str | None:
         if recorded.position > GENESIS_EVENTS or recorded.payload["actor"] != SYSTEM_ACTOR:
             return "claims the bootstrap policy, which ends with the ledger's first unit"
+        return None
+
+    def _system_fault(self, recorded: RecordedEvent) -> str | None:
+        """The registry itself does one thing only: it disables webhooks that fail."""
+        event, authz = recorded.event, recorded.payload["authz"]
+        if not isinstance(event, Webhook.Disabled) or event.cause == "command":
+            return f"claims {SYSTEM_POLICY}, which does not allow {recorded.kind_verb}"
+        need = self._need(recorded)
+        claimed = (authz["permission"], authz["resource"], authz["grants"])
+        if need is None or claimed != (need.permission, need.text, []):
+            return "claims another permission, resource or grant than the registry's own act has"
+        if recorded.payload["actor"] != access.SYSTEM_ACTOR:
+            return f"claims {SYSTEM_POLICY} for another actor than the registry"
         return None
 
     def _decision_fault(self, recorded: RecordedEvent, need: Need) -> str | None:
@@ -88,6 +112,8 @@ class Authority:
             self.principals[stream_id] = cast("Principal", event.mutate(before))
         elif isinstance(event, Project.Created):
             self.environments[event.name] = tuple(event.environments)
+        elif isinstance(event, Webhook.Created):
+            self.webhooks[stream_id] = access.Scope(**event.scope)
         elif isinstance(event, Prompt.Created):
             self.names[stream_id] = (event.project, event.name)
 
@@ -142,6 +168,22 @@ def _on_grant(authority: Authority, recorded: RecordedEvent) -> Need | None:
     return Need(access.ACCESS_WRITE, grant.scope.resource.text, grant.scope.resource)
 
 
+def _on_new_webhook(_: Authority, recorded: RecordedEvent) -> Need:
+    event = cast("Webhook.Created", recorded.event)
+    return _need_of_webhook(str(event.originator_id), access.Scope(**event.scope))
+
+
+def _on_webhook(authority: Authority, recorded: RecordedEvent) -> Need | None:
+    webhook_id = str(recorded.event.originator_id)
+    scope = authority.webhooks.get(webhook_id)
+    return None if scope is None else _need_of_webhook(webhook_id, scope)
+
+
+def _need_of_webhook(webhook_id: str, scope: access.Scope) -> Need:
+    resource = access.webhook_resource(webhook_id, scope.project)
+    return Need(access.PROJECT_WRITE, resource.text, scope.resource)
+
+
 _NEEDS: dict[type[Any], Callable[[Authority, RecordedEvent], Need | None]] = {
     Project.Created: _on_registry,
     Name.Created: _on_new_prompt,
@@ -158,4 +200,10 @@ _NEEDS: dict[type[Any], Callable[[Authority, RecordedEvent], Need | None]] = {
     Principal.TokenRevoked: _on_principal,
     Principal.GrantGiven: _on_new_grant,
     Principal.GrantRevoked: _on_grant,
+    Webhook.Created: _on_new_webhook,
+    Webhook.Changed: _on_webhook,
+    Webhook.Rotated: _on_webhook,
+    Webhook.Enabled: _on_webhook,
+    Webhook.Disabled: _on_webhook,
+    Webhook.Deleted: _on_webhook,
 }

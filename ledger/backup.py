@@ -64,7 +64,7 @@ def _make_one_file(path: Path) -> None:
 def back_up_secrets(directory: DataDirectory, token_file: Path, backup: Backup) -> None:
     """Keys and the admin's token beside it, mode 0600."""
     backup.secrets.mkdir(mode=0o700)
-    for file in (directory.event_key, directory.checkpoint_key, token_file):
+    for file in (*directory.key_files, token_file):
         if file.exists():
             write_private(backup.secrets / file.name, file.read_text())
 
@@ -104,7 +104,7 @@ def bring_up_checkpoint(ledger: RawLedger, directory: DataDirectory) -> None:
 def restore_secrets(backup: Backup, directory: DataDirectory, token_file: Path) -> None:
     """Put keys and token where they belong, where there are none."""
     directory.event_key.parent.mkdir(mode=0o700, exist_ok=True)
-    for file in (directory.event_key, directory.checkpoint_key, token_file):
+    for file in (*directory.key_files, token_file):
         kept = backup.secrets / file.name
         if kept.exists() and not file.exists():
             write_private(file, kept.read_text())

@@ -67,7 +67,7 @@ class Outcome:
 def _without_secrets(body: dict[str, Any], secrets: tuple[str, ...]) -> dict[str, Any]:
     if not secrets:
         return body
-    note = "A secret is shown once: revoke this one and issue another if it was lost."
+    note = "A secret is shown once: issue another, or rotate to one, if it was lost."
     return {**body, **dict.fromkeys(secrets), "note": note}
 
 

@@ -10,11 +10,11 @@ import orjson
 from domain import genesis
 from domain.access import Caller
 from domain.decision import Ids
-from domain.keys import CHECKPOINT_PURPOSE, EVENT_PURPOSE, PublicKey
+from domain.keys import CHECKPOINT_PURPOSE, EVENT_PURPOSE, WEBHOOK_PURPOSE, PublicKey
 from ledger.batch import Batch, Submission
 from ledger.errors import ForkedError, KeyFileError, NoLedgerError
 from ledger.ids import now
-from ledger.keyfiles import create_key, write_private
+from ledger.keyfiles import create_key, create_secret, write_private
 from ledger.mapper import SigningMapper
 from ledger.note import VerifierKey
 from ledger.recorder import LedgerRecorder, Unit
@@ -59,6 +59,16 @@ class DataDirectory:
     def checkpoint_key(self) -> Path:
         """The private key that signs checkpoints."""
         return self.path / "keys" / "checkpoint.key"
+
+    @property
+    def webhook_key(self) -> Path:
+        """The key that webhooks' secrets are derived from."""
+        return self.path / "keys" / "webhook.key"
+
+    @property
+    def key_files(self) -> tuple[Path, ...]:
+        """All of them: every host of a registry has the same."""
+        return self.event_key, self.checkpoint_key, self.webhook_key
 
     @property
     def admin_token(self) -> Path:
@@ -122,6 +132,7 @@ def initialise(store: LedgerStore, directory: DataDirectory, token_file: Path, i
     ledger_id = str(ids.new_id())
     event = create_key(directory.event_key, EVENT_PURPOSE)
     checkpoint = create_key(directory.checkpoint_key, CHECKPOINT_PURPOSE)
+    create_secret(directory.webhook_key, WEBHOOK_PURPOSE)
     key = VerifierKey(origin_of(ledger_id), checkpoint.public_key)
     directory.trust.write_bytes(Trust(ledger_id, event.key_id, str(key)).to_bytes())
     with store.begin(ledger_id) as recorder:
@@ -141,7 +152,7 @@ def _check_empty(store: LedgerStore, directory: DataDirectory, token_file: Path)
         raise KeyFileError(
             f"There is a ledger in {store.place} already: init never overwrites one."
         )
-    for path in (directory.event_key, directory.checkpoint_key, token_file):
+    for path in (*directory.key_files, token_file):
         if path.exists():
             raise KeyFileError(f"{path} exists already: init never overwrites anything.")
 

@@ -6,6 +6,8 @@ from time import time_ns
 from uuid import UUID
 
 from domain.commitment import SALT_BYTES
+from domain.webhook_signing import derive_secret, key_id_of
+from ledger.errors import KeyFileError
 
 TOKEN_PREFIX = "scr_"  # noqa: S105  # a prefix that makes leaks easy to find
 TOKEN_SECRET_BYTES = 32
@@ -25,7 +27,10 @@ def now() -> datetime:
 
 
 class SystemIds:
-    """The production source of ids, salts and secrets."""
+    """The production source of ids, salts and secrets. `webhook_key`: 32 bytes, where it serves."""
+
+    def __init__(self, webhook_key: bytes | None = None) -> None:
+        self._webhook_key = webhook_key
 
     def new_id(self) -> UUID:
         """A new UUIDv7."""
@@ -38,3 +43,9 @@ class SystemIds:
     def secret(self) -> str:
         """A new API token."""
         return TOKEN_PREFIX + secrets.token_urlsafe(TOKEN_SECRET_BYTES)
+
+    def webhook_secret(self, webhook_id: UUID, number: int) -> tuple[str, str]:
+        """The webhook key's id and the secret; KeyFileError where there is no key."""
+        if self._webhook_key is None:
+            raise KeyFileError("There is no webhook key here.")
+        return key_id_of(self._webhook_key), derive_secret(self._webhook_key, webhook_id, number)

@@ -11,7 +11,8 @@ from ledger.errors import KeyFileError
 from ledger.signing import Signer
 
 SEED_BYTES = 32
-_HEADER = "scrinia-ed25519-seed-v1"
+_SEED_HEADER = "scrinia-ed25519-seed-v1"
+_SECRET_HEADER = "scrinia-secret-v1"  # noqa: S105  # the name of a form
 
 
 def write_private(path: Path, text: str) -> None:
@@ -26,12 +27,32 @@ def write_private(path: Path, text: str) -> None:
 def create_key(path: Path, purpose: str) -> Signer:
     """Make a key file and return its signer."""
     seed = random(SEED_BYTES)
-    write_private(path, f"{_HEADER} {purpose} {b64encode(seed).decode()}\n")
+    _write(path, _SEED_HEADER, purpose, seed)
     return Signer(seed)
+
+
+def create_secret(path: Path, purpose: str) -> bytes:
+    """Make a file with a key that has no public side; the key, SEED_BYTES long."""
+    secret = random(SEED_BYTES)
+    _write(path, _SECRET_HEADER, purpose, secret)
+    return secret
+
+
+def _write(path: Path, header: str, purpose: str, key: bytes) -> None:
+    write_private(path, f"{header} {purpose} {b64encode(key).decode()}\n")
 
 
 def load_key(path: Path, purpose: str) -> Signer:
     """The signer in a key file; KeyFileError if missing, open to others or not for this."""
+    return Signer(_read(path, _SEED_HEADER, purpose))
+
+
+def load_secret(path: Path, purpose: str) -> bytes:
+    """The key that `create_secret` wrote; KeyFileError as `load_key`."""
+    return _read(path, _SECRET_HEADER, purpose)
+
+
+def _read(path: Path, header: str, purpose: str) -> bytes:
     try:
         mode = path.stat().st_mode
         words = path.read_text().split()
@@ -39,9 +60,12 @@ def load_key(path: Path, purpose: str) -> Signer:
         raise KeyFileError(f"Cannot read the {purpose} key {path}: {error.strerror}.") from None
     if mode & 0o077:
         raise KeyFileError(f"{path} can be read by others: run chmod 600 {path}.")
-    if len(words) != 3 or words[:2] != [_HEADER, purpose]:
+    if len(words) != 3 or words[:2] != [header, purpose]:
         raise KeyFileError(f"{path} is no {purpose} key file: restore it from your backup.")
     try:
-        return Signer(b64decode(words[2], validate=True))
+        key = b64decode(words[2], validate=True)
     except (Base64Error, ValueError):
-        raise KeyFileError(f"{path} is damaged: restore it from your backup.") from None
+        key = b""
+    if len(key) != SEED_BYTES:
+        raise KeyFileError(f"{path} is damaged: restore it from your backup.")
+    return key

@@ -19,7 +19,7 @@ from eventsourcing.persistence import JSONTranscoder, Mapper, Notification, Stor
 from eventsourcing.utils import get_topic
 
 from domain.decision import Provenance
-from domain.topics import AGGREGATES, event_classes
+from domain.topics import AGGREGATES, event_classes, short_type
 from ledger import payload
 from ledger.errors import UnknownTypeError
 from ledger.signing import Signer
@@ -109,11 +109,6 @@ class RecordedEvent:
         """RFC 3339, UTC."""
         text: str = self.payload["time"]
         return text
-
-
-def short_type(type_: str) -> str:
-    """`{kind}.{verb}` of `io.scrinia.{kind}.{verb}.v{n}`."""
-    return ".".join(type_.split(".")[2:4])
 
 
 @dataclass(frozen=True)

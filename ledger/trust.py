@@ -67,6 +67,12 @@ def is_authentic(notification: SignedNotification, keys: TrustedKeys) -> bool:
     return is_signed(key.public_key, signed, notification.signature)
 
 
+def check_authentic(notification: SignedNotification, keys: TrustedKeys) -> None:
+    """TamperedError unless `is_authentic`."""
+    if not is_authentic(notification, keys):
+        raise TamperedError(f"Position {notification.id} is forged: run 'scrinia verify'.")
+
+
 def check_stream(events: list[SignedNotification]) -> None:
     """TamperedError where the `prev` chain of a whole stream breaks."""
     previous = payload.NO_PREVIOUS

@@ -22,10 +22,9 @@ from domain.access import (
 from domain.errors import UnauthenticatedError
 from domain.granting import hash_secret
 from domain.principal import Principal
-from ledger.errors import TamperedError
 from ledger.mapper import RecordedEvent, SigningMapper
 from ledger.recorder import LedgerRecorder
-from ledger.trust import TrustedKeys, is_authentic
+from ledger.trust import TrustedKeys, check_authentic
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,8 @@ class AccessView:
     ) -> None:
         """Fold all principal events up to a position, checking signatures where keys are given."""
         for stored in recorder.select_kind("principal", until):
-            if keys is not None and not is_authentic(stored, keys):
-                raise TamperedError(f"Position {stored.id} is forged: run 'scrinia verify'.")
+            if keys is not None:
+                check_authentic(stored, keys)
             self._take(mapper.recorded(stored))
         self.position = until
 

@@ -149,6 +149,13 @@ _CHANGES: dict[str, Callable[[Data], tuple[State, State]]] = {
     "token.revoked": _ended,
     "token.issued": lambda data: (None, _without(data, "secret_sha256")),
     "key.retired": _ended,
+    "webhook.changed": _described,
+    "webhook.enabled": lambda _: ({"enabled": False}, {"enabled": True}),
+    "webhook.disabled": lambda data: (
+        {"enabled": True},
+        {"enabled": False, "cause": data["cause"]},
+    ),
+    "webhook.deleted": _ended,
 }
 
 

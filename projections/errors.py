@@ -42,6 +42,12 @@ class OvertakenError(ProjectionError):
     code = "overtaken"
 
 
+class RefusedAddressError(ProjectionError):
+    """The registry sends nothing to this address."""
+
+    code = "address_refused"
+
+
 class ForeignStreamError(ProjectionError):
     """The NATS stream is not this ledger's, or is ahead of it."""
 

@@ -13,7 +13,17 @@ import click
 import psycopg
 from eventsourcing.persistence import PersistenceError
 
-from api.cli import access, importing, moving, operations, projects, promoting, prompts, trail
+from api.cli import (
+    access,
+    importing,
+    moving,
+    operations,
+    projects,
+    promoting,
+    prompts,
+    trail,
+    webhooks,
+)
 from api.cli.client import ServerRefusedError, UnreachableError
 from api.cli.context import (
     EXIT_INTERRUPTED,
@@ -63,6 +73,7 @@ for command in (
     access.principal,
     access.grant,
     access.token,
+    webhooks.webhook,
     trail.events,
     trail.audit,
 ):

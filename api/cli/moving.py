@@ -89,8 +89,7 @@ def restore(cli: Cli, path: Path) -> None:
             events = restore_backup(kept, store, directory, progress)
         restore_secrets(kept, directory, cli.settings.token_file)
         _verify(cli, store, directory)
-    missing = [key.name for key in (directory.event_key, directory.checkpoint_key)
-               if not key.exists()]  # fmt: skip
+    missing = [key.name for key in directory.key_files if not key.exists()]
     text = f"{events} events restored to {store.place} and verified."
     if missing:
         text += f"\nPut {' and '.join(missing)} into {directory.event_key.parent} before serving."

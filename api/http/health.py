@@ -82,13 +82,21 @@ class _Metrics:
         lag = GaugeMetricFamily(
             "scrinia_projection_lag", "Events a view is behind.", labels=["projection"]
         )
-        relayed = services.relay.positions if services.relay is not None else {}
-        for name, position in (services.runner.positions | relayed).items():
+        told = {"webhooks": services.delivery.position}
+        if services.relay is not None:
+            told |= services.relay.positions
+        for name, position in (services.runner.positions | told).items():
             lag.add_metric([name], services.follower.position - position)
+        webhooks = CounterMetricFamily(
+            "scrinia_webhook_attempts", "Attempts of this process.", labels=["result"]
+        )
+        for result, number in services.courier.results.items():
+            webhooks.add_metric([result], number)
         relay = services.relay
         return [
             requests,
             lag,
+            webhooks,
             self._latencies(),
             GaugeMetricFamily(
                 "scrinia_relay_connected",

@@ -134,6 +134,7 @@ def _positions(services: Services) -> dict[str, int]:
         "serving": services.follower.position,
         "access": services.access.position,
         "transparency": services.transparency.position,
+        "webhooks": services.delivery.position,
         **(services.relay.positions if services.relay is not None else {}),
     }
 
@@ -158,6 +159,8 @@ def _item(request: web.Request, name: str) -> dict[str, Any]:
 def _kind(services: Services, name: str) -> str:
     if name in services.runner.projections:
         return "sql"
+    if name == "webhooks":
+        return "http"
     return "nats" if services.relay is not None and name in services.relay.positions else "memory"
 
 

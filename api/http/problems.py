@@ -38,6 +38,7 @@ STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (ledger.KeyRetiredError, 503),
     (ledger.TamperedError, 503),
     (projections.NotCaughtUpError, 503),
+    (projections.RefusedAddressError, 422),
     (projections.InvalidCursorError, 400),
     (projections.UnknownProjectionError, 404),
 )

@@ -14,6 +14,7 @@ from api.http import (
     prompts,
     rendering,
     versions,
+    webhooks,
 )
 from api.http.docs import add_docs
 from api.http.edge import EDGE, Edge
@@ -34,6 +35,7 @@ ROUTES: tuple[Route, ...] = (
     *access.ROUTES,
     *audit.ROUTES,
     *events.ROUTES,
+    *webhooks.ROUTES,
     *operations.ROUTES,
     *health.ROUTES,
 )

@@ -11,6 +11,9 @@ from ledger.mapper import SigningMapper
 from ledger.recorder import LedgerRecorder
 from ledger.repository import Repository
 from projections.access import AccessView
+from projections.courier import Courier
+from projections.deliveries import Deliveries
+from projections.delivery import Delivery
 from projections.elections import Elections
 from projections.feed import Feed
 from projections.past import PastCatalogs
@@ -20,6 +23,7 @@ from projections.scrub import Scrub
 from projections.serving import ServingView
 from projections.transparency import Transparency
 from projections.views import Views
+from projections.webhooks import WebhookView
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,10 @@ class Services:
     feed: Feed
     elections: Elections
     relay: Relay | None
+    webhooks: WebhookView
+    deliveries: Deliveries
+    courier: Courier
+    delivery: Delivery
     scrub: Scrub
     past: PastCatalogs
     transparency: Transparency

@@ -66,6 +66,15 @@ TABLE = {
     "GET /v1/audit":                                "401 403 403 403 403 403 200 403 200 403 200 403 403 401 401 403 403 403 403 200 403 403 403 200 200 403 200",
     "GET /v1/audit/export":                         "401 403 403 403 403 403 200 403 200 403 200 403 403 401 401 403 403 403 403 200 403 403 403 200 200 403 200",
     "GET /v1/events":                               "401 200 200 200 200 200 200 200 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200",
+    "GET /v1/webhooks":                             "401 403 403 403 403 403 200 403 200 403 200 403 403 401 401 403 403 403 403 200 403 403 403 200 200 403 200",
+    "POST /v1/webhooks":                            "401 404 403 403 403 403 403 404 201 403 201 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403",
+    "GET /v1/webhooks/{id}":                        "401 404 403 403 403 403 200 404 200 403 200 403 403 401 401 403 403 403 403 200 403 403 403 403 403 403 403",
+    "PATCH /v1/webhooks/{id}":                      "401 404 403 403 403 403 403 404 200 403 200 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403",
+    "DELETE /v1/webhooks/{id}":                     "401 404 403 403 403 403 403 404 200 403 200 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403",
+    "POST /v1/webhooks/{id}/rotate-secret":         "401 404 403 403 403 403 403 404 201 403 201 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403",
+    "POST /v1/webhooks/{id}/test":                  "401 404 403 403 403 403 403 404 200 403 200 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403",
+    "GET /v1/webhooks/{id}/deliveries":             "401 404 403 403 403 403 200 404 200 403 200 403 403 401 401 403 403 403 403 200 403 403 403 403 403 403 403",
+    "POST /v1/webhooks/{id}/redeliver":             "401 404 403 403 403 403 403 404 202 403 202 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403",
     "GET /v1/projections":                          "401 403 403 403 403 403 403 200 200 403 403 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403",
     "GET /v1/projections/{projection}":             "401 403 403 403 403 403 403 200 200 403 403 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403",
     "POST /v1/projections/{projection}/rebuild":    "401 403 403 403 403 403 403 202 202 403 403 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403",
@@ -132,6 +141,11 @@ class World:
     async def victim(self) -> Caller:
         return await self.admin.make_caller({"role": "viewer", "project": "acme"})
 
+    async def webhook(self) -> str:
+        """One of the project that is never told anything."""
+        body = {"url": "https://localhost/", "project": "acme", "types": ["key"]}
+        return (await self.admin.ok("POST", "/v1/webhooks", body))["webhook_id"]
+
     async def request(self, row: str) -> tuple[str, str, dict | None]:
         """A valid request for a row, on things of its own."""
         method, _, route = row.partition(" ")
@@ -147,7 +161,7 @@ class World:
             kind = path.split("/")[2]
             path = path.replace("{id}", {
                 "principals": victim.principal_id, "grants": victim.grant_ids[0],
-                "tokens": victim.token_id,
+                "tokens": victim.token_id, "webhooks": await self.webhook(),
             }[kind])  # fmt: skip
         if row == "GET …/-/diff":
             path += "?from=1&to=2"
@@ -167,6 +181,11 @@ class World:
             "POST /v1/grants": victim and {
                 "principal_id": victim.principal_id, "role": "developer", "project": "acme",
             },
+            "POST /v1/webhooks": {
+                "url": "https://localhost/", "project": "acme", "types": ["key"],
+            },
+            "PATCH /v1/webhooks/{id}": {"types": ["ledger"]},
+            "POST /v1/webhooks/{id}/redeliver": {"after": 0},
             "POST /v1/tokens": {"principal_id": (await self.victim()).principal_id}
             if row == "POST /v1/tokens" else None,
         }  # fmt: skip

@@ -21,6 +21,7 @@ from tests.harness import Answer, Sync, registry_thread, text_content, verify
 NAMES = st.sampled_from(["a", "a", "a", "folder/b"])
 LABELS = st.sampled_from(["production", "production", "canary"])
 TEXTS = st.sampled_from(["one", "two", "three", "four {{x}}"])
+TYPES = st.sampled_from([["key"], ["ledger"], ["key", "ledger"]])
 REASONS = st.none() | st.sampled_from(["because", "ticket 7"])
 EXAMPLES = 200 if os.environ.get("SCRINIA_LONG") == "1" else 40
 STEPS = 50
@@ -76,6 +77,7 @@ class RegistryMachine(RuleBasedStateMachine):
         self.principals: dict[str, bool] = {}
         self.grants: dict[str, tuple[str, str]] = {}
         self.tokens: dict[str, tuple[str, str, bool]] = {}
+        self.webhooks: dict[str, dict[str, object]] = {}
         self.sent: list[tuple[str, str, dict | None, str, Answer]] = []
         self.moments: list[tuple[int, str, str, tuple[int, object]]] = []
         self.made_project = False
@@ -318,7 +320,7 @@ class RegistryMachine(RuleBasedStateMachine):
         headers = {"Idempotency-Key": key}
         again = self.client.call(method, path, body, headers=headers)
         assert again.headers["Idempotency-Replayed"] == "true"
-        expected = {k: None if k == "token" else v for k, v in first.body.items()}
+        expected = {k: None if k in ("token", "secret") else v for k, v in first.body.items()}
         assert {k: v for k, v in again.body.items() if k != "note"} == expected
         other = self.client.call(method, path, {"reason": "x"}, headers=headers)
         assert (other.status, other.code) in (
@@ -344,6 +346,68 @@ class RegistryMachine(RuleBasedStateMachine):
         assert answer.body["content"]["text"] == prompt.versions[state.target - 1]
         assert answer.body["version"] == state.target
         return 200, answer.body
+
+    # Webhooks, of types there are no events of: nothing is sent
+
+    @command("create_webhook", types=TYPES)
+    def create_webhook(self, types: list[str]) -> None:
+        body = {"url": "https://localhost/", "project": self.project, "types": types}
+        answer = self._send("POST", "/v1/webhooks", body)
+        self._expect(answer, 201)
+        assert answer.body["secret"].startswith("whsec_")
+        self.webhooks[answer.body["webhook_id"]] = {
+            "types": types, "enabled": True, "secrets": 1, "alive": True,
+        }  # fmt: skip
+
+    def _webhook(self, data: st.DataObject, method: str, rest: str = "", body: dict | None = None
+                 ) -> tuple[dict[str, object], Answer] | None:  # fmt: skip
+        """One of them, and the answer where it is not deleted."""
+        webhook_id = data.draw(st.sampled_from(sorted(self.webhooks)))
+        webhook = self.webhooks[webhook_id]
+        answer = self._send(method, f"/v1/webhooks/{webhook_id}{rest}", body)
+        if webhook["alive"]:
+            return webhook, answer
+        self._expect(answer, 404, "not_found")
+        return None
+
+    @command("change_webhook", data=st.data(), types=TYPES, enabled=st.booleans())
+    @precondition(lambda self: self.webhooks)
+    def change_webhook(self, data: st.DataObject, types: list[str], enabled: bool) -> None:
+        if found := self._webhook(data, "PATCH", "", {"types": types, "enabled": enabled}):
+            webhook, answer = found
+            changed = (webhook["types"], webhook["enabled"]) != (types, enabled)
+            self._expect(answer, 200)
+            assert answer.body["changed"] == changed
+            webhook.update(types=types, enabled=enabled)
+
+    @command("rotate_webhook_secret", data=st.data())
+    @precondition(lambda self: self.webhooks)
+    def rotate_webhook_secret(self, data: st.DataObject) -> None:
+        if found := self._webhook(data, "POST", "/rotate-secret"):
+            webhook, answer = found
+            self._expect(answer, 201)
+            webhook["secrets"] += 1
+
+    @command("delete_webhook", data=st.data())
+    @precondition(lambda self: self.webhooks)
+    def delete_webhook(self, data: st.DataObject) -> None:
+        if found := self._webhook(data, "DELETE"):
+            webhook, answer = found
+            self._expect(answer, 200)
+            webhook["alive"] = False
+
+    @rule()
+    def list_webhooks(self) -> None:
+        page = self.client.ok("GET", f"/v1/webhooks?project={self.project}&limit=500")
+        listed = {
+            item["webhook_id"]: (item["types"], item["enabled"], item["secrets"][0]["number"])
+            for item in page["items"]
+        }
+        assert listed == {
+            webhook_id: (webhook["types"], webhook["enabled"], webhook["secrets"])
+            for webhook_id, webhook in self.webhooks.items()
+            if webhook["alive"]
+        }
 
     @rule(data=st.data())
     def tokens_open_what_their_principals_may(self, data: st.DataObject) -> None:

@@ -57,7 +57,8 @@ def _existing(admin: Sync, operation_id: str) -> dict[str, str]:
     principal_id = principal["principal_id"]
     grant = admin.ok("POST", "/v1/grants", {"principal_id": principal_id, "role": "viewer"})
     token = admin.ok("POST", "/v1/tokens", {"principal_id": principal_id})
-    ids = {
+    webhook = admin.ok("POST", "/v1/webhooks", {"url": "https://localhost/", "types": ["key"]})
+    ids = dict.fromkeys(ABOUT_WEBHOOKS, webhook["webhook_id"]) | {
         "deactivate_principal": principal_id,
         "revoke_grant": grant["grant_id"],
         "revoke_token": token["token_id"],
@@ -73,7 +74,14 @@ def _existing(admin: Sync, operation_id: str) -> dict[str, str]:
     }
 
 
+ABOUT_WEBHOOKS = (
+    "get_webhook", "change_webhook", "delete_webhook", "rotate_webhook_secret", "deliver_test",
+    "list_deliveries", "redeliver",
+)  # fmt: skip
 BODIES = {
+    "create_webhook": {"url": "https://localhost/", "types": ["key"]},
+    "change_webhook": {"types": ["ledger"]},
+    "redeliver": {"after": 0},
     "render": {"variables": {}, "version": 1},
     "rollback": {"label": "staging"},
     "resolve_many": {"items": [{"project": "acme", "name": "x"}]},
