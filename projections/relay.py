@@ -1,32 +1,27 @@
-"""The relay: one elected process tells NATS what was committed, after it was committed.
+"""The relay: one elected process tells NATS what was committed, after it was committed."""
 
-NATS may be away for hours: commands go on, and the relay catches up in order from where it stands.
-"""
-
-import asyncio
-import logging
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from ledger.follower import READ_EVENTS_MAX, Follower
 from projections.elections import Elections
-from projections.errors import ForeignStreamError, OvertakenError
+from projections.errors import ForeignStreamError
 from projections.jetstream import EventStream, LabelBucket, NatsSettings, Sink, connect
+from projections.outward import WATCH_SECONDS, Outward
 from projections.views import Views
 
 LEASE = "relay"
-RETRY_SECONDS_MIN = 0.1
-RETRY_SECONDS_MAX = 5.0
-WATCH_SECONDS = 1.0
 FOLLOW_SECONDS_MAX = 3.0
-log = logging.getLogger("scrinia.relay")
 
 
-class Relay:
+class Relay(Outward):
     """Keeps every sink up to date while this process holds the lease."""
+
+    lease = LEASE
+    outside = "NATS"
+    broken = (NatsError, OSError, TimeoutError)
 
     def __init__(
         self,
@@ -37,68 +32,16 @@ class Relay:
         elections: Elections,
     ) -> None:
         self._settings = settings
-        self._views = views
-        self._follower = follower
-        self._elections = elections
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="scrinia-relay")
-        self._closing = asyncio.Event()
         self.sinks: Sequence[Sink] = (EventStream(ledger_id), LabelBucket())
-        self.positions = {sink.name: views.position(sink.name) for sink in self.sinks}
-        self.connected = False
-
-    async def run(self) -> None:
-        """Relay until `close`."""
-        pause = RETRY_SECONDS_MIN
-        while not self._closing.is_set():
-            try:
-                if self._elections.held(LEASE):
-                    await self._session()
-                else:
-                    await self._look()
-                    await self._rest(WATCH_SECONDS)
-                pause = RETRY_SECONDS_MIN
-                continue
-            except (NatsError, OSError, TimeoutError) as error:
-                log.warning(
-                    "NATS: %s; trying again in %.1f s", str(error) or type(error).__name__, pause
-                )
-            except OvertakenError:
-                log.info("another process relays now")
-            except ForeignStreamError as error:
-                log.error("%s", error.detail)
-            except Exception:
-                log.exception("the relay failed; trying again in %.1f s", pause)
-            await self._rest(pause)
-            pause = min(2 * pause, RETRY_SECONDS_MAX)
-        self._thread.shutdown()
-
-    def close(self) -> None:
-        """End `run` after the batch under way."""
-        self._closing.set()
-
-    async def _rest(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._closing.wait()
-        except TimeoutError:
-            pass
-
-    async def _look(self) -> None:
-        """Another process relays: see how far it has come."""
-        loop = asyncio.get_running_loop()
-        self.positions = await loop.run_in_executor(self._thread, self._tracked)
-
-    def _tracked(self) -> dict[str, int]:
-        return {sink.name: self._views.position(sink.name) for sink in self.sinks}
+        super().__init__([sink.name for sink in self.sinks], views, follower, elections)
 
     async def _session(self) -> None:
-        """One connection, from opening the sinks to the loss of it or of the lease."""
         client = await connect(self._settings)
         try:
             await self._look()
             standing = await self._open(client)
-            self.connected = True
-            while self._elections.held(LEASE) and not self._closing.is_set():
+            self._opened()
+            while self._works:
                 await self._step(standing)
         finally:
             self.connected = False
@@ -111,7 +54,8 @@ class Relay:
         lost_to = self._follower.position
         for sink in self.sinks:
             if await sink.is_missing(js):
-                await self._track(sink, 0)  # before it is made: a crash between leaves it to fill
+                # Before it is made: a crash between leaves it to fill.
+                await self._track(sink.name, 0)
             tracked = self.positions[sink.name]
             found = await sink.open(js, tracked, self._settings.replicas)
             if not await self._follower.wait_beyond(found - 1, FOLLOW_SECONDS_MAX):
@@ -135,12 +79,4 @@ class Relay:
             if fresh:
                 await sink.send(fresh)
                 standing[sink.name] = fresh[-1].position
-            await self._track(sink, standing[sink.name])
-
-    async def _track(self, sink: Sink, position: int) -> None:
-        start = self.positions[sink.name]
-        if position == start:
-            return
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._thread, self._views.track, sink.name, start, position)
-        self.positions[sink.name] = position
+            await self._track(sink.name, standing[sink.name])
