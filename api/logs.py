@@ -8,6 +8,7 @@ import orjson
 
 TEXT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 COMMANDS = logging.getLogger("scrinia.commands")
+SECURITY = logging.getLogger("scrinia.security")
 _PLAIN = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"message", "taskName"}
 
 

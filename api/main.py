@@ -17,7 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from datetime import datetime
 from functools import partial
+from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -34,7 +37,7 @@ from domain.registry import Registry
 from ledger.batch import Submission
 from ledger.committer import Committer
 from ledger.datadir import DataDirectory, initialise
-from ledger.errors import InUseError
+from ledger.errors import InUseError, MissingExtraError
 from ledger.follower import Follower
 from ledger.ids import SystemIds
 from ledger.keyfiles import create_secret, load_key, load_secret
@@ -66,11 +69,17 @@ from projections.runner import Runner
 from projections.scrub import LEASE as SCRUB_LEASE
 from projections.scrub import Scrub
 from projections.serving import ServingView
+from projections.siem import LEASE as SIEM_LEASE
+from projections.siem import RefusalExport, SiemExport
+from projections.siem_sinks import new_sink
 from projections.sqlite.views import SQLiteViews
 from projections.transparency import LEASE as SEALING_LEASE
 from projections.transparency import Transparency
 from projections.views import SqlProjection, Views
 from projections.webhooks import WebhookView
+
+if TYPE_CHECKING:
+    from api.telemetry import Telemetry  # of an extra that need not be there
 
 SHUTDOWN_SECONDS = 10.0
 GC_ALLOCATIONS = 50_000
@@ -148,25 +157,24 @@ async def running(settings: Settings) -> AsyncIterator[Services]:
 @asynccontextmanager
 async def _working(settings: Settings, services: Services) -> AsyncIterator[Services]:
     """Every part running, and brought to an end in the right order."""
-    wakeup = wakeup_of(settings, services.follower.wake)
     await services.elections.stand()
-    listening = asyncio.create_task(wakeup.run())
     electing = asyncio.create_task(services.elections.run())
-    work = [
-        services.follower.run(), services.runner.run(), services.transparency.run(),
-        services.scrub.run(), services.delivery.run(),
-    ]  # fmt: skip
-    if services.relay is not None:
-        work.append(services.relay.run())
-    tasks = [asyncio.create_task(one) for one in work]
+    listening = [asyncio.create_task(wakeup_of(settings, services.follower.wake).run())]
+    if services.refusals is not None:
+        listening.append(asyncio.create_task(services.refusals.run()))
+    following = asyncio.create_task(services.follower.run())
+    tasks = [asyncio.create_task(part.run()) for part in services.elected]
     writing = asyncio.create_task(services.committer.run())
     try:
         yield services
     finally:
-        await _stop(services, writing, tasks)
-        listening.cancel()
+        await _stop(services, writing, following, tasks)
+        for task in listening:
+            task.cancel()
         services.elections.close()
-        await asyncio.gather(electing, listening, return_exceptions=True)
+        await asyncio.gather(electing, *listening, return_exceptions=True)
+        if services.telemetry is not None:
+            await asyncio.to_thread(services.telemetry.close)
         services.operators.shutdown(cancel_futures=True)
         services.past.close()
         services.readers.shutdown()
@@ -205,8 +213,10 @@ def _assemble(settings: Settings) -> Services:
         follower.listen(listener)
     leases = [RUNNER_LEASE, SEALING_LEASE, SCRUB_LEASE, DELIVERY_LEASE]
     leases += [RELAY_LEASE] if settings.nats else []
+    leases += [SIEM_LEASE] if settings.siem else []
     elections = Elections(views, leases if settings.worker else [])
     relay = Relay(settings.nats, ledger, views, follower, elections) if settings.nats else None
+    siem_sink = partial(new_sink, settings.siem) if settings.siem else None
     deliveries = Deliveries(views)
     guard = Guard(parse_networks(settings.webhook_allowed_networks))
     courier = Courier(webhook_key, Sender(guard), recorder.contents)
@@ -218,12 +228,28 @@ def _assemble(settings: Settings) -> Services:
         scrub=Scrub(recorder, keys, follower, elections, settings.scrub_hours * 3600),
         transparency=Transparency(sealer, follower, readers, elections),
         readers=readers, operators=operators, webhooks=webhooks, deliveries=deliveries,
-        courier=courier,
+        courier=courier, telemetry=_telemetry(settings),
+        siem=SiemExport(siem_sink, views, follower, elections) if siem_sink else None,
+        refusals=RefusalExport(siem_sink) if siem_sink else None,
         delivery=Delivery(
             webhooks, deliveries, follower, elections, courier, partial(_as_system, committer),
             settings.webhook_give_up_hours * 3600,
         ),
     )  # fmt: skip
+
+
+def _telemetry(settings: Settings) -> "Telemetry | None":
+    """Traces, where they are wanted; MissingExtraError where they cannot be had."""
+    if settings.otlp_url is None:
+        return None
+    try:
+        module = import_module("api.telemetry")
+    except ImportError:
+        raise MissingExtraError(
+            "SCRINIA_OTLP_URL needs the extra otel: pip install 'scrinia-server[otel]'."
+        ) from None
+    telemetry: Telemetry = module.Telemetry(settings.otlp_url, version("scrinia-server"))
+    return telemetry
 
 
 def _webhook_key(directory: DataDirectory, in_use: bool) -> bytes:
@@ -241,20 +267,19 @@ async def _as_system(committer: Committer, command: Command) -> int:
 
 
 async def _stop(
-    services: Services, writing: asyncio.Task[None], tasks: list[asyncio.Task[None]]
+    services: Services,
+    writing: asyncio.Task[None],
+    following: asyncio.Task[None],
+    tasks: list[asyncio.Task[None]],
 ) -> None:
     """Finish the batch, follow it, seal it."""
     services.committer.close()
     await _ended(writing)
     services.follower.close()
-    await _ended(tasks[0])
-    services.runner.close()
-    services.transparency.close()
-    services.scrub.close()
-    services.delivery.close()
-    if services.relay is not None:
-        services.relay.close()
-    await _ended(*tasks[1:])
+    await _ended(following)
+    for part in services.elected:
+        part.close()
+    await _ended(*tasks)
 
 
 async def _ended(*tasks: asyncio.Task[None]) -> None:

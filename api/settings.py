@@ -17,6 +17,8 @@ from pydantic_settings import (
 from ledger.datadir import DataDirectory
 from projections.jetstream import NatsSettings
 from projections.outbound import parse_networks
+from projections.siem_sinks import SCHEMES as SIEM_SCHEMES
+from projections.siem_sinks import SiemSettings
 
 SQLITE_SCHEME = "sqlite:///"
 POSTGRES_SCHEMES = ("postgresql://", "postgres://")
@@ -86,6 +88,19 @@ class Settings(BaseSettings):
     webhook_give_up_hours: float = Field(
         24.0, gt=0, description="How long a webhook may fail before it is disabled."
     )
+    otlp_url: str | None = Field(
+        None,
+        description="An OpenTelemetry collector (OTLP over HTTP) for traces; needs the extra otel.",
+    )
+    siem_url: str | None = Field(
+        None,
+        description="Where every event and every refusal goes for a SIEM: `syslog+udp://`,"
+        " `syslog+tcp://`, `syslog+tls://`, `otlp+http://` or `otlp+https://` and host:port.",
+        repr=False,
+    )
+    siem_tls_ca_file: Path | None = Field(
+        None, description="Who vouches for the SIEM, where the system does not know."
+    )
     url: str | None = Field(
         None, description="The server the CLI talks to; by default the data directory's."
     )
@@ -135,6 +150,14 @@ class Settings(BaseSettings):
         parse_networks(text)
         return text
 
+    @field_validator("siem_url")
+    @classmethod
+    def _is_a_siem(cls, url: str | None) -> str | None:
+        parts = urlsplit(url or "")
+        if url is not None and (parts.scheme not in SIEM_SCHEMES or not parts.hostname):
+            raise ValueError(f"begins with one of {', '.join(SIEM_SCHEMES)} and names a host")
+        return url
+
     @field_validator("bind")
     @classmethod
     def _is_an_address(cls, bind: str) -> str:
@@ -183,6 +206,11 @@ class Settings(BaseSettings):
             tls_key_file=self.nats_tls_key_file,
             replicas=self.nats_replicas,
         )
+
+    @property
+    def siem(self) -> SiemSettings | None:
+        """How to reach the SIEM; None where there is none."""
+        return SiemSettings(self.siem_url, self.siem_tls_ca_file) if self.siem_url else None
 
     @property
     def ledger_file(self) -> Path:

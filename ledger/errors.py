@@ -56,6 +56,12 @@ class PayloadTooLargeError(LedgerError):
     code = "payload_too_large"
 
 
+class MissingExtraError(LedgerError):
+    """A setting needs what is not installed."""
+
+    code = "missing_extra"
+
+
 class KeyFileError(LedgerError):
     """A key file is missing, unreadable or readable by others."""
 

@@ -43,6 +43,7 @@ class FeedFilter:
 def cloud_event(recorded: RecordedEvent) -> dict[str, Any]:
     """An event as CloudEvents 1.0 JSON (https://github.com/cloudevents/spec, structured mode)."""
     fields = recorded.payload
+    trace = fields["request"].get("trace")
     return {
         "specversion": "1.0",
         "id": fields["id"],
@@ -54,6 +55,7 @@ def cloud_event(recorded: RecordedEvent) -> dict[str, Any]:
         "position": recorded.position,
         "sequence": f"{recorded.position:020d}",
         "stream": recorded.stream,
+        **({"traceparent": trace} if trace else {}),
         "data": fields["data"],
     }
 

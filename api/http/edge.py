@@ -16,16 +16,22 @@ from datetime import datetime
 from hashlib import sha256
 from itertools import count
 from secrets import token_hex
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from api.http.moments import parse_rfc3339
-from api.http.problems import EdgeError, problem_of, problem_response, validation_problem
+from api.http.problems import (
+    EdgeError,
+    ProblemDetails,
+    problem_of,
+    problem_response,
+    validation_problem,
+)
 from api.http.services import SERVICES, Services
-from api.logs import COMMANDS
+from api.logs import COMMANDS, SECURITY
 from domain.access import Caller
 from domain.commands import Command
 from domain.content import PromptContent
@@ -35,6 +41,9 @@ from ledger.batch import Idempotency, Outcome, Submission
 from ledger.ids import now
 from projections.errors import NotCaughtUpError
 
+if TYPE_CHECKING:
+    from api.telemetry import Telemetry  # of an extra that need not be there
+
 log = logging.getLogger("scrinia.http")
 
 MIN_POSITION_WAIT_SECONDS = 5.0
@@ -42,6 +51,7 @@ CALLER_WAIT_SECONDS = 1.0
 CONTENT_INLINE_BYTES = 32 * 1024
 LATENCY_BOUNDS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 IDEMPOTENCY_KEY_CHARS_MAX = 255
+PATH_LOGGED_MAX = 512
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -83,14 +93,23 @@ class Latencies:
 class Edge:
     """The middleware and its counters: requests by (method, route, status), command latencies."""
 
-    def __init__(self) -> None:
+    def __init__(self, telemetry: "Telemetry | None" = None) -> None:
         self._ids = RequestIds()
+        self.telemetry = telemetry
         self.requests: Counter[tuple[str, str, int]] = Counter()
         self.commands = Latencies()
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Give an id, answer or refuse, count."""
+        """Give an id, answer or refuse, count; in a span where somebody traces."""
+        if self.telemetry is None:
+            return await self._handle(request, handler)
+        with self.telemetry.request(request) as span:
+            response = await self._handle(request, handler)
+            self.telemetry.answered(span, response.status)
+            return response
+
+    async def _handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         request_id = self._ids.next(request.headers.get("X-Request-Id"))
         request[REQUEST_ID] = request_id
         try:
@@ -112,10 +131,28 @@ class Edge:
             log.error(
                 "request %s failed", request_id, exc_info=error, extra={"request_id": request_id}
             )
+        if details.status in (401, 403):
+            _tell_refusal(request, details)
         headers = {}
         if isinstance(error, web.HTTPMethodNotAllowed):
             headers["Allow"] = error.headers["Allow"]
         return problem_response(details, request_id, headers)
+
+
+def _tell_refusal(request: web.Request, details: ProblemDetails) -> None:
+    """For the log and the SIEM: who was refused what, from where; never with which token."""
+    caller = request.get(CALLER)
+    facts = {
+        "action": details.code, "method": request.method, "path": request.path[:PATH_LOGGED_MAX],
+        "remote": request.remote, "principal": caller.principal_id if caller else None,
+        "request_id": request[REQUEST_ID], **details.facts,
+    }  # fmt: skip
+    SECURITY.info(
+        "%s: %s %s from %s", details.code, facts["method"], facts["path"], facts["remote"],
+        extra=facts,
+    )  # fmt: skip
+    if (refusals := services(request).refusals) is not None:
+        refusals.tell(details.code, facts)
 
 
 EDGE: web.AppKey[Edge] = web.AppKey("edge", Edge)
@@ -131,7 +168,9 @@ def services(request: web.Request) -> Services:
 
 def caller(request: web.Request) -> Caller:
     """Who asks; UnauthenticatedError where the token is missing or counts for nobody."""
-    return services(request).access.caller_with(bearer(request), now())
+    found = services(request).access.caller_with(bearer(request), now())
+    request[CALLER] = found
+    return found
 
 
 async def _meet_caller(request: web.Request) -> None:
@@ -305,15 +344,14 @@ async def submit(
     one does not from the answer on.
     """
     began = time.monotonic()
-    outcome = await services(request).committer.submit(
-        Submission(
-            command=command,
-            caller=who,
-            request=_request_data(request),
-            idempotency=await _idempotency(request),
-            bytes=len(await request.read()),
-        )
+    submission = Submission(
+        command=command,
+        caller=who,
+        request=_request_data(request),
+        idempotency=await _idempotency(request),
+        bytes=len(await _read_body(request)),
     )
+    outcome = await _committed(request, submission)
     seconds = time.monotonic() - began
     request.app[EDGE].commands.add(seconds)
     if COMMANDS.isEnabledFor(logging.INFO):
@@ -322,6 +360,17 @@ async def submit(
     if followed and follower.position < outcome.position:
         await follower.wait_beyond(outcome.position - 1, MIN_POSITION_WAIT_SECONDS)
     return _command_answer(outcome)
+
+
+async def _committed(request: web.Request, submission: Submission) -> Outcome:
+    committer, telemetry = services(request).committer, request.app[EDGE].telemetry
+    if telemetry is None:
+        return await committer.submit(submission)
+    with telemetry.command(type(submission.command).__name__) as span:
+        outcome = await committer.submit(submission)
+        span.set_attribute("scrinia.position", outcome.position)
+        span.set_attribute("scrinia.changed", outcome.changed)
+        return outcome
 
 
 def _log_command(
@@ -347,7 +396,8 @@ def _command_answer(outcome: Outcome) -> web.Response:
 
 def _request_data(request: web.Request) -> dict[str, Any]:
     data = {"id": request[REQUEST_ID]}
-    trace = request.headers.get("traceparent")
+    telemetry = request.app[EDGE].telemetry
+    trace = request.headers.get("traceparent") if telemetry is None else telemetry.traceparent()
     if trace is not None and _TRACEPARENT.fullmatch(trace):
         data["trace"] = trace
     return data
@@ -364,7 +414,7 @@ async def _idempotency(request: web.Request) -> Idempotency | None:
         )  # fmt: skip
     match = request.headers.get("If-Match", "")
     head = f"{request.method} {request.path_qs}\n{match}\n".encode()
-    return Idempotency(key, sha256(head + await request.read()).hexdigest())
+    return Idempotency(key, sha256(head + await _read_body(request)).hexdigest())
 
 
 # Answering

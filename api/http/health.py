@@ -82,9 +82,7 @@ class _Metrics:
         lag = GaugeMetricFamily(
             "scrinia_projection_lag", "Events a view is behind.", labels=["projection"]
         )
-        told = {"webhooks": services.delivery.position}
-        if services.relay is not None:
-            told |= services.relay.positions
+        told = {"webhooks": services.delivery.position} | services.outward
         for name, position in (services.runner.positions | told).items():
             lag.add_metric([name], services.follower.position - position)
         webhooks = CounterMetricFamily(
@@ -102,6 +100,11 @@ class _Metrics:
                 "scrinia_relay_connected",
                 "Whether this process relays to NATS now.",
                 int(relay is not None and relay.connected),
+            ),
+            CounterMetricFamily(
+                "scrinia_siem_dropped",
+                "Refusals that the SIEM was not told of.",
+                services.refusals.dropped if services.refusals is not None else 0,
             ),
             GaugeMetricFamily(
                 "scrinia_position", "Last followed position.", services.follower.position

@@ -135,7 +135,7 @@ def _positions(services: Services) -> dict[str, int]:
         "access": services.access.position,
         "transparency": services.transparency.position,
         "webhooks": services.delivery.position,
-        **(services.relay.positions if services.relay is not None else {}),
+        **services.outward,
     }
 
 
@@ -161,7 +161,9 @@ def _kind(services: Services, name: str) -> str:
         return "sql"
     if name == "webhooks":
         return "http"
-    return "nats" if services.relay is not None and name in services.relay.positions else "memory"
+    if name == "siem":
+        return "siem"
+    return "nats" if name in services.outward else "memory"
 
 
 _ONE = "/v1/projections/{projection}"

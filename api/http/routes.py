@@ -46,7 +46,7 @@ _NAME = r"{name:(?!-(?:/|$))[^/]+(?:/(?!-(?:/|$))[^/]+)*}"
 
 def make_app(services: Services) -> web.Application:
     """The web application over running services."""
-    edge = Edge()
+    edge = Edge(services.telemetry)
     app = web.Application(middlewares=[edge.middleware], client_max_size=BODY_BYTES_MAX)
     app[SERVICES] = services
     app[EDGE] = edge

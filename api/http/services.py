@@ -1,7 +1,9 @@
 """What the handlers work with, handed to them by the composition root."""
 
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
@@ -21,9 +23,23 @@ from projections.relay import Relay
 from projections.runner import Runner
 from projections.scrub import Scrub
 from projections.serving import ServingView
+from projections.siem import RefusalExport, SiemExport
 from projections.transparency import Transparency
 from projections.views import Views
 from projections.webhooks import WebhookView
+
+if TYPE_CHECKING:
+    from api.telemetry import Telemetry  # of an extra that need not be there
+
+
+class Part(Protocol):
+    """Something that runs until it is closed."""
+
+    async def run(self) -> None:
+        """Work until `close`."""
+
+    def close(self) -> None:
+        """End `run`."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +59,9 @@ class Services:
     feed: Feed
     elections: Elections
     relay: Relay | None
+    siem: SiemExport | None
+    refusals: RefusalExport | None
+    telemetry: "Telemetry | None"
     webhooks: WebhookView
     deliveries: Deliveries
     courier: Courier
@@ -52,6 +71,18 @@ class Services:
     transparency: Transparency
     readers: Executor
     operators: Executor
+
+    @property
+    def elected(self) -> "Sequence[Part]":
+        """The parts that work in one process at a time, whichever holds their lease."""
+        parts = (self.runner, self.transparency, self.scrub, self.delivery, self.relay, self.siem)
+        return [part for part in parts if part is not None]
+
+    @property
+    def outward(self) -> dict[str, int]:
+        """How far each part has come that tells something outside, by the name of its tracking."""
+        parts = (part for part in (self.relay, self.siem) if part is not None)
+        return {name: position for part in parts for name, position in part.positions.items()}
 
 
 SERVICES = web.AppKey("services", Services)
