@@ -11,7 +11,9 @@ from typing import Any
 
 import jsonschema_rs
 import nats as client
+import nkeys
 import pytest
+import trustme
 import yaml
 from nats.js.errors import KeyNotFoundError, NotFoundError
 
@@ -292,6 +294,47 @@ async def test_a_server_that_asks_who_one_is(tmp_path: Path, kind: str) -> None:
                         await asyncio.sleep(0.05)
             else:
                 assert relay.positions["relay"] == 0 and not relay.connected
+    finally:
+        server.stop()
+
+
+async def test_tls_a_certificate_and_an_nkey(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    for name, issued in (
+        ("server", authority.issue_cert("localhost", "127.0.0.1")),
+        ("client", authority.issue_cert("relay")),
+    ):
+        issued.private_key_pem.write_to_path(str(tmp_path / f"{name}.key"))
+        for part in issued.cert_chain_pems:
+            part.write_to_path(str(tmp_path / f"{name}.pem"), append=True)
+    seed = nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER)
+    (tmp_path / "seed").write_bytes(seed)
+    public = nkeys.from_seed(bytearray(seed)).public_key.decode()
+    (tmp_path / "nats.conf").write_text(
+        f"""tls {{cert_file: "{tmp_path}/server.pem", key_file: "{tmp_path}/server.key",
+             ca_file: "{tmp_path}/ca.pem", verify: true}}
+        authorization {{users: [{{nkey: {public}}}]}}"""
+    )
+    server = Nats("-c", str(tmp_path / "nats.conf"))
+    server.start()
+    files = {
+        "nats_tls_ca_file": tmp_path / "ca.pem",
+        "nats_tls_cert_file": tmp_path / "client.pem",
+        "nats_tls_key_file": tmp_path / "client.key",
+        "nats_nkey_seed_file": tmp_path / "seed",
+    }
+    try:
+        url = server.url.replace("nats://", "tls://")
+        async with registry(tmp_path / "a", nats_url=url, **files) as api:
+            await api.make_prompt("acme/p")
+            async with asyncio.timeout(15):
+                while api.services.relay.positions["relay"] < api.position:
+                    await asyncio.sleep(0.05)
+        del files["nats_nkey_seed_file"]
+        async with registry(tmp_path / "b", nats_url=url, **files) as api:
+            await asyncio.sleep(0.5)
+            assert not api.services.relay.connected
     finally:
         server.stop()
 
