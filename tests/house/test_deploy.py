@@ -78,6 +78,9 @@ def test_every_setting_named_in_deploy_is_one() -> None:
 
 
 def test_the_compose_file_is_whole() -> None:
+    validate = Path(sys.executable).parent / "check-jsonschema"
+    command = [validate, "--builtin-schema", "vendor.compose-spec", DEPLOY / "compose.yaml"]
+    assert subprocess.run(command, capture_output=True).returncode == 0
     compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
     services = compose["services"]
     assert set(services) == {"postgres", "nats", "migrate", "api", "balancer"}
