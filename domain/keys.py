@@ -9,6 +9,7 @@ from uuid import UUID
 
 from eventsourcing.domain import Aggregate, event
 
+from domain.commitment import ContentRef
 from domain.errors import ConflictError, NotFoundError
 
 EVENT_PURPOSE = "event"
@@ -54,8 +55,22 @@ class KeyRing(Aggregate):
         TOPIC = "io.scrinia.key.retired.v1"
         key_id: str
 
+    class EpochBegun(Aggregate.Event):
+        """The ledger goes on after `recovered` events; those to `lost_to` were lost.
+
+        `checkpoint` is the signed note that shows them.
+        """
+
+        TOPIC = "io.scrinia.epoch.begun.v1"
+        epoch: int
+        recovered: int
+        lost_to: int
+        checkpoint: str
+        reason: ContentRef | None
+
     def __init__(self, key_id: str, purpose: str, public_key: str) -> None:
         self.keys = {key_id: PublicKey(key_id, purpose, public_key)}
+        self.epoch = 1
 
     @classmethod
     def open(cls, ledger_id: UUID, key: PublicKey, at: datetime) -> "KeyRing":
@@ -92,6 +107,31 @@ class KeyRing(Aggregate):
                 f"Key {key_id} is the last one for {key.purpose}: register another."
             )
         self.trigger_event(self.KeyRetired, timestamp=at, key_id=key_id)
+
+    def begin_epoch(
+        self,
+        recovered: int,
+        lost_to: int,
+        checkpoint: str,
+        reason: ContentRef | None,
+        at: datetime,
+    ) -> None:
+        """Go on in a new epoch; ConflictError where nothing was lost."""
+        if lost_to <= recovered:
+            raise ConflictError("Nothing is known to be lost: restore without a new epoch.")
+        self.trigger_event(
+            self.EpochBegun,
+            timestamp=at,
+            epoch=self.epoch + 1,
+            recovered=recovered,
+            lost_to=lost_to,
+            checkpoint=checkpoint,
+            reason=reason,
+        )
+
+    @event(EpochBegun)
+    def _apply_epoch_begun(self, epoch: int) -> None:
+        self.epoch = epoch
 
     @event(KeyRegistered)
     def _apply_key_registered(self, key_id: str, purpose: str, public_key: str) -> None:

@@ -21,6 +21,7 @@ from domain.access import (
     Resource,
 )
 from domain.genesis import GENESIS_EVENTS, SYSTEM_ACTOR
+from domain.keys import KeyRing
 from domain.name import Name
 from domain.principal import Principal
 from domain.project import Project
@@ -69,15 +70,19 @@ class Authority:
         return None
 
     def _system_fault(self, recorded: RecordedEvent) -> str | None:
-        """The registry itself does one thing only: it disables webhooks that fail."""
+        """What the registry itself does: it disables webhooks that fail, and says what was lost."""
         event, authz = recorded.event, recorded.payload["authz"]
-        if not isinstance(event, Webhook.Disabled) or event.cause == "command":
+        if isinstance(event, Webhook.Disabled) and event.cause != "command":
+            need, actor = self._need(recorded), access.SYSTEM_ACTOR
+        elif isinstance(event, KeyRing.EpochBegun):
+            need = Need(access.RESTORE_PERMISSION, REGISTRY.text, REGISTRY)
+            actor = access.SYSTEM_RESTORE_ACTOR
+        else:
             return f"claims {SYSTEM_POLICY}, which does not allow {recorded.kind_verb}"
-        need = self._need(recorded)
         claimed = (authz["permission"], authz["resource"], authz["grants"])
         if need is None or claimed != (need.permission, need.text, []):
             return "claims another permission, resource or grant than the registry's own act has"
-        if recorded.payload["actor"] != access.SYSTEM_ACTOR:
+        if recorded.payload["actor"] != actor:
             return f"claims {SYSTEM_POLICY} for another actor than the registry"
         return None
 

@@ -12,6 +12,7 @@ from domain.access import Caller
 from domain.decision import Ids
 from domain.keys import CHECKPOINT_PURPOSE, EVENT_PURPOSE, WEBHOOK_PURPOSE, PublicKey
 from ledger.batch import Batch, Submission
+from ledger.epochs import origin_of
 from ledger.errors import ForkedError, KeyFileError, NoLedgerError
 from ledger.ids import now
 from ledger.keyfiles import create_key, create_secret, write_private
@@ -19,7 +20,7 @@ from ledger.mapper import SigningMapper
 from ledger.note import VerifierKey
 from ledger.recorder import LedgerRecorder, Unit
 from ledger.repository import Repository
-from ledger.sealing import Sealer, origin_of
+from ledger.sealing import Sealer
 from ledger.signing import Signer
 from ledger.store import LedgerStore
 
@@ -141,7 +142,8 @@ def initialise(store: LedgerStore, directory: DataDirectory, token_file: Path, i
         if not recorder.append_units([unit])[0].accepted:
             raise ForkedError(f"Somebody else has just begun a ledger in {store.place}.")
     with closing(store.recorder()) as recorder:
-        sealer = Sealer(recorder, checkpoint, ledger_id, directory.checkpoint)
+        trusted = Repository(recorder, SigningMapper(ledger_id, None), ledger_id).trusted_keys()
+        sealer = Sealer(recorder, checkpoint, ledger_id, directory.checkpoint, trusted)
         sealer.take([signed.leaf_hash for signed in unit.events])
         sealer.seal()
     return ledger_id

@@ -10,27 +10,31 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ledger import note
+from ledger.epochs import is_recorded_loss, origin_of
 from ledger.errors import ForkedError, NoteError
 from ledger.merkle import CompactRange
-from ledger.note import Checkpoint, VerifierKey
+from ledger.note import Checkpoint
 from ledger.recorder import LedgerRecorder, StoredCheckpoint
 from ledger.signing import Signer
-
-
-def origin_of(ledger_id: str) -> str:
-    """The log's origin line, also its key name."""
-    return f"scrinia/ledgers/{ledger_id}"
+from ledger.trust import TrustedKeys
 
 
 class Sealer:
     """Folds leaf hashes into the tree and signs its head. Not thread-safe: one task owns it."""
 
     def __init__(
-        self, recorder: LedgerRecorder, signer: Signer, ledger_id: str, exported: Path
+        self,
+        recorder: LedgerRecorder,
+        signer: Signer,
+        ledger_id: str,
+        exported: Path,
+        trusted: TrustedKeys,
     ) -> None:
         self._recorder = recorder
         self._signer = signer
-        self._origin = origin_of(ledger_id)
+        self._ledger_id = ledger_id
+        self._trusted = trusted
+        self._origin = origin_of(ledger_id, trusted.epochs[-1].number)
         self._exported = exported
         self._sealed = 0
         self._tree = CompactRange()
@@ -74,6 +78,9 @@ class Sealer:
         if not self._exported.exists():
             return
         exported = self._open(self._exported.read_bytes())
+        number = self._trusted.epoch_named(self._ledger_id, exported.origin)
+        if number is not None and is_recorded_loss(self._trusted.epochs, number, exported.size):
+            return
         kept = self._recorder.checkpoint_at(exported.size)
         if self._recorder.head() < exported.size or kept is None:
             raise ForkedError(
@@ -84,9 +91,9 @@ class Sealer:
             raise ForkedError(f"The database is not the one that {self._exported} was signed for.")
 
     def _open(self, signed: bytes) -> Checkpoint:
-        key = VerifierKey(self._origin, self._signer.public_key)
         try:
-            return Checkpoint.parse(note.open_note(signed, [key]))
+            keys = self._trusted.verifier_keys(self._ledger_id)
+            return Checkpoint.parse(note.open_note(signed, keys))
         except NoteError as error:
             raise ForkedError(f"A checkpoint is not this ledger's: {error.detail}") from None
 

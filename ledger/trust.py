@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 from domain.keys import CHECKPOINT_PURPOSE, EVENT_PURPOSE, KeyRing
 from ledger import payload
+from ledger.epochs import FIRST, Epoch, origin_of
 from ledger.errors import TamperedError
 from ledger.mapper import RecordedEvent, SignedNotification
+from ledger.note import VerifierKey
 from ledger.recorder import LedgerRecorder
 from ledger.signing import LOW_ORDER_POINTS, is_signed, key_id_of
 
@@ -28,6 +30,7 @@ class TrustedKeys:
 
     def __init__(self) -> None:
         self._keys: dict[str, TrustedKey] = {}
+        self.epochs: list[Epoch] = [FIRST]
 
     def apply(self, recorded: RecordedEvent) -> None:
         """Take in a key event; every other event is none of its business."""
@@ -42,6 +45,8 @@ class TrustedKeys:
             )
         elif isinstance(event, KeyRing.KeyRetired):
             self._keys[event.key_id].until = recorded.position
+        elif isinstance(event, KeyRing.EpochBegun):
+            self.epochs.append(Epoch(event.epoch, recorded.position, event.lost_to))
 
     def at(self, key_id: str, purpose: str, position: int) -> TrustedKey | None:
         """The key, if it counts for this purpose at this position.
@@ -53,9 +58,21 @@ class TrustedKeys:
             return None
         return key if key.until is None or position <= key.until else None
 
-    def checkpoint_keys(self) -> list[TrustedKey]:
-        """Every checkpoint key there ever was."""
-        return [key for key in self._keys.values() if key.purpose == CHECKPOINT_PURPOSE]
+    def verifier_keys(self, ledger_id: str) -> list[VerifierKey]:
+        """Every checkpoint key there ever was, under the name of every epoch."""
+        keys = [key for key in self._keys.values() if key.purpose == CHECKPOINT_PURPOSE]
+        return [
+            VerifierKey(origin_of(ledger_id, epoch.number), key.public_key)
+            for epoch in self.epochs
+            for key in keys
+        ]
+
+    def epoch_named(self, ledger_id: str, origin: str) -> int | None:
+        """The number of the epoch that seals under this origin."""
+        for epoch in self.epochs:
+            if origin_of(ledger_id, epoch.number) == origin:
+                return epoch.number
+        return None
 
 
 def is_authentic(notification: SignedNotification, keys: TrustedKeys) -> bool:

@@ -20,11 +20,11 @@ from domain.keys import EVENT_PURPOSE, KeyRing
 from ledger import payload
 from ledger.authority import Authority
 from ledger.datadir import DataDirectory, Trust
+from ledger.epochs import Epoch, epoch_of, is_recorded_loss, lost_checkpoint
 from ledger.errors import ClosedError, LedgerError, NoLedgerError, NoteError
 from ledger.mapper import RecordedEvent, SigningMapper
 from ledger.merkle import CompactRange
 from ledger.note import Checkpoint, VerifierKey, claimed_size, open_note
-from ledger.sealing import origin_of
 from ledger.signing import is_signed
 from ledger.store import FORMAT, LedgerStore, RawLedger, Row
 from ledger.trust import TrustedKeys
@@ -41,6 +41,7 @@ CODES = {
     "E_CONTENT_MISSING": "A text that an event committed to is not there.",
     "E_CONTENT_ORPHAN": "A text is there that no event committed to.",
     "E_DUP": "An event id, position, text or checkpoint is there twice.",
+    "E_EPOCH": "An epoch does not follow from what it says was lost, or a checkpoint shows more.",
     "E_GAP": "A position is missing.",
     "E_KEY": "The signing key is unknown, of another purpose or not in force there.",
     "E_LEAF": "The stored leaf hash is not that of the entry.",
@@ -72,6 +73,7 @@ class Report:
     contents: int = 0
     checkpoints: int = 0
     sealed: int = 0
+    epochs: list[Epoch] = field(default_factory=list)
     faults: list[VerifyFault] = field(default_factory=list)
 
     def add(self, position: int | None, code: str, detail: str) -> None:
@@ -81,9 +83,14 @@ class Report:
     def summary(self) -> str:
         """One sentence."""
         state = f"{len(self.faults)} fault(s)" if self.faults else "no fault"
+        lost = "".join(
+            f"\nEpoch {epoch.number} begins at position {epoch.start}: what followed before, to"
+            f" {epoch.lost_to}, was lost."
+            for epoch in self.epochs[1:]
+        )
         return (
             f"{self.events} events, {self.contents} texts, {self.checkpoints} checkpoints"
-            f" (sealed to {self.sealed}): {state}."
+            f" (sealed to {self.sealed}): {state}.{lost}"
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -93,6 +100,7 @@ class Report:
             "contents": self.contents,
             "checkpoints": self.checkpoints,
             "sealed": self.sealed,
+            "epochs": [vars(epoch) for epoch in self.epochs],
             "faults": [vars(fault) for fault in self.faults],
         }
 
@@ -129,6 +137,7 @@ class Verification:
         self._authority = Authority()
         self._tree = CompactRange()
         self._roots: dict[int, bytes] = {}
+        self._lost_roots: dict[tuple[int, int], bytes] = {}
         self._streams: dict[str, tuple[int, str]] = {}
         self._event_ids: set[str] = set()
         self._commitments: set[str] = set()
@@ -281,11 +290,25 @@ class Verification:
             refusal = self._authority.fault(recorded)
             if refusal is not None:
                 self._fault(row, "E_AUTHZ", refusal)
+            if isinstance(recorded.event, KeyRing.EpochBegun):
+                self._check_epoch(row, recorded.event)
             if not isinstance(recorded.event, KeyRing.Created):
                 self._keys.apply(recorded)
             self._authority.apply(recorded)
         except Exception as error:
             self._fault(row, "E_TYPE", f"cannot be applied: {error!r:.120}")
+
+    def _check_epoch(self, row: Row, event: KeyRing.EpochBegun) -> None:
+        """What an epoch says was lost is what its checkpoint shows, and nothing else is missing."""
+        last = self._keys.epochs[-1]
+        if (event.epoch, event.recovered + 1) != (last.number + 1, row.position):
+            self._fault(row, "E_EPOCH", f"epoch {event.epoch} does not begin after {last.number}")
+        try:
+            keys = self._keys.verifier_keys(self._trust.ledger_id)
+            lost = lost_checkpoint(event, self._trust.ledger_id, keys)
+            self._lost_roots[last.number, lost.size] = lost.root
+        except NoteError as error:
+            self._fault(row, "E_EPOCH", f"does not show what was lost: {error.detail}")
 
     # Texts
 
@@ -330,6 +353,7 @@ class Verification:
             if self._check_note(signed, f"checkpoint {size}", good, size):
                 good = size
         self.report.sealed = newest
+        self.report.epochs = list(self._keys.epochs)
         if newest == 0:
             self.report.add(None, "E_CHECKPOINT", "the database holds no checkpoint")
         for path, kept in self._notes.items():
@@ -343,7 +367,7 @@ class Verification:
     def _check_kept(self, path: Path, kept: bytes, newest: int) -> None:
         """A checkpoint is stored before it is exported, so the database has it or lost it."""
         size = claimed_size(kept)
-        if size > newest:
+        if size > newest and not self._shows_loss(kept):
             detail = f"the database lacks the checkpoint of {size} events that {path.name} shows"
             self.report.add(size, "E_CHECKPOINT", detail)
 
@@ -355,18 +379,43 @@ class Verification:
             self.report.add(size, "E_CHECKPOINT", detail)
 
     def _check_note(self, signed: bytes, name: str, good: int, stored_size: int | None) -> bool:
-        origin = origin_of(self._trust.ledger_id)
-        keys = [VerifierKey(origin, key.public_key) for key in self._keys.checkpoint_keys()]
         try:
-            trusted = VerifierKey.parse(self._trust.checkpoint_key)
-            checkpoint = Checkpoint.parse(open_note(signed, [trusted, *keys]))
+            checkpoint = self._open(signed)
         except NoteError as error:
             self.report.add(stored_size, "E_NOTE", f"{name}: {error.detail}")
             return False
-        if checkpoint.origin != origin or stored_size not in (None, checkpoint.size):
+        number = self._keys.epoch_named(self._trust.ledger_id, checkpoint.origin)
+        if number is None or stored_size not in (None, checkpoint.size):
             self.report.add(stored_size, "E_CHECKPOINT", f"{name} is not of this ledger and size")
             return False
+        if stored_size is None and is_recorded_loss(self._keys.epochs, number, checkpoint.size):
+            return self._check_lost(checkpoint, number, name)
+        if epoch_of(self._keys.epochs, checkpoint.size).number != number:
+            detail = f"{name} shows {checkpoint.size} events of epoch {number}"
+            self.report.add(stored_size, "E_EPOCH", detail)
+            return False
         return self._check_root(checkpoint, name, good)
+
+    def _open(self, signed: bytes) -> Checkpoint:
+        keys = self._keys.verifier_keys(self._trust.ledger_id)
+        trusted = VerifierKey.parse(self._trust.checkpoint_key)
+        return Checkpoint.parse(open_note(signed, [trusted, *keys]))
+
+    def _shows_loss(self, signed: bytes) -> bool:
+        """Whether a checkpoint shows events of which an epoch says that they were lost."""
+        try:
+            checkpoint = self._open(signed)
+        except NoteError:
+            return False
+        number = self._keys.epoch_named(self._trust.ledger_id, checkpoint.origin)
+        return number is not None and is_recorded_loss(self._keys.epochs, number, checkpoint.size)
+
+    def _check_lost(self, checkpoint: Checkpoint, number: int, name: str) -> bool:
+        """What is gone cannot be compared, but for the tree that the epoch's event carries."""
+        recorded = self._lost_roots.get((number, checkpoint.size), checkpoint.root)
+        if recorded != checkpoint.root:
+            self.report.add(checkpoint.size, "E_ROOT", f"{name} sealed another tree than was lost")
+        return recorded == checkpoint.root
 
     def _check_root(self, checkpoint: Checkpoint, name: str, good: int) -> bool:
         size = checkpoint.size

@@ -117,6 +117,10 @@ class Sink(ABC):
     async def open(self, js: JetStreamContext, tracked: int, replicas: int) -> int:
         """Make what is missing; the position it really stands at, given where it is tracked."""
 
+    def agrees(self, recorded: RecordedEvent) -> bool:
+        """Whether what `open` found at this event's position is this event."""
+        return True
+
     @abstractmethod
     async def send(self, batch: Sequence[RecordedEvent]) -> None:
         """Bring it to the end of `batch`; may be asked again with the same events."""
@@ -132,6 +136,7 @@ class EventStream(Sink):
         self._js: JetStreamContext | None = None
         self._sequence = 0
         self._sure = False
+        self._last_id: str | None = None
 
     async def is_missing(self, js: JetStreamContext) -> bool:
         """See Sink."""
@@ -161,6 +166,7 @@ class EventStream(Sink):
             )
         self._sequence = info.state.last_seq
         self._sure = False
+        self._last_id = None
         if info.state.messages == 0:
             return tracked if self._sequence else 0
         oldest = max(info.state.first_seq, self._sequence - LOOK_BACK_MESSAGES)
@@ -176,6 +182,7 @@ class EventStream(Sink):
             message = await js.get_msg(STREAM, sequence)
             body = orjson.loads(message.data or b"")
             source, position = str(body["source"]), int(body["position"])
+            self._last_id = str(body["id"])
         except (NotFoundError, orjson.JSONDecodeError, KeyError, TypeError, ValueError):
             return None
         if source != self._source:
@@ -184,6 +191,10 @@ class EventStream(Sink):
                 " NATS account, or delete the stream."
             )
         return position
+
+    def agrees(self, recorded: RecordedEvent) -> bool:
+        """See Sink."""
+        return self._last_id in (None, recorded.payload["id"])
 
     async def send(self, batch: Sequence[RecordedEvent]) -> None:
         """See Sink. Each message expects the sequence before it, so none can overtake or repeat."""

@@ -8,12 +8,21 @@ from nats.errors import Error as NatsError
 from ledger.follower import READ_EVENTS_MAX, Follower
 from projections.elections import Elections
 from projections.errors import ForeignStreamError
-from projections.jetstream import EventStream, LabelBucket, NatsSettings, Sink, connect
+from projections.jetstream import (
+    BUCKET,
+    STREAM,
+    EventStream,
+    LabelBucket,
+    NatsSettings,
+    Sink,
+    connect,
+)
 from projections.outward import WATCH_SECONDS, Outward
 from projections.views import Views
 
 LEASE = "relay"
 FOLLOW_SECONDS_MAX = 3.0
+START_ANEW = f"Delete stream {STREAM} and bucket {BUCKET}: they are filled anew."
 
 
 class Relay(Outward):
@@ -58,15 +67,24 @@ class Relay(Outward):
                 await self._track(sink.name, 0)
             tracked = self.positions[sink.name]
             found = await sink.open(js, tracked, self._settings.replicas)
-            if not await self._follower.wait_beyond(found - 1, FOLLOW_SECONDS_MAX):
-                raise ForeignStreamError(
-                    f"NATS has position {found}, this ledger {self._follower.position}: it was"
-                    " restored from an older backup, or the stream is another's."
-                )
+            await self._check_same(sink, found)
             # What one sink lost with its server's last moments, the other may have lost too.
             lost_to = min(lost_to, found) if found < tracked else lost_to
             standing[sink.name] = min(found, lost_to)
         return standing
+
+    async def _check_same(self, sink: Sink, found: int) -> None:
+        """ForeignStreamError unless what is in NATS is this ledger's beginning."""
+        if not await self._follower.wait_beyond(found - 1, FOLLOW_SECONDS_MAX):
+            raise ForeignStreamError(
+                f"NATS has position {found}, this ledger {self._follower.position}: it was"
+                f" restored from an older backup, or the stream is another's. {START_ANEW}"
+            )
+        if found and not sink.agrees((await self._follower.read(found - 1, 1))[0]):
+            raise ForeignStreamError(
+                f"NATS has another event at position {found}: this ledger lost some and began a"
+                f" new epoch. {START_ANEW}"
+            )
 
     async def _step(self, standing: dict[str, int]) -> None:
         behind = min(standing.values())

@@ -19,6 +19,8 @@ from ledger.mapper import RecordedEvent
 from projections.errors import OvertakenError
 
 DIFFERENCES_MAX = 20
+# Of parts that are no folds (projections/deliveries.py).
+STATE_TABLES = ("webhook_states", "webhook_attempts")
 Texts = Mapping[str, str]
 
 
@@ -104,6 +106,13 @@ class Views(TrackingRecorder, ABC):
                 "CREATE TABLE IF NOT EXISTS leases (name TEXT PRIMARY KEY, holder TEXT NOT NULL,"
                 " expires_at DOUBLE PRECISION NOT NULL)"
             )
+
+    def forget_all(self) -> None:
+        """Everything begins at position 1 again: another history has taken the place of this."""
+        with self.defining() as cursor:
+            for table in ("tracking", "forms", "leases", *STATE_TABLES):
+                cursor.execute(f"DROP TABLE IF EXISTS {table}")
+        self.create()
 
     def prepare(self, projection: SqlProjection) -> int:
         """Create a projection's tables, from nothing if their form changed; its position."""

@@ -1,12 +1,12 @@
 """Ledgers on the move: copy, backup, restore."""
 
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import click
 
 from api.cli.context import EXIT_TAMPERED, Cli, pass_cli, settings_with
-from api.main import stopped, store_of
+from api.main import stopped, store_of, views_of
 from ledger.backup import (
     Backup,
     back_up,
@@ -18,6 +18,9 @@ from ledger.backup import restore as restore_backup
 from ledger.copying import copy_ledger
 from ledger.datadir import DataDirectory
 from ledger.errors import ClosedError
+from ledger.ids import SystemIds
+from ledger.new_epoch import begin_epoch, check_loss
+from ledger.note import claimed_size
 from ledger.store import LedgerStore
 from ledger.verify import verify_ledger
 
@@ -78,22 +81,50 @@ def backup(cli: Cli, path: Path, with_secrets: bool) -> None:
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path, exists=True))
+@click.option("--new-epoch", is_flag=True, help="Go on although later events are known to be lost.")
+@click.option(
+    "--lost-checkpoint",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The newest checkpoint there is of what was lost (default: the data dir's).",
+)
+@click.option("--reason", "-m", help="Why, for the new epoch's first event.")
 @pass_cli
-def restore(cli: Cli, path: Path) -> None:
+def restore(
+    cli: Cli, path: Path, new_epoch: bool, lost_checkpoint: Path | None, reason: str | None
+) -> None:
     """Copy the backup in PATH into an empty store; a target that is ahead is refused."""
     store, directory = store_of(cli.settings), cli.settings.directory
     kept = Backup(path)
     directory.path.mkdir(mode=0o700, parents=True, exist_ok=True)
     with stopped(cli.settings):
+        lost = _newest([directory.checkpoint, *([lost_checkpoint] if lost_checkpoint else [])])
+        if new_epoch or not store.exists():
+            check_loss(kept, lost, new_epoch=new_epoch)
         with cli.output.progress("restoring") as progress:
             events = restore_backup(kept, store, directory, progress)
         restore_secrets(kept, directory, cli.settings.token_file)
+        _forget_views(cli)
+        if new_epoch:
+            begin_epoch(store, directory, lost, reason, SystemIds())
+            events += 1
         _verify(cli, store, directory)
     missing = [key.name for key in directory.key_files if not key.exists()]
     text = f"{events} events restored to {store.place} and verified."
     if missing:
         text += f"\nPut {' and '.join(missing)} into {directory.event_key.parent} before serving."
     cli.output.say({"events": events, "store": store.place, "missing_keys": missing}, text)
+
+
+def _newest(checkpoints: list[Path]) -> bytes:
+    """The checkpoint that shows the most events; empty where there is none."""
+    notes = [file.read_bytes() for file in checkpoints if file.exists()]
+    return max(notes, key=claimed_size, default=b"")
+
+
+def _forget_views(cli: Cli) -> None:
+    """Read models of what was there before: built anew by the next server."""
+    with closing(views_of(cli.settings)) as views:
+        views.forget_all()
 
 
 def _verify(cli: Cli, store: LedgerStore, directory: DataDirectory) -> None:

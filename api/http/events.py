@@ -22,7 +22,7 @@ from projections.feed import FeedFilter, MayRead, cloud_event
 
 PING_SECONDS = 10.0
 RETRY_MS = 1000
-_ACCESS_KINDS = frozenset({"principal", "grant", "token", "key", "ledger", "webhook"})
+_ACCESS_KINDS = frozenset({"principal", "grant", "token", "key", "ledger", "webhook", "epoch"})
 
 
 class EventsQuery(Request):

@@ -54,7 +54,8 @@ def test_the_median_function_fits_a_glance() -> None:
 def test_only_the_composition_root_constructs() -> None:
     parts = {"PostgresStore", "PostgresViews", "Committer", "Follower", "Runner",
              "ServingView", "Sealer"}  # fmt: skip
-    allowed = {"api/main.py", "ledger/datadir.py"}
+    # The two that write without a server begin a ledger or an epoch.
+    allowed = {"api/main.py", "ledger/datadir.py", "ledger/new_epoch.py"}
     for path in FILES:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):

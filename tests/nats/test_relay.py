@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -397,3 +398,39 @@ async def test_the_example_consumer_survives_restarts(tmp_path: Path, nats: Nats
 
 def _lines(path: Path) -> list[str]:
     return path.read_text().splitlines()
+
+
+def test_what_a_new_epoch_lost_is_not_left_in_nats(tmp_path: Path, nats: Nats) -> None:
+    """The relay does not go on after events that this ledger never had."""
+    env = {"SCRINIA_NATS_URL": nats.url}
+    old = Process(tmp_path / "old" / "data", env)
+    old.data_dir.parent.mkdir()
+    old.start()
+    client_ = old.client()
+    client_.ok("POST", "/v1/projects", {"project": "acme"})
+    old.cli("backup", str(tmp_path / "backup"), "--with-secrets")
+    lost = client_.ok("POST", "/v1/projects", {"project": "lost"})["position"]
+    asyncio.run(until_published(nats.url, lost))
+    assert old.stop() == 0
+    new = Process(tmp_path / "new" / "data", env)
+    new.data_dir.mkdir(parents=True)
+    shutil.copy(old.data_dir / "checkpoint", new.data_dir / "checkpoint")
+    new.cli("restore", str(tmp_path / "backup"), "--new-epoch")
+    new.start()
+    head = new.client().ok("POST", "/v1/projects", {"project": "found"})["position"]
+    asyncio.run(asyncio.sleep(1.5))
+    assert "began a new epoch" in (tmp_path / "new" / "serve.log").read_text()
+    assert asyncio.run(published(nats.url))[-1]["body"]["position"] == lost
+
+    async def start_anew() -> list[dict[str, Any]]:
+        connection = await client.connect(nats.url)
+        js = connection.jetstream()
+        await js.delete_stream(STREAM)
+        await js.delete_key_value(BUCKET)
+        await connection.close()
+        return await until_published(nats.url, head)
+
+    messages = asyncio.run(start_anew())
+    check_whole(messages, head)
+    assert messages[-2]["body"]["type"] == "io.scrinia.epoch.begun.v1"
+    assert new.stop() == 0
