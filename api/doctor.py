@@ -23,8 +23,10 @@ from domain.keys import CHECKPOINT_PURPOSE, EVENT_PURPOSE, WEBHOOK_PURPOSE
 from ledger.errors import LedgerError
 from ledger.ids import now
 from ledger.keyfiles import load_key, load_secret
+from ledger.mapper import SigningMapper
 from ledger.postgres.recorder import connect
 from ledger.recorder import CLOCK_SKEW_SECONDS_MAX
+from ledger.repository import Repository
 from projections.jetstream import connect as connect_nats
 
 State = Literal["ok", "warning", "failed"]
@@ -111,7 +113,18 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
         head = recorder.head()
         last = recorder.last_checkpoint()
         durable = recorder.durability()
+        keys = Repository(recorder, SigningMapper(ledger, None), ledger).trusted_keys()
     yield Finding("ledger", "ok", f"{ledger} in {store.place}, {head} events")
+    for path, purpose in (
+        (settings.directory.event_key, EVENT_PURPOSE),
+        (settings.directory.checkpoint_key, CHECKPOINT_PURPOSE),
+    ):
+        known = keys.at(load_key(path, purpose).key_id, purpose, head + 1)
+        yield _expect(
+            "keys", known is not None, f"{path.name} is in force",
+            "it was retired or never registered: put the one in its place that 'scrinia key list'"
+            " shows without an end",
+        )  # fmt: skip
     sealed = last.size if last else 0
     state: State = "ok" if head - sealed <= LAG_EVENTS_MAX else "warning"
     yield Finding("seal", state, f"{head - sealed} events are not sealed yet")

@@ -221,7 +221,8 @@ def _assemble(settings: Settings) -> Services:
     guard = Guard(parse_networks(settings.webhook_allowed_networks))
     courier = Courier(webhook_key, Sender(guard), recorder.contents)
     return Services(
-        ledger_id=ledger, recorder=recorder, repository=repository, mapper=mapper,
+        ledger_id=ledger, own_keys=frozenset({signer.key_id, sealing_key.key_id}),
+        recorder=recorder, repository=repository, mapper=mapper,
         committer=committer, follower=follower, serving=serving, access=access, views=views,
         runner=Runner(views, projections(), follower, recorder.contents, elections),
         feed=Feed(follower), past=PastCatalogs(recorder, mapper), elections=elections, relay=relay,

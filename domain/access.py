@@ -77,6 +77,11 @@ def principal_resource(principal_id: str) -> Resource:
     return Resource(f"principals/{principal_id}")
 
 
+def key_resource(key_id: str) -> Resource:
+    """One of the registry's own keys."""
+    return Resource(f"keys/{key_id}")
+
+
 def webhook_resource(webhook_id: str, project: str | None) -> Resource:
     """A webhook of a project, or of the whole registry."""
     if project is None:

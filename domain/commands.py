@@ -205,9 +205,26 @@ class DisableFailingWebhook:
     reason: str | None = None
 
 
+@dataclass(frozen=True)
+class RegisterKey:
+    """Let another of the registry's own keys count: Ed25519, 32 bytes."""
+
+    ledger_id: UUID
+    purpose: str
+    public_key: bytes
+
+
+@dataclass(frozen=True)
+class RetireKey:
+    """End one of the registry's own keys."""
+
+    ledger_id: UUID
+    key_id: str
+
+
 Command = (
     CreateProject | CreatePrompt | CommitVersion | DescribePrompt | ArchivePrompt | RestorePrompt
     | SetLabel | RemoveLabel | Rollback | CreatePrincipal | DeactivatePrincipal | GiveGrant
     | RevokeGrant | IssueToken | RevokeToken | CreateWebhook | ChangeWebhook
-    | RotateWebhookSecret | DeleteWebhook | DisableFailingWebhook
+    | RotateWebhookSecret | DeleteWebhook | DisableFailingWebhook | RegisterKey | RetireKey
 )  # fmt: skip

@@ -11,11 +11,12 @@ from typing import Any
 from domain import commands
 from domain.access_commands import AccessCommands
 from domain.decision import Decision
+from domain.key_commands import KeyCommands
 from domain.prompt_commands import PromptCommands
 from domain.webhook_commands import WebhookCommands
 
 
-class Registry(PromptCommands, AccessCommands, WebhookCommands):
+class Registry(PromptCommands, AccessCommands, WebhookCommands, KeyCommands):
     """The registry as one caller meets it at one moment."""
 
     def decide(self, command: commands.Command) -> Decision:
@@ -47,4 +48,6 @@ _METHODS: dict[type[Any], str] = {
     commands.RotateWebhookSecret: "rotate_webhook_secret",
     commands.DeleteWebhook: "delete_webhook",
     commands.DisableFailingWebhook: "disable_failing_webhook",
+    commands.RegisterKey: "register_key",
+    commands.RetireKey: "retire_key",
 }

@@ -189,6 +189,11 @@ def _need_of_webhook(webhook_id: str, scope: access.Scope) -> Need:
     return Need(access.PROJECT_WRITE, resource.text, scope.resource)
 
 
+def _on_key(_: Authority, recorded: RecordedEvent) -> Need:
+    key_id = cast("KeyRing.KeyRetired", recorded.event).key_id
+    return Need(access.ACCESS_WRITE, access.key_resource(key_id).text, REGISTRY)
+
+
 _NEEDS: dict[type[Any], Callable[[Authority, RecordedEvent], Need | None]] = {
     Project.Created: _on_registry,
     Name.Created: _on_new_prompt,
@@ -205,6 +210,8 @@ _NEEDS: dict[type[Any], Callable[[Authority, RecordedEvent], Need | None]] = {
     Principal.TokenRevoked: _on_principal,
     Principal.GrantGiven: _on_new_grant,
     Principal.GrantRevoked: _on_grant,
+    KeyRing.KeyRegistered: _on_key,
+    KeyRing.KeyRetired: _on_key,
     Webhook.Created: _on_new_webhook,
     Webhook.Changed: _on_webhook,
     Webhook.Rotated: _on_webhook,

@@ -9,9 +9,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from domain.keys import CHECKPOINT_PURPOSE
 from ledger import note
 from ledger.epochs import is_recorded_loss, origin_of
-from ledger.errors import ForkedError, NoteError
+from ledger.errors import ForkedError, KeyRetiredError, NoteError
 from ledger.merkle import CompactRange
 from ledger.note import Checkpoint
 from ledger.recorder import LedgerRecorder, StoredCheckpoint
@@ -102,7 +103,14 @@ class Sealer:
         self._tree.extend(leaves)
 
     def seal(self) -> Checkpoint:
-        """Sign the tree as it is now, keep it in the database, then export it."""
+        """Sign the tree as it is now, keep it in the database, then export it.
+
+        KeyRetiredError where this server's checkpoint key does not count any more, or not yet.
+        """
+        if self._trusted.at(self._signer.key_id, CHECKPOINT_PURPOSE, self._tree.size) is None:
+            raise KeyRetiredError(
+                "This server's checkpoint key is not in force: give it the key file that is."
+            )
         checkpoint = Checkpoint(self._origin, self._tree.size, self._tree.root())
         signed = note.sign(checkpoint.text(), self._origin, self._signer)
         if checkpoint.size > self._sealed:

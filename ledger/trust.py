@@ -58,6 +58,10 @@ class TrustedKeys:
             return None
         return key if key.until is None or position <= key.until else None
 
+    def all(self) -> list[TrustedKey]:
+        """Every key there ever was, in the order of their registration."""
+        return list(self._keys.values())
+
     def verifier_keys(self, ledger_id: str) -> list[VerifierKey]:
         """Every checkpoint key there ever was, under the name of every epoch."""
         keys = [key for key in self._keys.values() if key.purpose == CHECKPOINT_PURPOSE]
@@ -73,6 +77,16 @@ class TrustedKeys:
             if origin_of(ledger_id, epoch.number) == origin:
                 return epoch.number
         return None
+
+
+def possession_text(ledger_id: str, purpose: str) -> bytes:
+    """What a key that is to be registered signs, so that nobody registers what nobody holds."""
+    return f"scrinia key registration\n{ledger_id}\n{purpose}\n".encode()
+
+
+def is_possessed(public_key: bytes, ledger_id: str, purpose: str, proof: bytes) -> bool:
+    """Whether `proof` shows that somebody holds the key; never for one that is unusable."""
+    return is_signed(public_key, possession_text(ledger_id, purpose), proof)
 
 
 def is_authentic(notification: SignedNotification, keys: TrustedKeys) -> bool:

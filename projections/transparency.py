@@ -10,7 +10,7 @@ from concurrent.futures import Executor
 
 from eventsourcing.persistence import PersistenceError
 
-from ledger.errors import AlreadySealedError, ForkedError
+from ledger.errors import AlreadySealedError, ForkedError, KeyRetiredError
 from ledger.follower import Follower
 from ledger.outage import Outage
 from ledger.sealing import Sealer
@@ -62,7 +62,7 @@ class Transparency:
         except ForkedError as fault:
             self.fault = fault
             log.critical("sealing stopped: %s", fault.detail)
-        except PersistenceError as error:
+        except (PersistenceError, KeyRetiredError) as error:
             self._outage.failed(error)
         except Exception:
             log.exception("sealing failed; trying again")

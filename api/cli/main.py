@@ -16,6 +16,7 @@ from eventsourcing.persistence import PersistenceError
 from api.cli import (
     access,
     importing,
+    keys,
     moving,
     operations,
     projects,
@@ -74,6 +75,7 @@ for command in (
     access.grant,
     access.token,
     webhooks.webhook,
+    keys.key,
     trail.events,
     trail.audit,
 ):

@@ -17,6 +17,7 @@ from hashlib import sha256
 from itertools import count
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import UUID
 
 import orjson
 from aiohttp import web
@@ -192,6 +193,11 @@ def bearer(request: web.Request) -> str:
     if scheme.lower() != "bearer" or not secret or not secret.isascii():
         raise UnauthenticatedError("Send 'Authorization: Bearer scr_…'.")
     return secret.strip()
+
+
+def ledger_uuid(request: web.Request) -> UUID:
+    """The ledger's id."""
+    return UUID(services(request).ledger_id)
 
 
 def project_name(request: web.Request) -> str:

@@ -31,6 +31,7 @@ class _PathParameters(Request):
 _PLAIN_PARAMETERS: dict[str, dict[str, Any]] = {
     "id": {"type": "string", "format": "uuid"},
     "projection": {"type": "string", "pattern": "^[a-z]+$"},
+    "key_id": {"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"},
 }
 _HEADERS: dict[str, dict[str, Any]] = {
     "Scrinia-Min-Position": {

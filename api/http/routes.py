@@ -8,6 +8,7 @@ from api.http import (
     events,
     health,
     history,
+    keys,
     labels,
     operations,
     projects,
@@ -36,6 +37,7 @@ ROUTES: tuple[Route, ...] = (
     *audit.ROUTES,
     *events.ROUTES,
     *webhooks.ROUTES,
+    *keys.ROUTES,
     *operations.ROUTES,
     *health.ROUTES,
 )

@@ -47,6 +47,7 @@ class Services:
     """The running parts of one process."""
 
     ledger_id: str
+    own_keys: frozenset[str]
     recorder: LedgerRecorder
     repository: Repository
     mapper: SigningMapper

@@ -7,6 +7,7 @@ request that is valid and allowed; a route without a row fails the test.
 """
 
 import asyncio
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import pytest
 
 from api.http.openapi import document
 from api.http.routes import ROUTES
+from ledger.signing import Signer
+from ledger.trust import possession_text
 from tests.harness import Api, Caller, registry, text_content
 
 COLUMNS = (
@@ -75,6 +78,9 @@ TABLE = {
     "POST /v1/webhooks/{id}/test":                  "401 404 403 403 403 403 403 404 200 403 200 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403",
     "GET /v1/webhooks/{id}/deliveries":             "401 404 403 403 403 403 200 404 200 403 200 403 403 401 401 403 403 403 403 200 403 403 403 403 403 403 403",
     "POST /v1/webhooks/{id}/redeliver":             "401 404 403 403 403 403 403 404 202 403 202 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403",
+    "GET /v1/log/keys":                             "401 403 403 403 403 403 200 403 200 403 403 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403",
+    "POST /v1/log/keys":                            "401 403 403 403 403 403 403 403 201 403 403 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403",
+    "DELETE /v1/log/keys/{key_id}":                 "401 403 403 403 403 403 403 403 200 403 403 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403",
     "GET /v1/projections":                          "401 403 403 403 403 403 403 200 200 403 403 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403",
     "GET /v1/projections/{projection}":             "401 403 403 403 403 403 403 200 200 403 403 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403",
     "POST /v1/projections/{projection}/rebuild":    "401 403 403 403 403 403 403 202 202 403 403 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403",
@@ -146,6 +152,13 @@ class World:
         body = {"url": "https://localhost/", "project": "acme", "types": ["key"]}
         return (await self.admin.ok("POST", "/v1/webhooks", body))["webhook_id"]
 
+    def key(self) -> dict[str, str]:
+        """What registers another event key."""
+        signer = Signer(os.urandom(32))
+        proof = signer.sign(possession_text(self.admin.services.ledger_id, "event"))
+        public_key = signer.public_key.hex()
+        return {"purpose": "event", "public_key": public_key, "proof": proof.hex()}
+
     async def request(self, row: str) -> tuple[str, str, dict | None]:
         """A valid request for a row, on things of its own."""
         method, _, route = row.partition(" ")
@@ -163,6 +176,9 @@ class World:
                 "principals": victim.principal_id, "grants": victim.grant_ids[0],
                 "tokens": victim.token_id, "webhooks": await self.webhook(),
             }[kind])  # fmt: skip
+        if "{key_id}" in path:
+            made = await self.admin.ok("POST", "/v1/log/keys", self.key())
+            path = path.replace("{key_id}", made["key_id"])
         if row == "GET …/-/diff":
             path += "?from=1&to=2"
         bodies = {
@@ -181,6 +197,7 @@ class World:
             "POST /v1/grants": victim and {
                 "principal_id": victim.principal_id, "role": "developer", "project": "acme",
             },
+            "POST /v1/log/keys": self.key(),
             "POST /v1/webhooks": {
                 "url": "https://localhost/", "project": "acme", "types": ["key"],
             },

@@ -16,6 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from api.http.openapi import document
 from api.http.routes import ROUTES
+from ledger.signing import Signer
+from ledger.trust import possession_text
 from tests.harness import Answer, Sync, registry_thread, text_content, verify
 
 NAMES = st.sampled_from(["a", "a", "a", "folder/b"])
@@ -77,6 +79,8 @@ class RegistryMachine(RuleBasedStateMachine):
         self.principals: dict[str, bool] = {}
         self.grants: dict[str, tuple[str, str]] = {}
         self.tokens: dict[str, tuple[str, str, bool]] = {}
+        self.keys: dict[str, bool] = {}
+        self.ledger = self.client.ok("GET", "/v1/version")["ledger"]
         self.webhooks: dict[str, dict[str, object]] = {}
         self.sent: list[tuple[str, str, dict | None, str, Answer]] = []
         self.moments: list[tuple[int, str, str, tuple[int, object]]] = []
@@ -395,6 +399,33 @@ class RegistryMachine(RuleBasedStateMachine):
             webhook, answer = found
             self._expect(answer, 200)
             webhook["alive"] = False
+
+    # Keys: more than the one in use, which is never retired
+
+    @command("register_key")
+    def register_key(self) -> None:
+        signer = Signer(os.urandom(32))
+        proof = signer.sign(possession_text(self.ledger, "event")).hex()
+        body = {"purpose": "event", "public_key": signer.public_key.hex(), "proof": proof}
+        answer = self._send("POST", "/v1/log/keys", body)
+        self._expect(answer, 201)
+        assert answer.body["key_id"] == signer.key_id
+        self.keys[signer.key_id] = True
+
+    @command("retire_key", data=st.data())
+    @precondition(lambda self: self.keys)
+    def retire_key(self, data: st.DataObject) -> None:
+        key_id = data.draw(st.sampled_from(sorted(self.keys)))
+        answer = self._send("DELETE", f"/v1/log/keys/{key_id}")
+        self._expect(answer, 200 if self.keys[key_id] else 404)
+        self.keys[key_id] = False
+
+    @rule()
+    def list_keys(self) -> None:
+        items = self.client.ok("GET", "/v1/log/keys")["items"]
+        live = {item["key_id"]: item["until"] is None for item in items}
+        assert {key_id: live[key_id] for key_id in self.keys} == self.keys
+        assert sum(item["used_here"] and item["until"] is None for item in items) == 2
 
     @rule()
     def list_webhooks(self) -> None:

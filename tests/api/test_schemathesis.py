@@ -17,6 +17,8 @@ from schemathesis.specs.openapi.checks import (
 
 from api.http.openapi import document
 from api.http.routes import ROUTES
+from ledger.signing import Signer
+from ledger.trust import possession_text
 from tests.harness import STORES, Sync, new_database, registry_thread, text_content
 
 EXAMPLES = 1000 if os.environ.get("SCRINIA_LONG") == "1" else 100
@@ -58,6 +60,8 @@ def _existing(admin: Sync, operation_id: str) -> dict[str, str]:
     grant = admin.ok("POST", "/v1/grants", {"principal_id": principal_id, "role": "viewer"})
     token = admin.ok("POST", "/v1/tokens", {"principal_id": principal_id})
     webhook = admin.ok("POST", "/v1/webhooks", {"url": "https://localhost/", "types": ["key"]})
+    ledger = admin.ok("GET", "/v1/version")["ledger"]
+    key = admin.ok("POST", "/v1/log/keys", new_key(ledger))
     ids = dict.fromkeys(ABOUT_WEBHOOKS, webhook["webhook_id"]) | {
         "deactivate_principal": principal_id,
         "revoke_grant": grant["grant_id"],
@@ -70,8 +74,17 @@ def _existing(admin: Sync, operation_id: str) -> dict[str, str]:
         "number": "1",
         "projection": "catalog",
         "principal": principal_id,
+        "ledger": ledger,
+        "key_id": key["key_id"],
         "id": ids.get(operation_id, principal_id),
     }
+
+
+def new_key(ledger: str) -> dict[str, str]:
+    """What registers another event key."""
+    signer = Signer(os.urandom(32))
+    proof = signer.sign(possession_text(ledger, "event")).hex()
+    return {"purpose": "event", "public_key": signer.public_key.hex(), "proof": proof}
 
 
 ABOUT_WEBHOOKS = (
@@ -122,6 +135,7 @@ def test_an_operation_keeps_its_word(admin: Sync, operation_id: str) -> None:
     bodies = BODIES | {
         "give_grant": {"principal_id": existing["principal"], "role": "developer"},
         "issue_token": {"principal_id": existing["principal"]},
+        "register_key": new_key(existing["ledger"]),
     }
     if not any(200 <= status < 300 for status in seen):
         path = operation.path.format(**existing)
