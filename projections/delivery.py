@@ -44,6 +44,7 @@ PAUSE_SECONDS = 1.0
 FOLLOW_SECONDS_MAX = 5.0
 GONE = 410
 USER_AGENT = f"Scrinia/{version('scrinia-server')}"
+_CHANCE = random.Random()  # noqa: S311  # spreads load, hides nothing
 log = logging.getLogger("scrinia.webhooks")
 T = TypeVar("T")
 Contents = Callable[[Sequence[str]], Mapping[str, Content]]
@@ -56,7 +57,7 @@ def retry_seconds(attempts: int, retry_after: float | None = None) -> float:
     Not sooner than the receiver asked for, as long as that is within the cap.
     """
     doubled = min(RETRY_SECONDS_MAX, RETRY_SECONDS_MIN * 2.0 ** min(attempts - 1, 20))
-    jittered = doubled * random.uniform(0.5, 1.5)  # noqa: S311  # spreads load, hides nothing
+    jittered = doubled * _CHANCE.uniform(0.5, 1.5)
     return min(max(jittered, retry_after or 0.0), RETRY_SECONDS_MAX)
 
 

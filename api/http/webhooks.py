@@ -23,6 +23,7 @@ from api.http.schemas import (
 )
 from domain import access, commands
 from domain.access import ACCESS_READ, PROJECT_WRITE, REGISTRY, Caller, Resource
+from domain.names import check_project_name
 from domain.webhook import FILTERS_MAX, OVERLAP_HOURS_MAX, URL_CHARS_MAX, Webhook, check_url
 from ledger.ids import now
 from projections.courier import Message
@@ -95,6 +96,8 @@ async def list_webhooks(request: web.Request) -> web.StreamResponse:
     """A page of the webhooks the caller may see, oldest first."""
     who = edge.caller(request)
     wanted = edge.query(request, WebhooksQuery)
+    if wanted.project is not None:
+        check_project_name(wanted.project)
     await edge.fresh_memory(request)
     services = edge.services(request)
     rights = services.access.rights(who, now())

@@ -149,7 +149,7 @@ class World:
 
     async def webhook(self) -> str:
         """One of the project that is never told anything."""
-        body = {"url": "https://localhost/", "project": "acme", "types": ["key"]}
+        body = {"url": "https://localhost/", "project": "acme", "types": ["epoch"]}
         return (await self.admin.ok("POST", "/v1/webhooks", body))["webhook_id"]
 
     def key(self) -> dict[str, str]:
@@ -199,7 +199,7 @@ class World:
             },
             "POST /v1/log/keys": self.key(),
             "POST /v1/webhooks": {
-                "url": "https://localhost/", "project": "acme", "types": ["key"],
+                "url": "https://localhost/", "project": "acme", "types": ["epoch"],
             },
             "PATCH /v1/webhooks/{id}": {"types": ["ledger"]},
             "POST /v1/webhooks/{id}/redeliver": {"after": 0},

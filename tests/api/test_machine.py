@@ -23,7 +23,7 @@ from tests.harness import Answer, Sync, registry_thread, text_content, verify
 NAMES = st.sampled_from(["a", "a", "a", "folder/b"])
 LABELS = st.sampled_from(["production", "production", "canary"])
 TEXTS = st.sampled_from(["one", "two", "three", "four {{x}}"])
-TYPES = st.sampled_from([["key"], ["ledger"], ["key", "ledger"]])
+TYPES = st.sampled_from([["epoch"], ["ledger"], ["epoch", "ledger"]])
 REASONS = st.none() | st.sampled_from(["because", "ticket 7"])
 EXAMPLES = 200 if os.environ.get("SCRINIA_LONG") == "1" else 40
 STEPS = 50

@@ -59,7 +59,7 @@ def _existing(admin: Sync, operation_id: str) -> dict[str, str]:
     principal_id = principal["principal_id"]
     grant = admin.ok("POST", "/v1/grants", {"principal_id": principal_id, "role": "viewer"})
     token = admin.ok("POST", "/v1/tokens", {"principal_id": principal_id})
-    webhook = admin.ok("POST", "/v1/webhooks", {"url": "https://localhost/", "types": ["key"]})
+    webhook = admin.ok("POST", "/v1/webhooks", {"url": "https://localhost/", "types": ["epoch"]})
     ledger = admin.ok("GET", "/v1/version")["ledger"]
     key = admin.ok("POST", "/v1/log/keys", new_key(ledger))
     ids = dict.fromkeys(ABOUT_WEBHOOKS, webhook["webhook_id"]) | {
@@ -92,7 +92,11 @@ ABOUT_WEBHOOKS = (
     "list_deliveries", "redeliver",
 )  # fmt: skip
 BODIES = {
-    "create_webhook": {"url": "https://localhost/", "types": ["key"]},
+    "commit_version": {"content": text_content("three")},
+    "create_principal": {"type": "service", "name": "x"},
+    "create_project": {"project": "another"},
+    "create_prompt": {"name": "another", "content": text_content("one")},
+    "create_webhook": {"url": "https://localhost/", "types": ["epoch"]},
     "change_webhook": {"types": ["ledger"]},
     "redeliver": {"after": 0},
     "render": {"variables": {}, "version": 1},
