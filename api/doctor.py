@@ -20,6 +20,7 @@ from nats.errors import Error as NatsError
 from api.main import projections, store_of, views_of
 from api.settings import Settings
 from domain.keys import CHECKPOINT_PURPOSE, EVENT_PURPOSE, WEBHOOK_PURPOSE
+from domain.webhook_signing import key_id_of
 from ledger.errors import LedgerError
 from ledger.ids import now
 from ledger.keyfiles import load_key, load_secret
@@ -28,6 +29,7 @@ from ledger.postgres.recorder import connect
 from ledger.recorder import CLOCK_SKEW_SECONDS_MAX
 from ledger.repository import Repository
 from projections.jetstream import connect as connect_nats
+from projections.webhooks import WebhookView
 
 State = Literal["ok", "warning", "failed"]
 DISK_BYTES_MIN = 1024**3
@@ -113,7 +115,10 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
         head = recorder.head()
         last = recorder.last_checkpoint()
         durable = recorder.durability()
-        keys = Repository(recorder, SigningMapper(ledger, None), ledger).trusted_keys()
+        mapper = SigningMapper(ledger, None)
+        keys = Repository(recorder, mapper, ledger).trusted_keys()
+        webhooks = WebhookView()
+        webhooks.load(recorder, mapper, head, keys)
     yield Finding("ledger", "ok", f"{ledger} in {store.place}, {head} events")
     for path, purpose in (
         (settings.directory.event_key, EVENT_PURPOSE),
@@ -125,6 +130,13 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
             "it was retired or never registered: put the one in its place that 'scrinia key list'"
             " shows without an end",
         )  # fmt: skip
+    own = key_id_of(load_secret(settings.directory.webhook_key, WEBHOOK_PURPOSE))
+    foreign = [w for w in webhooks.known.values() if w.webhook.secrets[-1].key_id != own]
+    yield _expect(
+        "keys", not foreign, "webhook.key is the one that webhooks' secrets come from",
+        f"not those of {len(foreign)} webhooks: copy the file from the host that made them, or"
+        " rotate their secrets",
+    )  # fmt: skip
     sealed = last.size if last else 0
     state: State = "ok" if head - sealed <= LAG_EVENTS_MAX else "warning"
     yield Finding("seal", state, f"{head - sealed} events are not sealed yet")

@@ -219,7 +219,7 @@ def _assemble(settings: Settings) -> Services:
     siem_sink = partial(new_sink, settings.siem) if settings.siem else None
     deliveries = Deliveries(views)
     guard = Guard(parse_networks(settings.webhook_allowed_networks))
-    courier = Courier(webhook_key, Sender(guard), recorder.contents)
+    courier = Courier(webhook_key, Sender(guard), recorder.contents, readers)
     return Services(
         ledger_id=ledger, own_keys=frozenset({signer.key_id, sealing_key.key_id}),
         recorder=recorder, repository=repository, mapper=mapper,
@@ -258,6 +258,7 @@ def _webhook_key(directory: DataDirectory, in_use: bool) -> bytes:
     with locked(directory.init_lock, fcntl.LOCK_EX):
         if not in_use and not directory.webhook_key.exists():
             create_secret(directory.webhook_key, WEBHOOK_PURPOSE)
+            log.warning("made %s: every host needs the same, copy it", directory.webhook_key)
         return load_secret(directory.webhook_key, WEBHOOK_PURPOSE)
 
 

@@ -185,6 +185,7 @@ class RotateWebhookSecret:
 
     webhook_id: UUID
     overlap_hours: int = 24
+    if_match: int | None = None
 
 
 @dataclass(frozen=True)
@@ -193,6 +194,7 @@ class DeleteWebhook:
 
     webhook_id: UUID
     reason: str | None = None
+    if_match: int | None = None
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,7 @@ class DisableFailingWebhook:
 
     webhook_id: UUID
     cause: Literal["failing", "gone"]
-    if_match: int
+    edition: int
     reason: str | None = None
 
 

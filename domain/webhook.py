@@ -1,7 +1,9 @@
 """Webhooks: where the registry tells of its events by HTTP, of which, and since when."""
 
+import re
 from dataclasses import dataclass, replace
 from datetime import datetime
+from ipaddress import ip_address
 from typing import Any, Literal
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -15,8 +17,13 @@ from domain.names import check_label
 
 URL_CHARS_MAX = 2048
 FILTERS_MAX = 64
+HOST_CHARS_MAX = 253
+_HOST_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 OVERLAP_HOURS_MAX = 168
+SECRETS_MAX = 4
 Cause = Literal["command", "failing", "gone"]
+SYSTEM_CAUSES = ("failing", "gone")
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ class Webhook(Aggregate):
         changes: dict[str, dict[str, Any]]
 
     class Rotated(Aggregate.Event):
-        """Secret `secret` signs from here on, those before beside it at most until then."""
+        """Secret `secret` signs from here on, those before at most until `previous_until`."""
 
         TOPIC = "io.scrinia.webhook.rotated.v1"
         secret: int
@@ -94,6 +101,7 @@ class Webhook(Aggregate):
         self.secrets: tuple[Secret, ...] = (Secret(1, key_id),)
         self.enabled = True
         self.deleted = False
+        self.edition = 1  # another one begins with a clean slate: what failed before is past
 
     @classmethod
     def create(
@@ -162,16 +170,18 @@ class Webhook(Aggregate):
         for name, change in changes.items():
             value = change["to"]
             setattr(self, name, tuple(value) if isinstance(value, list) else value)
+        self.edition += "url" in changes
 
     @event(Rotated)
     def _apply_rotated(self, secret: int, key_id: str, previous_until: str) -> None:
         end = datetime.fromisoformat(previous_until)
-        ending = (replace(s, until=min(s.until or end, end)) for s in self.secrets)
-        self.secrets = (*ending, Secret(secret, key_id))
+        ending = [replace(s, until=min(s.until or end, end)) for s in self.secrets]
+        self.secrets = (*ending[1 - SECRETS_MAX :], Secret(secret, key_id))
 
     @event(Enabled)
     def _apply_enabled(self) -> None:
         self.enabled = True
+        self.edition += 1
 
     @event(Disabled)
     def _apply_disabled(self) -> None:
@@ -231,6 +241,8 @@ def _url_fault(url: str) -> str | None:
         return "cannot be read as a URL"
     if parts.scheme not in ("https", "http") or not parts.hostname or not port_fits:
         return "is not absolute: https://host/path"
+    if not _is_host(parts.hostname) or ("[" in parts.netloc) != (":" in parts.hostname):
+        return "names no host there can be"
     if parts.username is not None or parts.password is not None:
         return "holds a user or password: the messages are signed, check that instead"
     if parts.fragment:
@@ -238,8 +250,20 @@ def _url_fault(url: str) -> str | None:
     return None
 
 
+def _is_host(host: str) -> bool:
+    """A name by RFC 1123, or an address as it is usually written."""
+    if ":" in host or _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]):
+        try:
+            ip_address(host)
+        except ValueError:
+            return False
+        return True
+    labels = host.removesuffix(".").split(".")
+    return len(host) <= HOST_CHARS_MAX and all(_HOST_LABEL.fullmatch(one) for one in labels)
+
+
 def check_there(webhook: Webhook | None, webhook_id: UUID) -> Webhook:
     """The webhook; NotFoundError where there is none or none any more."""
     if webhook is None or webhook.deleted:
-        raise NotFoundError(f"There is no webhook {webhook_id}, or you may not read it.")
+        raise NotFoundError(f"There is no webhooks/{webhook_id}, or you may not read it.")
     return webhook

@@ -8,7 +8,7 @@ from domain import access, commands
 from domain.access import PROJECT_WRITE, Resource, Scope
 from domain.deciding import Deciding, check_match, encoded
 from domain.decision import Answer, Decision
-from domain.errors import Fault
+from domain.errors import Fault, PreconditionFailedError
 from domain.granting import check_scope, raise_faults
 from domain.topics import KNOWN_TYPES
 from domain.webhook import Filters, Webhook, check_there, check_url
@@ -86,6 +86,7 @@ class WebhookCommands(Deciding):
         """Sign with a new secret, for some hours beside the one before."""
         webhook = self._webhook(command.webhook_id)
         provenance = self._authorise(PROJECT_WRITE, _resource(webhook), on=webhook.scope.resource)
+        check_match(command.if_match, webhook.version)
         number = webhook.secrets[-1].number + 1
         key_id, secret = self._ids.webhook_secret(command.webhook_id, number)
         until = self._now + timedelta(hours=command.overlap_hours)
@@ -98,6 +99,7 @@ class WebhookCommands(Deciding):
         """Tell nothing there any more."""
         webhook = self._webhook(command.webhook_id)
         provenance = self._authorise(PROJECT_WRITE, _resource(webhook), on=webhook.scope.resource)
+        check_match(command.if_match, webhook.version)
         webhook.delete(self._text(command.reason, "/reason"), self._now)
         return self._decision(provenance, Answer(_webhook_body(webhook)), webhook)
 
@@ -105,7 +107,8 @@ class WebhookCommands(Deciding):
         """What the registry itself does: stop telling where nobody listens."""
         webhook = self._webhook(command.webhook_id)
         provenance = self._as_system(PROJECT_WRITE, _resource(webhook))
-        check_match(command.if_match, webhook.version)
+        if command.edition != webhook.edition:
+            raise PreconditionFailedError("The webhook was changed since it failed.")
         if webhook.enabled:
             reason = self._text(command.reason, "/reason")
             webhook.disable(command.cause, reason, self._now)

@@ -26,7 +26,7 @@ from domain.name import Name
 from domain.principal import Principal
 from domain.project import Project
 from domain.prompt import Prompt
-from domain.webhook import Webhook
+from domain.webhook import SYSTEM_CAUSES, Webhook
 from ledger.mapper import RecordedEvent
 
 
@@ -55,6 +55,8 @@ class Authority:
             return self._bootstrap_fault(recorded)
         if authz["policy"] == SYSTEM_POLICY:
             return self._system_fault(recorded)
+        if isinstance(recorded.event, Webhook.Disabled) and recorded.event.cause != "command":
+            return "is the registry's own act, claimed by somebody else"
         if authz["policy"] != POLICY:
             return f"unknown policy {authz['policy']!r}"
         need = self._need(recorded)
@@ -72,7 +74,7 @@ class Authority:
     def _system_fault(self, recorded: RecordedEvent) -> str | None:
         """What the registry itself does: it disables webhooks that fail, and says what was lost."""
         event, authz = recorded.event, recorded.payload["authz"]
-        if isinstance(event, Webhook.Disabled) and event.cause != "command":
+        if isinstance(event, Webhook.Disabled) and event.cause in SYSTEM_CAUSES:
             need, actor = self._need(recorded), access.SYSTEM_ACTOR
         elif isinstance(event, KeyRing.EpochBegun):
             need = Need(access.RESTORE_PERMISSION, REGISTRY.text, REGISTRY)
@@ -119,6 +121,8 @@ class Authority:
             self.environments[event.name] = tuple(event.environments)
         elif isinstance(event, Webhook.Created):
             self.webhooks[stream_id] = access.Scope(**event.scope)
+        elif isinstance(event, Webhook.Deleted):
+            del self.webhooks[stream_id]
         elif isinstance(event, Prompt.Created):
             self.names[stream_id] = (event.project, event.name)
 

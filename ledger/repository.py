@@ -14,6 +14,7 @@ from domain.keys import KeyRing
 from domain.principal import Principal
 from domain.project import Project
 from domain.topics import STREAM_KINDS
+from domain.webhook import Webhook
 from ledger.errors import TamperedError
 from ledger.mapper import RecordedEvent, SignedNotification, SigningMapper
 from ledger.payload import NO_PREVIOUS, previous_hash
@@ -69,8 +70,8 @@ class Repository:
     """Streams as aggregates. `load` reads the store, `cached` keeps what the writer saw last.
 
     Only the writer thread uses the cache. Streams that decide who may do what (principals, keys,
-    projects with their environments) are loaded with their signatures checked, all others with
-    their `prev` chain (DESIGN section 4).
+    projects with their environments, webhooks with their scope) are loaded with their signatures
+    checked, all others with their `prev` chain (DESIGN section 4).
     """
 
     def __init__(self, recorder: LedgerRecorder, mapper: SigningMapper, ledger_id: str) -> None:
@@ -103,7 +104,7 @@ class Repository:
     ) -> list[SignedNotification]:
         stored = list(self._recorder.select_stream(stream, until_position=until_position))
         check_stream(stored)
-        if kind in (Principal, KeyRing, Project):
+        if kind in (Principal, KeyRing, Project, Webhook):
             keys = self.trusted_keys()
             if not all(is_authentic(event, keys) for event in stored):
                 raise TamperedError(f"{stream} holds a forged event: run 'scrinia verify'.")

@@ -1,9 +1,9 @@
 """What a webhook is sent: Standard Webhooks headers and signatures around the feed's CloudEvent."""
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -20,7 +20,6 @@ from projections.outbound import Sender, Sent
 
 USER_AGENT = f"Scrinia/{version('scrinia-server')}"
 TEST_TYPE = "io.scrinia.webhook.test.v1"
-log = logging.getLogger("scrinia.webhooks")
 Contents = Callable[[Sequence[str]], Mapping[str, Content]]
 
 
@@ -53,41 +52,43 @@ class Message:
 class Courier:
     """Signs messages for webhooks and sends them. `key`: what their secrets derive from."""
 
-    def __init__(self, key: bytes, sender: Sender, contents: Contents) -> None:
+    def __init__(self, key: bytes, sender: Sender, contents: Contents, readers: Executor) -> None:
         self._key = key
         self._key_id = key_id_of(key)
         self._contents = contents
+        self._readers = readers
         self.sender = sender
         self.results: Counter[str] = Counter(delivered=0)
 
+    def can_sign(self, webhook: Webhook) -> bool:
+        """Whether its newest secret comes from the key that is here."""
+        return webhook.secrets[-1].key_id == self._key_id
+
     async def send(self, webhook: Webhook, message: Message) -> Sent:
         """Send once; a webhook that cannot be sent to says why in `error`."""
-        loop = asyncio.get_running_loop()
         commitment = webhook.url["commitment"]
-        held = await loop.run_in_executor(None, self._contents, [commitment])
-        headers = self._headers(webhook, message)
+        loop = asyncio.get_running_loop()
+        held = await loop.run_in_executor(self._readers, self._contents, [commitment])
         if commitment not in held:
             sent = Sent(None, "url_erased", 0.0)
-        elif headers is None:
+        elif not self.can_sign(webhook):
             sent = Sent(None, "other_webhook_key", 0.0)
         else:
-            sent = await self.sender.post(held[commitment].body.decode(), message.body, headers)
+            url = held[commitment].body.decode()
+            headers = self._headers(webhook, message)
+            sent = await self.sender.post(url, message.body, headers)
         self.results["delivered" if sent.delivered else sent.error or "refused"] += 1
         return sent
 
-    def _headers(self, webhook: Webhook, message: Message) -> dict[str, str] | None:
+    def _headers(self, webhook: Webhook, message: Message) -> dict[str, str]:
         moment = now()
         timestamp = int(moment.timestamp())
-        signatures = [
-            sign(
-                derive_secret(self._key, webhook.id, s.number), message.id, timestamp, message.body
-            )
-            for s in webhook.signing(moment)
-            if s.key_id == self._key_id
+        secrets = [
+            derive_secret(self._key, webhook.id, secret.number)
+            for secret in webhook.signing(moment)
+            if secret.key_id == self._key_id
         ]
-        if not signatures:
-            log.error("webhook %s has secrets of another keys/webhook.key: rotate it", webhook.id)
-            return None
+        signatures = [sign(secret, message.id, timestamp, message.body) for secret in secrets]
         headers = {
             "Content-Type": "application/json",
             "User-Agent": USER_AGENT,

@@ -13,7 +13,8 @@ from projections.outbound import Sent
 from projections.views import Cursor, Views
 
 ATTEMPTS_KEPT_MAX = 1000
-_STATE = "webhook_id, position, revision, version, attempts, failing_since, next_at"
+PRUNE_EVERY_ATTEMPTS = 50
+_STATE = "webhook_id, position, revision, edition, attempts, failing_since, next_at, ended"
 _ATTEMPT = (
     "number", "position", "event_id", "type", "attempt", "attempted_at", "status", "error",
     "seconds",
@@ -25,17 +26,19 @@ class DeliveryState:
     """Where a webhook stands: told up to `position`, after `attempts` failures of the next event.
 
     Times are seconds since 1970. `revision` changes with every write, so that whoever started from
-    another state can do nothing. `version` is the webhook's stream position at the last failure:
-    one that was changed or enabled since begins with a clean slate.
+    another state can do nothing. `edition` is the webhook's at the last failure: one that was given
+    another URL or enabled since begins with a clean slate. `ended`: it failed for good ("failing",
+    "gone"), so nobody sends to it any more until it has another edition.
     """
 
     webhook_id: str
     position: int
     revision: int = 0
-    version: int = 0
+    edition: int = 0
     attempts: int = 0
     failing_since: float | None = None
     next_at: float | None = None
+    ended: Any = None
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,9 @@ class Deliveries:
         with views.defining() as cursor:
             cursor.execute(
                 "CREATE TABLE IF NOT EXISTS webhook_states (webhook_id TEXT PRIMARY KEY,"
-                " position BIGINT NOT NULL, revision BIGINT NOT NULL, version BIGINT NOT NULL,"
+                " position BIGINT NOT NULL, revision BIGINT NOT NULL, edition BIGINT NOT NULL,"
                 " attempts BIGINT NOT NULL, failing_since DOUBLE PRECISION,"
-                " next_at DOUBLE PRECISION)"
+                " next_at DOUBLE PRECISION, ended TEXT)"
             )
             cursor.execute(
                 "CREATE TABLE IF NOT EXISTS webhook_attempts (webhook_id TEXT NOT NULL,"
@@ -74,13 +77,13 @@ class Deliveries:
         """All of them by webhook id."""
         with self._views.reading() as cursor:
             cursor.execute(f"SELECT {_STATE} FROM webhook_states")
-            return {row[0]: DeliveryState(*row[:7]) for row in cursor.fetchall()}
+            return {row[0]: DeliveryState(*row[:8]) for row in cursor.fetchall()}
 
     def begin(self, webhook_id: str, position: int) -> None:
         """A webhook that was told nothing yet begins after a position."""
         with self._views.writing() as cursor:
             cursor.execute(
-                "INSERT INTO webhook_states VALUES (?, ?, 1, 0, 0, NULL, NULL)"
+                "INSERT INTO webhook_states VALUES (?, ?, 1, 0, 0, NULL, NULL, NULL)"
                 " ON CONFLICT (webhook_id) DO NOTHING",
                 (webhook_id, position),
             )
@@ -91,48 +94,46 @@ class Deliveries:
         """Keep a new state, and the attempt that led there; OvertakenError where one is newer."""
         with self._views.writing() as cursor:
             cursor.execute(
-                "UPDATE webhook_states SET position = ?, revision = revision + 1, version = ?,"
-                " attempts = ?, failing_since = ?, next_at = ?"
+                "UPDATE webhook_states SET position = ?, revision = revision + 1, edition = ?,"
+                " attempts = ?, failing_since = ?, next_at = ?, ended = ?"
                 f" WHERE webhook_id = ? AND revision = ? RETURNING {_STATE}",
                 (
-                    after.position, after.version, after.attempts, after.failing_since,
-                    after.next_at, before.webhook_id, before.revision,
+                    after.position, after.edition, after.attempts, after.failing_since,
+                    after.next_at, after.ended, before.webhook_id, before.revision,
                 ),
             )  # fmt: skip
             row = cursor.fetchone()
             if row is None:
                 raise OvertakenError(f"Webhook {before.webhook_id} was moved by somebody else.")
             if attempt is not None:
-                self._keep(cursor, before.webhook_id, attempt)
-            return DeliveryState(*row[:7])
+                self._keep(cursor, before.webhook_id, row[2], attempt)
+            return DeliveryState(*row[:8])
 
-    def _keep(self, cursor: Cursor, webhook_id: str, attempt: Attempt) -> None:
+    def _keep(self, cursor: Cursor, webhook_id: str, revision: int, attempt: Attempt) -> None:
+        """Under the number of the state it led to; old ones go now and then."""
         cursor.execute(
-            "SELECT coalesce(max(number), 0) + 1 FROM webhook_attempts WHERE webhook_id = ?",
-            (webhook_id,),
-        )
-        number = cursor.fetchone()[0]
-        cursor.execute(
-            "INSERT INTO webhook_attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO webhook_attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (webhook_id, number) DO NOTHING",
             (
-                webhook_id, number, attempt.position, attempt.event_id, attempt.type,
+                webhook_id, revision, attempt.position, attempt.event_id, attempt.type,
                 attempt.attempt, attempt.attempted_at, attempt.sent.status, attempt.sent.error,
                 attempt.sent.seconds,
             ),
         )  # fmt: skip
-        cursor.execute(
-            "DELETE FROM webhook_attempts WHERE webhook_id = ? AND number <= ?",
-            (webhook_id, number - ATTEMPTS_KEPT_MAX),
-        )
+        if revision % PRUNE_EVERY_ATTEMPTS == 0:
+            cursor.execute(
+                "DELETE FROM webhook_attempts WHERE webhook_id = ? AND number <= ?",
+                (webhook_id, revision - ATTEMPTS_KEPT_MAX),
+            )
 
     def rewind(self, webhook_id: str, position: int) -> None:
         """Have a webhook told again of everything after a position, at once."""
         with self._views.writing() as cursor:
             cursor.execute(
-                "INSERT INTO webhook_states VALUES (?, ?, 1, 0, 0, NULL, NULL)"
+                "INSERT INTO webhook_states VALUES (?, ?, 1, 0, 0, NULL, NULL, NULL)"
                 " ON CONFLICT (webhook_id) DO UPDATE SET position = excluded.position,"
                 " revision = webhook_states.revision + 1, attempts = 0, failing_since = NULL,"
-                " next_at = NULL",
+                " next_at = NULL, ended = NULL",
                 (webhook_id, position),
             )
 

@@ -8,18 +8,22 @@ import asyncio
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.client_proto import ResponseHandler
 
 from projections.errors import RefusedAddressError
 
 SEND_SECONDS_MAX = 15.0
-CONNECTIONS_MAX = 32
+ANSWER_BYTES_MAX = 32 * 1024
+RESOLVING_MAX = 64
 Network = IPv4Network | IPv6Network
 
 # IANA's IPv4 special-purpose registry (RFC 6890), multicast, and the address under which Azure's
@@ -41,6 +45,9 @@ _IPV6_REFUSED = tuple(
     for text in ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
 )  # fmt: skip
 
+# The interface identifier under which RFC 5214 (ISATAP) carries an IPv4 address in any prefix.
+_ISATAP = 0x00005EFE
+
 
 @dataclass(frozen=True)
 class Sent:
@@ -55,6 +62,15 @@ class Sent:
     def delivered(self) -> bool:
         """Whether it was taken."""
         return self.status is not None and 200 <= self.status < 300
+
+
+def _is_refused(address: str) -> bool:
+    parsed = ip_address(address.partition("%")[0])
+    if parsed.version == 4:
+        return any(parsed in network for network in _IPV4_REFUSED)
+    if parsed not in _IPV6_GLOBAL or any(parsed in network for network in _IPV6_REFUSED):
+        return True
+    return (int(parsed) >> 32) & 0xFDFFFFFF == _ISATAP
 
 
 class Guard:
@@ -74,12 +90,7 @@ class Guard:
             return
         if scheme != "https":
             raise RefusedAddressError("Only https goes outside: http is for allowed networks.")
-        parsed = ip_address(address.partition("%")[0])
-        if parsed.version == 4:
-            refused = any(parsed in network for network in _IPV4_REFUSED)
-        else:
-            refused = parsed not in _IPV6_GLOBAL or any(parsed in n for n in _IPV6_REFUSED)
-        if refused:
+        if _is_refused(address):
             raise RefusedAddressError(
                 "The address is inside, or special: SCRINIA_WEBHOOK_ALLOWED_NETWORKS can allow it."
             )
@@ -94,6 +105,54 @@ class Guard:
                 raise RefusedAddressError("Only https goes outside.") from None
             return
         self.check(address, parts.scheme)
+
+
+class Names(AbstractResolver):
+    """The system's resolver in threads of its own: a name that hangs keeps one of them, once."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(RESOLVING_MAX, thread_name_prefix="scrinia-names")
+        self._asked: dict[tuple[str, int], asyncio.Future[list[Any]]] = {}
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """See AbstractResolver. OSError for a name that has no address."""
+        asked = self._asked.get((host, port))
+        if asked is None:
+            loop = asyncio.get_running_loop()
+            asked = asyncio.ensure_future(
+                loop.run_in_executor(
+                    self._threads, partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+                )
+            )
+            self._asked[host, port] = asked
+            asked.add_done_callback(lambda _: self._asked.pop((host, port), None))
+        found = await asyncio.shield(asked)
+        return [
+            ResolveResult(
+                hostname=host, host=str(info[4][0]), port=port, family=info[0], proto=info[2],
+                flags=socket.AI_NUMERICHOST,
+            )
+            for info in found
+        ]  # fmt: skip
+
+    async def close(self) -> None:
+        """Let go of the threads; one that hangs ends by itself."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class _BoundedAnswer(ResponseHandler):
+    """Breaks off an answer that says more than its status and headers can need."""
+
+    _room = ANSWER_BYTES_MAX
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        super().data_received(data[: self._room])
+        self._room -= len(data)
+        if self._room < 0 and self.transport is not None:
+            self.transport.abort()
 
 
 class _CheckedResolver(AbstractResolver):
@@ -121,38 +180,35 @@ class Sender:
 
     def __init__(self, guard: Guard, resolver: AbstractResolver | None = None) -> None:
         self.guard = guard
-        self._resolver = resolver
-        self._slots = asyncio.Semaphore(CONNECTIONS_MAX)
+        self._resolver = resolver or Names()
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Sent:
         """Send once, within SEND_SECONDS_MAX; what goes wrong is in the answer."""
-        async with self._slots:
-            began = time.monotonic()
-            status, error, retry_after = None, None, None
-            try:
-                status, retry_after = await self._post(url, body, headers)
-            except RefusedAddressError:
-                error = "address_refused"
-            except TimeoutError:
-                error = "timeout"
-            except aiohttp.ClientConnectorCertificateError:
-                error = "certificate_refused"
-            except aiohttp.ClientConnectorDNSError:
-                error = "name_unknown"
-            except (aiohttp.ClientConnectorError, aiohttp.ClientSSLError):
-                error = "cannot_connect"
-            except (aiohttp.InvalidURL, ValueError):
-                error = "invalid_url"
-            except (aiohttp.ClientError, OSError):
-                error = "connection_broken"
-            return Sent(status, error, time.monotonic() - began, retry_after)
+        began = time.monotonic()
+        status, error, retry_after = None, None, None
+        try:
+            status, retry_after = await self._post(url, body, headers)
+        except RefusedAddressError:
+            error = "address_refused"
+        except TimeoutError:
+            error = "timeout"
+        except aiohttp.ClientConnectorCertificateError:
+            error = "certificate_refused"
+        except aiohttp.ClientConnectorDNSError:
+            error = "name_unknown"
+        except (aiohttp.ClientConnectorError, aiohttp.ClientSSLError):
+            error = "cannot_connect"
+        except (aiohttp.InvalidURL, ValueError):
+            error = "invalid_url"
+        except (aiohttp.ClientError, OSError):
+            error = "connection_broken"
+        return Sent(status, error, time.monotonic() - began, retry_after)
 
     async def _post(
         self, url: str, body: bytes, headers: Mapping[str, str]
     ) -> tuple[int, float | None]:
         scheme = urlsplit(url).scheme
         self.guard.check_url(url)
-        resolver = self._resolver or aiohttp.ThreadedResolver()
 
         def checked_socket(info: Any) -> socket.socket:
             """The last look: whatever is connected to passes here."""
@@ -160,9 +216,11 @@ class Sender:
             return socket.socket(*info[:3])
 
         connector = aiohttp.TCPConnector(
-            resolver=_CheckedResolver(self.guard, scheme, resolver),
+            resolver=_CheckedResolver(self.guard, scheme, self._resolver),
             socket_factory=checked_socket, use_dns_cache=False, force_close=True,
         )  # fmt: skip
+        loop = asyncio.get_running_loop()
+        connector._factory = partial(_BoundedAnswer, loop=loop)  # type: ignore[assignment]
         timeout = aiohttp.ClientTimeout(total=SEND_SECONDS_MAX)
         async with (
             aiohttp.ClientSession(

@@ -67,7 +67,9 @@ def create(
 @click.option("--url")
 @click.option("--type", "types", multiple=True, help="A kind or kind.verb; replaces all.")
 @click.option("--label", "labels", multiple=True, help="A label; replaces all.")
-@click.option("--description")
+@click.option("--all-types", is_flag=True, help="Whatever the type.")
+@click.option("--all-labels", is_flag=True, help="Whatever the label.")
+@click.option("--description", help="An empty one takes it away.")
 @pass_cli
 def change(
     cli: Cli,
@@ -75,12 +77,16 @@ def change(
     url: str | None,
     types: tuple[str, ...],
     labels: tuple[str, ...],
+    all_types: bool,
+    all_labels: bool,
     description: str | None,
 ) -> None:
     """Change where to and of what."""
     given = {"url": url, "description": description, "types": list(types) or None,
              "labels": list(labels) or None}  # fmt: skip
-    _patch(cli, webhook_id, {name: value for name, value in given.items() if value is not None})
+    body = {name: value for name, value in given.items() if value is not None}
+    body |= ({"types": []} if all_types else {}) | ({"labels": []} if all_labels else {})
+    _patch(cli, webhook_id, body | ({"description": None} if description == "" else {}))
 
 
 @webhook.command("enable")

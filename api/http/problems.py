@@ -65,6 +65,7 @@ EDGE_CODES: Mapping[str, tuple[int, str]] = {
     "body_too_large": (413, "The body is larger than the server takes."),
     "route_not_found": (404, "There is no such route."),
     "method_not_allowed": (405, "The route does not have this method."),
+    "tests_under_way": (503, "As many test messages as there may be are being sent."),
     "internal": (500, "Something went wrong in the server; its log knows more."),
 }
 

@@ -1,5 +1,7 @@
 """The table of routes. The hot one goes first: the router tries routes in this order."""
 
+import asyncio
+
 from aiohttp import web
 
 from api.http import (
@@ -22,6 +24,7 @@ from api.http.edge import EDGE, Edge
 from api.http.operations import TASKS, Rebuilds
 from api.http.route import Route
 from api.http.services import SERVICES, Services
+from api.http.webhooks import TESTS, TESTS_MAX
 
 BODY_BYTES_MAX = 8 * 1024 * 1024
 
@@ -53,6 +56,7 @@ def make_app(services: Services) -> web.Application:
     app[SERVICES] = services
     app[EDGE] = edge
     app[TASKS] = Rebuilds()
+    app[TESTS] = asyncio.Semaphore(TESTS_MAX)
     for route in ROUTES:
         path = route.path.replace("{name}", _NAME)
         if route.method == "GET":

@@ -1,8 +1,9 @@
 """Webhooks: who is told of events by HTTP, how that went, telling again."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Annotated, Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from aiohttp import web
 from pydantic import Field
@@ -22,7 +23,16 @@ from api.http.schemas import (
     Request,
 )
 from domain import access, commands
-from domain.access import ACCESS_READ, PROJECT_WRITE, REGISTRY, Caller, Resource
+from domain.access import (
+    ACCESS_READ,
+    PROJECT_WRITE,
+    REGISTRY,
+    Caller,
+    Resource,
+    Rights,
+    Scope,
+)
+from domain.errors import TooLargeError
 from domain.names import check_project_name
 from domain.webhook import FILTERS_MAX, OVERLAP_HOURS_MAX, URL_CHARS_MAX, Webhook, check_url
 from ledger.ids import now
@@ -31,6 +41,9 @@ from projections.cursors import decode_cursor, encode_cursor
 from projections.deliveries import DeliveryState
 from projections.webhooks import KnownWebhook
 
+TESTS_MAX = 4
+WEBHOOKS_MAX = 500
+TESTS: web.AppKey[asyncio.Semaphore] = web.AppKey("webhook tests", asyncio.Semaphore)
 TypeName = Annotated[str, Field(pattern=r"^[a-z]+(\.[a-z]+)?$")]
 Types = Annotated[list[TypeName], Field(max_length=FILTERS_MAX)]
 Labels = Annotated[list[LabelName], Field(max_length=FILTERS_MAX)]
@@ -141,16 +154,26 @@ async def list_deliveries(request: web.Request) -> web.StreamResponse:
 
 
 async def _known(request: web.Request, who: Caller, permission: str) -> KnownWebhook:
-    """The webhook in the path, if the caller may; the refusal is the same where there is none."""
+    """The webhook in the path, if the caller may.
+
+    Where it may not even know of the webhook's place, the refusal is the same as where there is no
+    such webhook.
+    """
     webhook_id = str(_id(request))
     await edge.fresh_memory(request)
     services = edge.services(request)
+    rights = services.access.rights(who, now())
     known = services.webhooks.known.get(webhook_id)
-    if known is None:
-        services.access.rights(who, now())
+    if known is None or not _may_know(rights, known.webhook.scope):
         raise access.not_found(Resource(f"webhooks/{webhook_id}"))
-    services.access.authorise(who, permission, known.webhook.scope.resource, now())
+    access.authorise(rights, permission, known.webhook.scope.resource, now())
     return known
+
+
+def _may_know(rights: Rights, scope: Scope) -> bool:
+    if scope.project is None:
+        return access.permitted(rights, ACCESS_READ, REGISTRY, now()).allowed
+    return access.readable_folders(rights, scope.project, now()) != ()
 
 
 def _id(request: web.Request) -> UUID:
@@ -171,7 +194,7 @@ async def _items(request: web.Request, known: list[KnownWebhook]) -> list[dict[s
     for one in known:
         webhook = one.webhook
         state = states.get(str(webhook.id)) or DeliveryState(str(webhook.id), one.position)
-        items.append(_item(one, texts) | _progress(state, head, webhook.version))
+        items.append(_item(one, texts) | _progress(state, head, webhook.edition))
     return items
 
 
@@ -194,8 +217,8 @@ def _item(known: KnownWebhook, texts: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _progress(state: DeliveryState, head: int, version: int) -> dict[str, Any]:
-    failing = state.attempts > 0 and state.version == version
+def _progress(state: DeliveryState, head: int, edition: int) -> dict[str, Any]:
+    failing = state.attempts > 0 and state.edition == edition
     return {
         "position": state.position,
         "lag": max(0, head - state.position),
@@ -218,6 +241,8 @@ async def create_webhook(request: web.Request) -> web.StreamResponse:
     edge.no_query(request)
     wanted = await edge.body(request, CreateWebhookRequest)
     _check_url(request, wanted.url)
+    if len(edge.services(request).webhooks.known) >= WEBHOOKS_MAX:
+        raise TooLargeError(f"There are {WEBHOOKS_MAX} webhooks: delete one that nobody needs.")
     command = commands.CreateWebhook(
         wanted.url, wanted.project, wanted.folder, tuple(wanted.types), tuple(wanted.labels),
         wanted.description,
@@ -230,6 +255,7 @@ async def change_webhook(request: web.Request) -> web.StreamResponse:
     who = edge.caller(request)
     edge.no_query(request)
     wanted = await edge.body(request, WebhookPatch)
+    await _known(request, who, PROJECT_WRITE)
     patch = wanted.model_dump(exclude_unset=True, exclude={"reason"})
     if "url" in patch:
         _check_url(request, wanted.url)
@@ -242,7 +268,10 @@ async def rotate_webhook_secret(request: web.Request) -> web.StreamResponse:
     who = edge.caller(request)
     edge.no_query(request)
     wanted = await edge.body(request, RotateRequest, optional=True)
-    command = commands.RotateWebhookSecret(_id(request), wanted.overlap_hours)
+    await _known(request, who, PROJECT_WRITE)
+    command = commands.RotateWebhookSecret(
+        _id(request), wanted.overlap_hours, edge.if_match(request)
+    )
     return _unstored(await edge.submit(request, who, command, followed=True))
 
 
@@ -251,7 +280,8 @@ async def delete_webhook(request: web.Request) -> web.StreamResponse:
     who = edge.caller(request)
     edge.no_query(request)
     wanted = await edge.body(request, ReasonRequest, optional=True)
-    command = commands.DeleteWebhook(_id(request), wanted.reason)
+    await _known(request, who, PROJECT_WRITE)
+    command = commands.DeleteWebhook(_id(request), wanted.reason, edge.if_match(request))
     return await edge.submit(request, who, command, followed=True)
 
 
@@ -273,8 +303,14 @@ async def deliver_test(request: web.Request) -> web.StreamResponse:
     known = await _known(request, edge.caller(request), PROJECT_WRITE)
     edge.no_query(request)
     services = edge.services(request)
-    message = Message.test(request[edge.REQUEST_ID], str(known.webhook.id))
-    sent = await services.courier.send(known.webhook, message)
+    message = Message.test(str(uuid4()), str(known.webhook.id))
+    tests = request.app[TESTS]
+    if tests.locked():
+        raise EdgeError(
+            503, "tests_under_way", f"{TESTS_MAX} tests are under way: try again in a moment."
+        )
+    async with tests:
+        sent = await services.courier.send(known.webhook, message)
     body = {
         "webhook_id": str(known.webhook.id), "delivered": sent.delivered, "status": sent.status,
         "error": sent.error, "seconds": round(sent.seconds, 3),
@@ -295,6 +331,7 @@ async def redeliver(request: web.Request) -> web.StreamResponse:
 
 
 _FRESH = ("Scrinia-Min-Position",)
+_CHANGE = ("Scrinia-Min-Position", "If-Match")
 _ONE = "/v1/webhooks/{id}"
 ROUTES = (
     Route(
@@ -311,16 +348,18 @@ ROUTES = (
     ),
     Route(
         "PATCH", _ONE, change_webhook, "Change a webhook", "webhooks", PROJECT_WRITE,
-        body=WebhookPatch, answers={200: CommandAnswer}, command=True, headers=("If-Match",),
+        body=WebhookPatch, answers={200: CommandAnswer}, command=True,
+        headers=_CHANGE,
     ),
     Route(
         "DELETE", _ONE, delete_webhook, "Delete a webhook", "webhooks", PROJECT_WRITE,
         body=ReasonRequest, body_optional=True, answers={200: CommandAnswer}, command=True,
+        headers=_CHANGE,
     ),
     Route(
         "POST", _ONE + "/rotate-secret", rotate_webhook_secret, "Rotate a secret", "webhooks",
         PROJECT_WRITE, body=RotateRequest, body_optional=True, answers={201: CommandAnswer},
-        command=True,
+        command=True, headers=_CHANGE,
     ),
     Route(
         "POST", _ONE + "/test", deliver_test, "Send a test message", "webhooks", PROJECT_WRITE,

@@ -268,6 +268,10 @@ async def test_deleted_is_gone(api: Api) -> None:
         ({"url": "https://example.com:70000/"}, "invalid_webhook"),
         ({"url": "https://[::1"}, "invalid_webhook"),
         ({"url": "https://exämple.com"}, "invalid_webhook"),
+        ({"url": "https://a..b/"}, "invalid_webhook"),
+        ({"url": "https://[v1.a]/"}, "invalid_webhook"),
+        ({"url": "https://1.2.3.4.5/"}, "invalid_webhook"),
+        ({"url": f"https://{'a' * 64}.example/"}, "invalid_webhook"),
         ({"url": "https://10.0.0.1/"}, "address_refused"),
         ({"url": "https://[fe80::1]/"}, "address_refused"),
         ({"url": "https://example.com", "types": ["label.flown"]}, "invalid_webhook"),
@@ -314,8 +318,11 @@ def test_deliveries_go_on_over_kills(tmp_path: Path, postgres: Any) -> None:
            "SCRINIA_WEBHOOK_ALLOWED_NETWORKS": LOOPBACK, "SCRINIA_LOG_LEVEL": "ERROR"}  # fmt: skip
     server = Process(tmp_path / "data", env)
     server.start()
-    asyncio.run(_over_kills(server))
-    assert server.stop() == 0
+    try:
+        asyncio.run(_over_kills(server))
+    finally:
+        stopped = server.stop()
+    assert stopped == 0
 
 
 async def _over_kills(server: Process) -> None:
