@@ -68,6 +68,7 @@ from projections.runner import LEASE as RUNNER_LEASE
 from projections.runner import Runner
 from projections.scrub import LEASE as SCRUB_LEASE
 from projections.scrub import Scrub
+from projections.search import Search
 from projections.serving import ServingView
 from projections.siem import LEASE as SIEM_LEASE
 from projections.siem import RefusalExport, SiemExport
@@ -88,7 +89,7 @@ log = logging.getLogger("scrinia")
 
 def projections() -> list[SqlProjection]:
     """Every SQL projection there is."""
-    return [Catalog(), Audit()]
+    return [Catalog(), Audit(), Search()]
 
 
 def decide(session: Session, command: Command, caller: Caller, now: datetime, ids: Ids) -> Decision:

@@ -36,6 +36,12 @@ class InvalidCursorError(ProjectionError):
     code = "invalid_cursor"
 
 
+class InvalidQueryError(ProjectionError):
+    """There is nothing to look for."""
+
+    code = "invalid_query"
+
+
 class OvertakenError(ProjectionError):
     """Somebody else has moved this view in the meantime."""
 

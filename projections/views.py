@@ -17,6 +17,7 @@ from eventsourcing.persistence import IntegrityError, Tracking, TrackingRecorder
 
 from ledger.mapper import RecordedEvent
 from projections.errors import OvertakenError
+from projections.full_text import FullText
 
 DIFFERENCES_MAX = 20
 # Of parts that are no folds (projections/deliveries.py).
@@ -56,6 +57,7 @@ class Views(TrackingRecorder, ABC):
     """A database of views. Thread-safe: every call takes a connection of its own."""
 
     store: ClassVar[str]
+    full_text: ClassVar[FullText]
     clock: ClassVar[str]  # SQL for the seconds since 1970 by the database's clock
 
     @classmethod

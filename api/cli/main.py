@@ -22,6 +22,7 @@ from api.cli import (
     projects,
     promoting,
     prompts,
+    searching,
     trail,
     webhooks,
 )
@@ -80,6 +81,7 @@ for command in (
     trail.audit,
 ):
     cli.add_command(command)
+prompts.prompt.add_command(searching.search)
 
 
 def main() -> None:

@@ -40,6 +40,7 @@ STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (projections.NotCaughtUpError, 503),
     (projections.RefusedAddressError, 422),
     (projections.InvalidCursorError, 400),
+    (projections.InvalidQueryError, 400),
     (projections.UnknownProjectionError, 404),
 )
 

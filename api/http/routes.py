@@ -16,6 +16,7 @@ from api.http import (
     projects,
     prompts,
     rendering,
+    search,
     versions,
     webhooks,
 )
@@ -35,6 +36,7 @@ ROUTES: tuple[Route, ...] = (
     *labels.ROUTES,
     *history.ROUTES,
     *rendering.ROUTES,
+    *search.ROUTES,
     *projects.ROUTES,
     *access.ROUTES,
     *audit.ROUTES,

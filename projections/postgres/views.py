@@ -20,6 +20,7 @@ from ledger.postgres.recorder import (
     options_for,
     unreachable,
 )
+from projections.full_text import PostgresFullText
 from projections.views import DIFFERENCES_MAX, Beside, Cursor, Locked, SqlProjection, Views
 
 _DEFINING_LOCK = 0x5C21_11A1  # who makes tables in these schemas takes it; any constant will do
@@ -81,6 +82,7 @@ class _SchemaViews(Views):
     """Views in one schema of a database, whichever connection they come through."""
 
     store = "projections.postgres"
+    full_text = PostgresFullText()
     clock = "extract(epoch FROM clock_timestamp())::double precision"
     schema_name: str
 

@@ -13,6 +13,7 @@ from eventsourcing.sqlite import (
     SQLiteDatastore,
 )
 
+from projections.full_text import SQLiteFullText
 from projections.views import DIFFERENCES_MAX, Beside, Cursor, Locked, SqlProjection, Views
 
 LOCK_TIMEOUT_SECONDS = 30
@@ -31,6 +32,7 @@ class SQLiteViews(Views):
     """One file of views, through the library's connection pool."""
 
     store = "projections.sqlite"
+    full_text = SQLiteFullText()
     clock = "((julianday('now') - 2440587.5) * 86400.0)"
 
     def __init__(self, path: Path) -> None:

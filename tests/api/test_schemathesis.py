@@ -104,7 +104,7 @@ BODIES = {
     "resolve_many": {"items": [{"project": "acme", "name": "x"}]},
     "set_label": {"version": 2},
 }
-QUERIES = {"get_diff": {"from": "1", "to": "2"}}
+QUERIES = {"search": {"q": "one"}, "get_diff": {"from": "1", "to": "2"}}
 
 
 @pytest.mark.timeout(600)

@@ -54,7 +54,11 @@ async def test_rebuilding_and_comparing_while_commands_go_on(api: Api, name: str
 async def test_a_view_that_differs_is_shown_row_by_row_and_mended(api: Api, name: str) -> None:
     await _fill(api, 0, 3)
     await api.services.runner.wait_for(name, api.position, 10)
-    table, key = {"catalog": ("catalog_labels", "prompt_id"), "audit": ("audit", "position")}[name]
+    table, key = {
+        "catalog": ("catalog_labels", "prompt_id"),
+        "audit": ("audit", "position"),
+        "search": ("search_words", "id"),
+    }[name]
     with api.services.views.writing() as cursor:
         cursor.execute(f"DELETE FROM {table} WHERE {key} = (SELECT max({key}) FROM {table})")
     answer = await api.ok("POST", f"/v1/projections/{name}/compare")
