@@ -17,7 +17,7 @@ from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from domain.commitment import Content
-from ledger.errors import AlreadySealedError, StoreUnreachableError
+from ledger.errors import AlreadySealedError, ClosedError, StoreUnreachableError
 from ledger.mapper import SignedEvent, SignedNotification
 from ledger.recorder import (
     CLOCK_SKEW_SECONDS_MAX,
@@ -31,6 +31,7 @@ from ledger.recorder import (
     Verdict,
 )
 
+CLOSED_SQLSTATE = "SC001"  # raised by `append` in migrations/0002
 POOL_CONNECTIONS_MAX = 8
 POOL_WAIT_SECONDS = 5.0
 POOL_RECONNECT_SECONDS = 2.0  # then whoever asks next tries at once
@@ -156,6 +157,8 @@ class PostgresLedgerRecorder(LedgerRecorder):
                 raise unreachable(error) from error
             except psycopg.Error as error:
                 self._drop_writer()
+                if error.sqlstate == CLOSED_SQLSTATE:
+                    raise ClosedError(error.diag.message_primary or "") from None
                 raise OperationalError(error) from error
 
     def _drop_writer(self) -> None:

@@ -194,3 +194,17 @@ def test_an_older_backup_beside_a_newer_checkpoint_is_not_served(tmp_path: Path)
     shutil.copy(tmp_path / "backup" / "ledger.db", tmp_path / "data" / "ledger.db")
     refused = server.cli("serve", check=False)
     assert (refused.returncode, "behind" in refused.stderr) == (1, True)
+
+
+async def test_a_ledger_that_was_closed_under_a_server_says_so(
+    tmp_path: Path, database_url: str | None
+) -> None:
+    """Moved away by another host: commands are refused at once, with where it went."""
+    async with registry(tmp_path, database_url=database_url) as api:
+        await api.make_prompt("acme/p")
+        store_of(settings_in(tmp_path, database_url=database_url)).close("was moved to Rome.")
+        began = time.monotonic()
+        answer = await api.call("POST", "/v1/projects", {"project": "late"})
+        assert (answer.status, answer.code) == (503, "closed")
+        assert "was moved to Rome" in answer.body["detail"] and time.monotonic() - began < 1
+        assert (await api.call("GET", "/v1/projects/acme/prompts/p?label=latest")).status == 200

@@ -50,7 +50,7 @@ BEGIN
     PERFORM set_config('lock_timeout', '10s', true);
     SELECT h.position, h.running_time INTO STRICT head, running FROM ledger_head h FOR UPDATE;
     IF EXISTS (SELECT FROM closed WHERE NOT filling) THEN
-        RAISE EXCEPTION 'this ledger %', (SELECT reason FROM closed);
+        RAISE EXCEPTION 'This ledger %', (SELECT reason FROM closed) USING ERRCODE = 'SC001';
     END IF;
     horizon := clock_timestamp() - make_interval(hours => idempotency_hours);
     stored := array_fill(NULL::bigint, ARRAY[unit_count]);
