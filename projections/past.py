@@ -16,7 +16,7 @@ from ledger.payload import format_time
 from ledger.recorder import LedgerRecorder
 from projections.access import AccessView
 from projections.catalog import Catalog
-from projections.runner import texts_for
+from projections.runner import portions
 from projections.sqlite.views import SQLiteViews
 from projections.views import Cursor, Views
 
@@ -79,9 +79,9 @@ class PastCatalogs:
         while position < until:
             stored = self._recorder.select_after(position, min(READ_EVENTS_MAX, until - position))
             batch = [self._mapper.recorded(one) for one in stored]
-            texts = texts_for([catalog], batch, self._recorder.contents)
-            views.apply(catalog, position, batch, texts)
-            position = batch[-1].position
+            for part, texts in portions([catalog], batch, self._recorder.contents):
+                views.apply(catalog, position, part, texts)
+                position = part[-1].position
 
 
 def access_at(recorder: LedgerRecorder, mapper: SigningMapper, until: int) -> AccessView:

@@ -12,7 +12,7 @@ from typing import Any
 from ledger.follower import READ_EVENTS_MAX
 from ledger.mapper import SigningMapper
 from ledger.recorder import LedgerRecorder
-from projections.runner import texts_for
+from projections.runner import portions
 from projections.views import SqlProjection, Views
 
 Progress = Callable[[int, int], None]
@@ -81,8 +81,8 @@ class Rebuilder:
             limit = min(READ_EVENTS_MAX, until - position)
             stored = self._recorder.select_after(position, limit)
             batch = [self._mapper.recorded(one) for one in stored]
-            texts = texts_for([self._projection], batch, self._recorder.contents)
-            side.apply(self._projection, position, batch, texts)
-            position = batch[-1].position
+            for part, texts in portions([self._projection], batch, self._recorder.contents):
+                side.apply(self._projection, position, part, texts)
+                position = part[-1].position
             progress(position, until)
         return position

@@ -6,12 +6,12 @@ times the rate of a transaction per event.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from eventsourcing.persistence import PersistenceError
 
-from domain.commitment import Content
+from domain.commitment import Content, refs_in
 from ledger.follower import READ_EVENTS_MAX, Follower, wait_and_clear
 from ledger.mapper import RecordedEvent
 from ledger.outage import Outage
@@ -23,16 +23,41 @@ RETRY_SECONDS = 1.0
 GATHER_SECONDS = 0.01
 WATCH_SECONDS = 0.02
 IDLE_WATCH_SECONDS = 1.0
+TEXTS_BYTES_MAX = 8 * 1024 * 1024
 LEASE = "projections"
 log = logging.getLogger("scrinia.projections")
 Contents = Callable[[Sequence[str]], Mapping[str, Content]]
 
 
-def texts_for(
+def portions(
     projections: Sequence[SqlProjection], batch: Sequence[RecordedEvent], contents: Contents
-) -> dict[str, str]:
-    """The texts that folding a batch needs; erased ones are missing."""
-    wanted = {c for recorded in batch for p in projections for c in p.commitments(recorded)}
+) -> Iterator[tuple[list[RecordedEvent], dict[str, str]]]:
+    """A batch in parts, each with the texts that folding it needs; erased ones are missing.
+
+    A part's texts have at most TEXTS_BYTES_MAX, unless one event alone needs more.
+    """
+    part: list[RecordedEvent] = []
+    wanted: set[str] = set()
+    size = 0
+    for recorded in batch:
+        needed = {c for projection in projections for c in projection.commitments(recorded)}
+        added = _bytes_of(recorded, needed) if needed else 0
+        if part and size + added > TEXTS_BYTES_MAX:
+            yield part, _texts(wanted, contents)
+            part, wanted, size = [], set(), 0
+        part.append(recorded)
+        wanted |= needed
+        size += added
+    if part:
+        yield part, _texts(wanted, contents)
+
+
+def _bytes_of(recorded: RecordedEvent, commitments: set[str]) -> int:
+    refs = refs_in(recorded.payload["data"])
+    return sum(ref["size"] for ref in refs if ref["commitment"] in commitments)
+
+
+def _texts(wanted: set[str], contents: Contents) -> dict[str, str]:
     held = contents(sorted(wanted)) if wanted else {}
     return {commitment: content.body.decode() for commitment, content in held.items()}
 
@@ -126,13 +151,13 @@ class Runner:
             self._moved.notify_all()
 
     def _apply(self, batch: Sequence[RecordedEvent]) -> None:
-        texts = texts_for(list(self.projections.values()), batch, self._contents)
-        for name, projection in self.projections.items():
-            start = self.positions[name]
-            fresh = [recorded for recorded in batch if recorded.position > start]
-            if fresh and fresh[0].position == start + 1:
-                self._views.apply(projection, start, fresh, texts)
-                self.positions[name] = fresh[-1].position
+        for part, texts in portions(list(self.projections.values()), batch, self._contents):
+            for name, projection in self.projections.items():
+                start = self.positions[name]
+                fresh = [recorded for recorded in part if recorded.position > start]
+                if fresh and fresh[0].position == start + 1:
+                    self._views.apply(projection, start, fresh, texts)
+                    self.positions[name] = fresh[-1].position
 
     async def wait_for(self, name: str, position: int, timeout_seconds: float) -> None:
         """Wait until a projection has read `position`; NotCaughtUpError at the time limit."""

@@ -9,6 +9,7 @@ from eventsourcing.tests.persistence import TrackingRecorderTestCase
 
 from api.main import projections, views_of
 from projections.errors import OvertakenError
+from projections.runner import portions
 from projections.rebuild import Rebuilder
 from projections.sqlite.views import SQLiteViews
 from projections.postgres.views import PostgresViews
@@ -67,6 +68,24 @@ async def test_a_view_that_differs_is_shown_row_by_row_and_mended(api: Api, name
     assert (different["table"], len(different["only_rebuilt"])) == (table, 1)
     await asyncio.to_thread(_rebuilder(api, name).rebuild)
     assert (await api.ok("POST", f"/v1/projections/{name}/compare"))["equal"]
+
+
+async def test_large_texts_are_folded_in_portions(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("projections.runner.TEXTS_BYTES_MAX", 5000)
+    for number in range(6):
+        await api.make_prompt(f"acme/large{number}", f"word{number} " * 300)
+    services = api.services
+    batch = await services.follower.read(0)
+    folded = list(services.runner.projections.values())
+    parts = list(portions(folded, batch, services.recorder.contents))
+    assert [r.position for part, _ in parts for r in part] == [r.position for r in batch]
+    assert len(parts) >= 3
+    assert all(sum(map(len, texts.values())) <= 5000 for _, texts in parts)
+    for name in services.runner.projections:
+        await services.runner.wait_for(name, api.position, 10)
+        assert (await api.ok("POST", f"/v1/projections/{name}/compare"))["equal"]
 
 
 async def test_a_rebuild_by_http_reports_its_end(api: Api) -> None:
