@@ -53,6 +53,14 @@ class Deciding:
         }
         return Provenance(actor, authz)
 
+    def _may(self, permission: str, resource: Resource) -> bool:
+        """Whether the caller has a permission, without a word."""
+        caller = self._session.load(Principal, UUID(self._caller.principal_id))
+        rights = caller.rights(self._caller.token_id) if caller else None
+        if rights is None:
+            return False
+        return access.permitted(rights, permission, resource, self._now).allowed
+
     def _as_system(self, permission: str, resource: Resource) -> Provenance:
         """Only a part of the registry itself may; `ledger/authority.py` says which events."""
         if self._caller != access.SYSTEM_CALLER:

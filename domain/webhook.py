@@ -10,7 +10,7 @@ from uuid import UUID
 
 from eventsourcing.domain import Aggregate, event
 
-from domain.access import PROMPT_READ, Scope, resource_from_text
+from domain.access import PROMPT_READ, Resource, Scope, not_found, resource_from_text
 from domain.commitment import ContentRef
 from domain.errors import Fault, InvalidNameError, InvalidWebhookError, NotFoundError
 from domain.names import check_label
@@ -265,5 +265,10 @@ def _is_host(host: str) -> bool:
 def check_there(webhook: Webhook | None, webhook_id: UUID) -> Webhook:
     """The webhook; NotFoundError where there is none or none any more."""
     if webhook is None or webhook.deleted:
-        raise NotFoundError(f"There is no webhooks/{webhook_id}, or you may not read it.")
+        raise no_webhook(webhook_id)
     return webhook
+
+
+def no_webhook(webhook_id: UUID) -> NotFoundError:
+    """The one answer for what is absent and for what one may not know of."""
+    return not_found(Resource(f"webhooks/{webhook_id}"))

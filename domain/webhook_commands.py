@@ -5,13 +5,13 @@ from typing import Any
 from uuid import UUID
 
 from domain import access, commands
-from domain.access import PROJECT_WRITE, Resource, Scope
+from domain.access import ACCESS_READ, PROJECT_WRITE, Resource, Scope
 from domain.deciding import Deciding, check_match, encoded
-from domain.decision import Answer, Decision
-from domain.errors import Fault, PreconditionFailedError
+from domain.decision import Answer, Decision, Provenance
+from domain.errors import Fault, ForbiddenError, NotFoundError, PreconditionFailedError
 from domain.granting import check_scope, raise_faults
 from domain.topics import KNOWN_TYPES
-from domain.webhook import Filters, Webhook, check_there, check_url
+from domain.webhook import Filters, Webhook, check_there, check_url, no_webhook
 
 
 class WebhookCommands(Deciding):
@@ -41,8 +41,7 @@ class WebhookCommands(Deciding):
 
     def change_webhook(self, command: commands.ChangeWebhook) -> Decision:
         """Change where to and of what, enable, disable; nothing happens where it is so already."""
-        webhook = self._webhook(command.webhook_id)
-        provenance = self._authorise(PROJECT_WRITE, _resource(webhook), on=webhook.scope.resource)
+        webhook, provenance = self._authorised(command.webhook_id)
         check_match(command.if_match, webhook.version)
         changes = self._webhook_changes(webhook, command.patch)
         if changes:
@@ -84,8 +83,7 @@ class WebhookCommands(Deciding):
 
     def rotate_webhook_secret(self, command: commands.RotateWebhookSecret) -> Decision:
         """Sign with a new secret, for some hours beside the one before."""
-        webhook = self._webhook(command.webhook_id)
-        provenance = self._authorise(PROJECT_WRITE, _resource(webhook), on=webhook.scope.resource)
+        webhook, provenance = self._authorised(command.webhook_id)
         check_match(command.if_match, webhook.version)
         number = webhook.secrets[-1].number + 1
         key_id, secret = self._ids.webhook_secret(command.webhook_id, number)
@@ -97,8 +95,7 @@ class WebhookCommands(Deciding):
 
     def delete_webhook(self, command: commands.DeleteWebhook) -> Decision:
         """Tell nothing there any more."""
-        webhook = self._webhook(command.webhook_id)
-        provenance = self._authorise(PROJECT_WRITE, _resource(webhook), on=webhook.scope.resource)
+        webhook, provenance = self._authorised(command.webhook_id)
         check_match(command.if_match, webhook.version)
         webhook.delete(self._text(command.reason, "/reason"), self._now)
         return self._decision(provenance, Answer(_webhook_body(webhook)), webhook)
@@ -113,6 +110,22 @@ class WebhookCommands(Deciding):
             reason = self._text(command.reason, "/reason")
             webhook.disable(command.cause, reason, self._now)
         return self._decision(provenance, Answer(_webhook_body(webhook)), webhook)
+
+    def _authorised(self, webhook_id: UUID) -> tuple[Webhook, Provenance]:
+        """A webhook and the right to change it.
+
+        Where the caller may not even know of its place, it is refused as if there were none.
+        """
+        webhook = self._webhook(webhook_id)
+        place = webhook.scope.resource
+        try:
+            return webhook, self._authorise(PROJECT_WRITE, _resource(webhook), on=place)
+        except NotFoundError:
+            raise no_webhook(webhook_id) from None
+        except ForbiddenError:
+            if webhook.scope.project is None and not self._may(ACCESS_READ, place):
+                raise no_webhook(webhook_id) from None
+            raise
 
     def _webhook(self, webhook_id: UUID) -> Webhook:
         return check_there(self._session.load(Webhook, webhook_id), webhook_id)

@@ -243,6 +243,18 @@ async def test_a_test_message_says_whether_it_arrives(api: Api) -> None:
         assert (await api.ok("GET", f"{path}/deliveries"))["items"] == []
 
 
+async def test_a_retry_gets_the_first_answer_whatever_became_of_the_webhook(api: Api) -> None:
+    made = await hook(api, "https://localhost/", project="acme")
+    path = f"/v1/webhooks/{made['webhook_id']}"
+    for method, below, body in (("PATCH", "", {"types": ["label"]}),
+                                ("POST", "/rotate-secret", None), ("DELETE", "", None)):  # fmt: skip
+        key = {"Idempotency-Key": f"{method}{below}"}
+        first = await api.call(method, path + below, body, headers=key)
+        again = await api.call(method, path + below, body, headers=key)
+        assert again.headers["Idempotency-Replayed"] == "true"
+        assert (again.status, again.body["position"]) == (first.status, first.body["position"])
+
+
 async def test_deleted_is_gone(api: Api) -> None:
     async with receiver() as far:
         made = await hook(api, far.url, project="acme")
