@@ -174,6 +174,7 @@ async def _working(settings: Settings, services: Services) -> AsyncIterator[Serv
             task.cancel()
         services.elections.close()
         await asyncio.gather(electing, *listening, return_exceptions=True)
+        await services.courier.sender.close()
         if services.telemetry is not None:
             await asyncio.to_thread(services.telemetry.close)
         services.operators.shutdown(cancel_futures=True)

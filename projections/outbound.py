@@ -182,6 +182,10 @@ class Sender:
         self.guard = guard
         self._resolver = resolver or Names()
 
+    async def close(self) -> None:
+        """Let go of the resolver."""
+        await self._resolver.close()
+
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Sent:
         """Send once, within SEND_SECONDS_MAX; what goes wrong is in the answer."""
         began = time.monotonic()
