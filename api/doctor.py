@@ -4,6 +4,7 @@ Every check looks at the real thing and changes nothing.
 """
 
 import asyncio
+import logging
 import shutil
 import sqlite3
 import sys
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import psycopg
@@ -53,6 +55,7 @@ Check = Callable[[Settings], Iterator[Finding]]
 def examine(settings: Settings) -> list[Finding]:
     """Every check in order; one that cannot be made is a finding too."""
     found: list[Finding] = []
+    logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # what it says is a finding
     for name, check in _checks(settings):
         try:
             found += check(settings)
@@ -74,9 +77,12 @@ def _checks(settings: Settings) -> list[tuple[str, Check]]:
     return checks
 
 
-def _versions(_: Settings) -> Iterator[Finding]:
+def _versions(settings: Settings) -> Iterator[Finding]:
     python = sys.version.split()[0]
     yield Finding("versions", "ok", f"Python {python}, SQLite {sqlite3.sqlite_version}")
+    if settings.otlp_url is not None and find_spec("opentelemetry.exporter") is None:
+        detail = "SCRINIA_OTLP_URL needs the extra otel: install requirements-otel.lock."
+        yield Finding("versions", "failed", detail)
 
 
 def _data_directory(settings: Settings) -> Iterator[Finding]:
@@ -202,15 +208,20 @@ def _expect(check: str, good: bool, detail: str, otherwise: str) -> Finding:
 
 def _views(settings: Settings) -> Iterator[Finding]:
     store = store_of(settings)
+    if not store.exists():
+        return  # said before
     if not settings.on_postgres and not settings.directory.views.exists():
         yield Finding("read models", "warning", "there are none yet: start a server or worker")
         return
     with closing(store.recorder()) as recorder, closing(views_of(settings)) as views:
         head = recorder.head()
-        for projection in projections():
-            lag = head - views.position(projection.name)
+        outward = (["relay", "relay-labels"] if settings.nats else []) + (
+            ["siem"] if settings.siem else []
+        )
+        for name in [*(projection.name for projection in projections()), *outward]:
+            lag = head - views.position(name)
             state: State = "ok" if lag <= LAG_EVENTS_MAX else "warning"
-            detail = f"{projection.name} is {lag} events behind"
+            detail = f"{name} is {lag} events behind"
             if state == "warning":
                 detail += ": is a server or worker running?"
             yield Finding("read models", state, detail)

@@ -46,10 +46,11 @@ from ledger.postgres.store import PostgresStore
 from ledger.postgres.wakeup import PostgresWakeup
 from ledger.repository import Repository
 from ledger.sealing import Sealer
+from ledger.signing import Signer
 from ledger.sqlite.store import SQLiteStore
 from ledger.sqlite.wakeup import SQLiteWakeup
 from ledger.store import LedgerStore
-from ledger.trust import check_unsealed
+from ledger.trust import TrustedKeys, check_unsealed
 from projections.access import AccessView
 from projections.audit import Audit
 from projections.catalog import Catalog
@@ -205,6 +206,7 @@ def _assemble(settings: Settings) -> Services:
     access.load(recorder, mapper, head, keys)
     webhooks.load(recorder, mapper, head, keys)
     webhook_key = _webhook_key(directory, bool(webhooks.known))
+    _warn_of_keys(keys, signer, sealing_key, head)
     follower = Follower(recorder, mapper, keys, readers, head)
     serving = ServingView(recorder, repository, readers, settings.serving_bytes_max)
     committer = Committer(
@@ -239,6 +241,13 @@ def _assemble(settings: Settings) -> Services:
             settings.webhook_give_up_hours * 3600,
         ),
     )  # fmt: skip
+
+
+def _warn_of_keys(keys: TrustedKeys, signer: Signer, sealing: Signer, head: int) -> None:
+    """A server with a key that does not count serves reads, and says so once."""
+    for key, purpose in ((signer, EVENT_PURPOSE), (sealing, CHECKPOINT_PURPOSE)):
+        if keys.at(key.key_id, purpose, head + 1) is None:
+            log.error("the %s key here is not in force: see 'scrinia key list'", purpose)
 
 
 def _telemetry(settings: Settings) -> "Telemetry | None":
@@ -314,7 +323,13 @@ async def serve(
         )
         await runner.setup()
         site = web.TCPSite(runner, host, port, reuse_port=supervised or None)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            raise InUseError(
+                f"Cannot listen on {settings.bind}: {error.strerror or error}. Set SCRINIA_BIND;"
+                " port 0 takes any free one."
+            ) from None
         address = f"http://{bracketed(host)}:{_port(site, port)}"
         with nullcontext() if supervised else published(settings.directory.address, address):
             on_ready(address)

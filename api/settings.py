@@ -150,6 +150,14 @@ class Settings(BaseSettings):
         parse_networks(text)
         return text
 
+    @field_validator("otlp_url")
+    @classmethod
+    def _is_a_collector(cls, url: str | None) -> str | None:
+        parts = urlsplit(url or "")
+        if url is not None and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise ValueError("is a URL such as http://collector:4318")
+        return url
+
     @field_validator("siem_url")
     @classmethod
     def _is_a_siem(cls, url: str | None) -> str | None:

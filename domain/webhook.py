@@ -170,7 +170,7 @@ class Webhook(Aggregate):
         for name, change in changes.items():
             value = change["to"]
             setattr(self, name, tuple(value) if isinstance(value, list) else value)
-        self.edition += "url" in changes
+        self.edition += bool(changes.keys() - {"description"})
 
     @event(Rotated)
     def _apply_rotated(self, secret: int, key_id: str, previous_until: str) -> None:
@@ -240,7 +240,7 @@ def _url_fault(url: str) -> str | None:
     except ValueError:
         return "cannot be read as a URL"
     if parts.scheme not in ("https", "http") or not parts.hostname or not port_fits:
-        return "is not absolute: https://host/path"
+        return "is no absolute http or https URL: https://host/path"
     if not _is_host(parts.hostname) or ("[" in parts.netloc) != (":" in parts.hostname):
         return "names no host there can be"
     if parts.username is not None or parts.password is not None:

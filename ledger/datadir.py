@@ -156,7 +156,12 @@ def _check_empty(store: LedgerStore, directory: DataDirectory, token_file: Path)
         )
     for path in (*directory.key_files, token_file):
         if path.exists():
-            raise KeyFileError(f"{path} exists already: init never overwrites anything.")
+            raise KeyFileError(
+                f"{path} exists already, of a registry whose ledger is not in {store.place}."
+                " Nothing is overwritten: set SCRINIA_DATABASE_URL to where that ledger is,"
+                " restore a backup, move it there by 'scrinia copy', or choose another"
+                " SCRINIA_DATA_DIR."
+            )
 
 
 def _genesis(

@@ -11,7 +11,7 @@ from ledger.backup import Backup
 from ledger.batch import Batch, Submission
 from ledger.datadir import DataDirectory
 from ledger.epochs import origin_of
-from ledger.errors import ForkedError, NoteError
+from ledger.errors import ForkedError, NoLedgerError, NoteError
 from ledger.ids import now
 from ledger.keyfiles import load_key
 from ledger.mapper import SigningMapper
@@ -26,6 +26,8 @@ from ledger.trust import TrustedKeys
 
 def check_loss(backup: Backup, lost: bytes, *, new_epoch: bool) -> None:
     """ForkedError unless a new epoch is asked for exactly where `lost` shows more than a backup."""
+    if not backup.store.path.exists():
+        raise NoLedgerError(f"{backup.path} is no backup: it has no ledger.db.")
     with backup.store.reading() as ledger:
         kept = ledger.count()
     shown = claimed_size(lost)

@@ -172,7 +172,8 @@ def find(cursor: Cursor, wanted: SearchFilter, full_text: FullText) -> tuple[lis
         f"WITH hits AS MATERIALIZED ({hits}) SELECT * FROM ("
         "SELECT v.*, p.project, p.name, p.description, c.status, h.rank,"
         " min(h.rank) OVER (PARTITION BY v.prompt_id) AS best,"
-        " count(*) OVER (PARTITION BY v.prompt_id) AS matched,"
+        " sum(CASE WHEN v.number > 0 THEN 1 ELSE 0 END)"
+        " OVER (PARTITION BY v.prompt_id) AS matched,"
         " row_number() OVER (PARTITION BY v.prompt_id ORDER BY v.number DESC) AS nth"
         " FROM hits h JOIN search_versions v ON v.id = h.id"
         " JOIN search_prompts p ON p.prompt_id = v.prompt_id"
@@ -254,7 +255,7 @@ def _item(row: Any, query: Query, held: Mapping[str, Content]) -> dict[str, Any]
         "project": row["project"],
         "name": row["name"],
         "version": version,
-        "matched": row["matched"],
+        "matched": int(row["matched"]),
         "type": row["type"] or None,
         "model": row["model"],
         "status": row["status"],

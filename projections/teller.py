@@ -130,6 +130,9 @@ class Teller:
 
     async def _rest(self, state: DeliveryState, position: int) -> None:
         """Nothing up to there is for it: wait for more, and write that down now and then."""
+        if state.attempts:  # what failed is wanted no more
+            await self._with.desk.move(state, DeliveryState(self._id, position))
+            return
         quiet = not await self._with.follower.wait_beyond(position, WATCH_SECONDS)
         behind = position - state.position
         if behind >= KEEP_POSITION_EVENTS or (quiet and behind > 0):

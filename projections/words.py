@@ -82,7 +82,9 @@ def parse_query(text: str) -> Query:
             alternatives[-1].append(Term(found, plain.endswith("*"), bool(minus)))
     query = tuple(tuple(terms) for terms in alternatives if terms)
     if not query or any(all(term.excluded for term in terms) for terms in query):
-        raise InvalidQueryError("Give a word to look for, beside what is to be left out.")
+        raise InvalidQueryError(
+            "Give a word to look for: beside OR, and beside what '-' leaves out."
+        )
     if sum(map(len, query)) > TERMS_MAX:
         raise InvalidQueryError(f"Give at most {TERMS_MAX} words and phrases.")
     return query

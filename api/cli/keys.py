@@ -36,6 +36,11 @@ def rotate(cli: Cli, purpose: str) -> None:
     folder = cli.settings.directory.event_key.parent
     file = folder / f"{purpose}.key.next"
     ledger_id = cli.call("GET", "/v1/version")["ledger"]
+    if file.exists():
+        raise click.UsageError(
+            f"{file} is there, of an earlier rotation: put it into the other's place, or retire its"
+            " key and delete it."
+        )
     signer = create_key(file, purpose)
     try:
         body = {
@@ -55,7 +60,8 @@ def rotate(cli: Cli, purpose: str) -> None:
     cli.output.say(
         answer | {"file": str(file), "to_retire": in_use},
         f"{answer['key_id']} counts from position {answer['position']} on; its file is {file}.\n"
-        f"1. On every host: mv {file} {folder / f'{purpose}.key'} (keep the old one), restart.\n"
+        f"1. Copy it to every host's data directory as keys/{purpose}.key (keep the old one),"
+        " and restart each.\n"
         f"2. scrinia key retire {in_use}",
     )
 

@@ -93,6 +93,8 @@ def restore(
     cli: Cli, path: Path, new_epoch: bool, lost_checkpoint: Path | None, reason: str | None
 ) -> None:
     """Copy the backup in PATH into an empty store; a target that is ahead is refused."""
+    if new_epoch and not reason:
+        raise click.UsageError("Say why by -m: it stays in the ledger's history.")
     store, directory = store_of(cli.settings), cli.settings.directory
     kept = Backup(path)
     directory.path.mkdir(mode=0o700, parents=True, exist_ok=True)

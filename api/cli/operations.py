@@ -25,6 +25,8 @@ from projections.errors import UnknownProjectionError
 from projections.rebuild import Rebuilder
 from projections.views import SqlProjection
 
+FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+
 
 @click.command()
 @pass_cli
@@ -99,13 +101,19 @@ def _log(settings: Settings) -> None:
 def _announce(settings: Settings, url: str) -> None:
     token_file = settings.token_file.resolve()
     click.echo(f"Scrinia listens on {url}")
+    if not token_file.exists():
+        return  # another host began the registry and has it
     click.echo(f"Admin token: {token_file}")
     click.echo(f'Try: curl -H "Authorization: Bearer $(cat {token_file})" {url}/v1/whoami')
 
 
 @click.command()
-@click.option("--trust", type=click.Path(path_type=Path), help="A trust.json kept elsewhere.")
-@click.option("--checkpoint", type=click.Path(path_type=Path), help="A checkpoint kept elsewhere.")
+@click.option("--trust", type=FILE, help="A trust.json kept elsewhere.")
+@click.option(
+    "--checkpoint",
+    type=FILE,
+    help="A checkpoint kept elsewhere.",
+)
 @pass_cli
 def verify(cli: Cli, trust: Path | None, checkpoint: Path | None) -> None:
     """Check every event, signature, chain, text, authorisation and checkpoint; list all faults."""

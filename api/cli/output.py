@@ -8,6 +8,8 @@ from typing import Any
 import click
 import orjson
 
+CELL_CHARS_MAX = 72  # a key id fits
+
 
 class Output:
     """Writes for people, or JSON for programs."""
@@ -70,9 +72,14 @@ def _cell(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(str(item) for item in value) or "-"
     if isinstance(value, dict):
-        return ", ".join(f"{k}={v}" for k, v in value.items()) or "-"
-    text = str(value).replace("\n", " ")
-    return text if len(text) <= 60 else text[:59] + "…"
+        return ", ".join(f"{k}={_short(v)}" for k, v in value.items()) or "-"
+    return _short(value)
+
+
+def _short(value: Any) -> str:
+    """On one line, of at most CELL_CHARS_MAX characters."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= CELL_CHARS_MAX else text[: CELL_CHARS_MAX - 1] + "…"
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

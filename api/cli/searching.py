@@ -44,8 +44,10 @@ def search(
     if cli.output.as_json:
         cli.output.say(answer, "")
         return
+    if not answer["items"]:
+        click.echo("Nothing here.")
     for item in answer["items"]:
-        more = item["matched"] - 1 if not all_versions else 0
+        more = max(item["matched"] - 1, 0) if not all_versions else 0
         others = f"  (and {more} older)" if more else ""
         click.echo(click.style(item["ref"], fg="green") + others)
         for excerpt in item["excerpts"]:

@@ -143,7 +143,8 @@ def deliver_test(cli: Cli, webhook_id: str) -> None:
     answer = cli.call("POST", f"/v1/webhooks/{webhook_id}/test")
     result = answer["error"] or f"status {answer['status']}"
     taken = "taken" if answer["delivered"] else "not taken"
-    cli.output.say(answer, f"{taken}: {result}, {answer['seconds']} s")
+    hint = " (SCRINIA_WEBHOOK_ALLOWED_NETWORKS)" if answer["error"] == "address_refused" else ""
+    cli.output.say(answer, f"{taken}: {result}{hint}, {answer['seconds']} s")
     if not answer["delivered"]:
         raise SystemExit(1)
 

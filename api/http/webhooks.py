@@ -36,6 +36,7 @@ from domain.errors import TooLargeError
 from domain.names import check_project_name
 from domain.webhook import FILTERS_MAX, OVERLAP_HOURS_MAX, URL_CHARS_MAX, Webhook, check_url
 from ledger.ids import now
+from ledger.payload import format_time
 from projections.courier import Message
 from projections.cursors import decode_cursor, encode_cursor
 from projections.deliveries import DeliveryState
@@ -229,7 +230,7 @@ def _progress(state: DeliveryState, head: int, edition: int) -> dict[str, Any]:
 
 
 def _time(seconds: float | None) -> str | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
+    return None if seconds is None else format_time(datetime.fromtimestamp(seconds, UTC))
 
 
 # Commands

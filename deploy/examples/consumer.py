@@ -1,8 +1,8 @@
 """Follow Scrinia's events on NATS with a durable consumer: `consumer.py NAME SUBJECT`.
 
 Prints each event once, in order, also after restarts of this program or of NATS. What must outlive
-a restart is the last position: here it is a file, `NAME.position`; a real service keeps it with its
-data. Needs `pip install nats-py`.
+a restart are the ids of the last events: here they are in a file, `NAME.seen`; a real service keeps
+them with its data. Needs `pip install nats-py`.
 """
 
 import asyncio
@@ -16,12 +16,13 @@ from nats.errors import Error
 from nats.errors import TimeoutError as NothingCameError
 
 RETRY_SECONDS = 1.0
+IDS_KEPT_MAX = 1000
 
 
 async def follow(name: str, subject: str) -> None:
     """Take message after message until the connection breaks."""
-    seen = Path(f"{name}.position")
-    last = int(seen.read_text()) if seen.exists() else 0
+    file = Path(f"{name}.seen")
+    seen = file.read_text().split() if file.exists() else []
     url = os.environ.get("SCRINIA_NATS_URL", "nats://127.0.0.1:4222")
     connection = await nats.connect(url, allow_reconnect=False)
     try:
@@ -37,10 +38,10 @@ async def follow(name: str, subject: str) -> None:
                 continue
             for message in messages:
                 event = json.loads(message.data)
-                if event["position"] > last:  # at least once: skip what was handled before
+                if event["id"] not in seen:  # at least once: skip what was handled before
                     print(event["position"], event["type"], event["subject"], flush=True)
-                    last = event["position"]
-                    seen.write_text(str(last))
+                    seen = [*seen[1 - IDS_KEPT_MAX :], event["id"]]
+                    file.write_text("\n".join(seen))
                 await message.ack()
     finally:
         await connection.close()

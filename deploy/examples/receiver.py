@@ -8,17 +8,20 @@ Answer 2xx for everything that is genuine, also for what you do not use: else it
 
 import os
 import sys
+from collections import OrderedDict
 
 from aiohttp import web
 from standardwebhooks import Webhook, WebhookVerificationError
 
+IDS_KEPT_MAX = 10_000
+
 
 class Receiver:
-    """Keep `last_position` with whatever acting on an event changes, in one transaction."""
+    """Keep the ids with whatever acting on an event changes, in one transaction."""
 
     def __init__(self, secret: str) -> None:
         self.verifier = Webhook(secret)
-        self.last_position = 0
+        self.seen: OrderedDict[str, None] = OrderedDict()
 
     async def receive(self, request: web.Request) -> web.Response:
         """Take one event."""
@@ -26,10 +29,12 @@ class Receiver:
             event = self.verifier.verify(await request.read(), dict(request.headers))
         except WebhookVerificationError:
             return web.Response(status=401)
-        position = event.get("position", 0)
-        if position > self.last_position:
-            print(position, event["type"], event["subject"], flush=True)
-            self.last_position = position
+        event_id = request.headers["webhook-id"]
+        if event_id not in self.seen:
+            print(event.get("position", "test"), event["type"], event.get("subject"), flush=True)
+            self.seen[event_id] = None
+            if len(self.seen) > IDS_KEPT_MAX:
+                self.seen.popitem(last=False)
         return web.Response(status=204)
 
 

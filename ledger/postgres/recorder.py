@@ -31,6 +31,9 @@ from ledger.recorder import (
     Verdict,
 )
 
+# What a server says that answers, and what is said of a host that does not exist.
+_WRONG_SETTING = ("authentication failed", "no password supplied", "does not exist",
+                  "failed to resolve host", "no pg_hba.conf entry")  # fmt: skip
 CLOSED_SQLSTATE = "SC001"  # raised by `append` in migrations/0002
 POOL_CONNECTIONS_MAX = 8
 POOL_WAIT_SECONDS = 5.0
@@ -74,6 +77,11 @@ def connect(url: str, **options: Any) -> Connection:
 def unreachable(error: Exception) -> StoreUnreachableError:
     """What a lost connection is to everybody else. The text never holds a password."""
     first = str(error).strip().partition("\n")[0]
+    if any(sign in first for sign in _WRONG_SETTING):
+        return StoreUnreachableError(
+            f"The database refuses: {first}. Check SCRINIA_DATABASE_URL; 'scrinia migrate' makes"
+            " the role and the schema it names."
+        )
     return StoreUnreachableError(f"The database does not answer: {first}. Try again soon.")
 
 

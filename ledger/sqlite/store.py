@@ -48,7 +48,9 @@ class SQLiteStore(LedgerStore):
         fresh.replace(self.path)
 
     def recorder(self) -> SQLiteLedgerRecorder:
-        """See LedgerStore."""
+        """See LedgerStore. NoLedgerError where there is no file: only `begin` makes one."""
+        if not self.path.exists():
+            raise NoLedgerError(f"There is no ledger at {self.path}: run 'scrinia init' first.")
         return SQLiteLedgerRecorder(self.path)
 
     def fill(self, ledger_id: str) -> AbstractContextManager[LedgerRecorder]:

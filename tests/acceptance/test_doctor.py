@@ -52,3 +52,21 @@ def test_a_database_that_forgets_or_is_too_mighty(tmp_path: Path, postgres: Post
         role = url.partition("//")[2].partition("@")[0]
         admin.execute(f"ALTER ROLE {role} SUPERUSER".encode())
     assert examine(server, 3)["roles"][0][0] == "failed"
+
+
+def test_a_lost_ledger_is_not_replaced_by_an_empty_one(tmp_path: Path) -> None:
+    server = Process(tmp_path / "data")
+    server.start()
+    server.client().ok("POST", "/v1/projects", {"project": "acme"})
+    server.cli("backup", str(tmp_path / "backup"))
+    assert server.stop() == 0
+    for file in server.data_dir.glob("ledger.db*"):
+        file.unlink()
+    before = {file.name for file in server.data_dir.iterdir()}
+    done = server.cli("doctor", check=False)
+    assert done.returncode == 3 and "There is no ledger" in done.stdout
+    assert {file.name for file in server.data_dir.iterdir()} == before
+    refused = server.cli("serve", check=False)
+    assert refused.returncode == 1 and "restore a backup" in refused.stderr
+    (server.data_dir / "checkpoint").unlink()  # it shows the event after the backup
+    assert "restored" in server.cli("restore", str(tmp_path / "backup")).stdout

@@ -120,7 +120,7 @@ def _check_a_new_epoch(loss: Loss) -> None:
 
 def test_what_an_epoch_does_not_admit_is_a_fault(loss: Loss) -> None:
     server = loss.new("admits", loss.middle)
-    loss.restore(server, "--new-epoch")
+    loss.restore(server, "--new-epoch", "-m", "x")
     checked = server.cli("verify", "--checkpoint", str(loss.last), check=False)
     assert checked.returncode == 4 and "E_EPOCH" in checked.stdout
     shutil.copy(loss.last, server.data_dir / "checkpoint")
@@ -130,14 +130,14 @@ def test_what_an_epoch_does_not_admit_is_a_fault(loss: Loss) -> None:
 
 def test_the_newest_checkpoint_counts_wherever_it_was_kept(loss: Loss) -> None:
     server = loss.new("newest", loss.middle)
-    loss.restore(server, "--new-epoch", "--lost-checkpoint", str(loss.last))
+    loss.restore(server, "--new-epoch", "-m", "x", "--lost-checkpoint", str(loss.last))
     report = verify(server.data_dir)
     assert report.faults == [] and report.epochs[1].lost_to == loss.lost
 
 
 def test_without_a_loss_there_is_no_new_epoch(loss: Loss) -> None:
     server = loss.new("without", None)
-    refused = loss.restore(server, "--new-epoch", check=False)
+    refused = loss.restore(server, "--new-epoch", "-m", "x", check=False)
     assert refused.returncode == 1 and "nothing is known to be lost" in refused.stderr
     assert not store_of(_settings(server)).exists()
 
@@ -152,7 +152,9 @@ def test_another_ledgers_checkpoint_shows_nothing(loss: Loss) -> None:
     assert other.stop() == 0
     server = loss.new("foreign", None)
     checkpoint = str(other.data_dir / "checkpoint")
-    refused = loss.restore(server, "--new-epoch", "--lost-checkpoint", checkpoint, check=False)
+    refused = loss.restore(
+        server, "--new-epoch", "-m", "x", "--lost-checkpoint", checkpoint, check=False
+    )
     assert refused.returncode == 1 and "not this ledger's" in refused.stderr
     assert not store_of(_settings(server)).exists()
 
@@ -172,7 +174,7 @@ def test_an_epoch_that_lies_is_a_fault(loss: Loss, monkeypatch: pytest.MonkeyPat
 
 def test_a_second_loss_begins_a_third_epoch(loss: Loss) -> None:
     server = loss.new("second", loss.last)
-    loss.restore(server, "--new-epoch")
+    loss.restore(server, "--new-epoch", "-m", "x")
     server.start()
     commit(server, ["a"])
     again = loss.folder / "again"
@@ -180,7 +182,7 @@ def test_a_second_loss_begins_a_third_epoch(loss: Loss) -> None:
     commit(server, ["b"])
     assert server.stop() == 0
     third = loss.new("third", server.data_dir / "checkpoint")
-    third.cli("restore", str(again), "--new-epoch")
+    third.cli("restore", str(again), "--new-epoch", "-m", "x")
     third.start()
     commit(third, ["c"])
     assert third.stop() == 0

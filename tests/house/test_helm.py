@@ -137,7 +137,13 @@ def test_the_policies_reach_the_pods(documents: list[dict[str, Any]]) -> None:
 
 
 def test_what_is_no_value_is_refused() -> None:
-    for wrong in ("replicaCount=2", "database.url.secret=", "settings.PATH=/", "api.processes=0"):
+    for wrong in (
+        "replicaCount=2",
+        "database.url.secret=",
+        "settings.PATH=/",
+        "api.processes=0",
+        "settings.SCRINIA_PROCESSES=2",
+    ):
         done = helm("template", "prompts", str(CHART), "--set", wrong)
         assert done.returncode != 0 and "values don't meet" in done.stderr, wrong
 

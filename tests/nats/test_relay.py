@@ -415,7 +415,7 @@ def test_what_a_new_epoch_lost_is_not_left_in_nats(tmp_path: Path, nats: Nats) -
     new = Process(tmp_path / "new" / "data", env)
     new.data_dir.mkdir(parents=True)
     shutil.copy(old.data_dir / "checkpoint", new.data_dir / "checkpoint")
-    new.cli("restore", str(tmp_path / "backup"), "--new-epoch")
+    new.cli("restore", str(tmp_path / "backup"), "--new-epoch", "-m", "x")
     new.start()
     head = new.client().ok("POST", "/v1/projects", {"project": "found"})["position"]
     asyncio.run(asyncio.sleep(1.5))

@@ -132,6 +132,9 @@ async def test_excerpts_show_why(library: Api) -> None:
     assert (item["version"], item["matched"], item["type"]) == (1, 1, "text")
     page = await library.ok("GET", "/v1/search", params={"q": "sort"})
     assert page["items"][0]["matched"] == 2
+    await library.make_prompt("acme/alpha", "alpha", description="alpha")
+    page = await library.ok("GET", "/v1/search", params={"q": "alpha"})
+    assert [(item["version"], item["matched"]) for item in page["items"]] == [(1, 1)]
 
 
 async def test_nobody_finds_what_he_may_not_read(library: Api) -> None:
