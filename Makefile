@@ -55,6 +55,9 @@ bench: $(VENV)/dev.stamp ## Measure against the bare floor, side by side
 bench-propagation: $(VENV)/dev.stamp nats-server ## How long a change takes to everybody else
 	$(BIN)/python -m bench.propagation
 
+docs: $(VENV)/dev.stamp ## Write what the documents have from the code
+	$(BIN)/python -m tests.house.write_docs
+
 lock: $(VENV)/dev.stamp ## Resolve the dependencies anew into the lock files
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
@@ -81,4 +84,4 @@ sbom: $(VENV)/run.stamp ## A CycloneDX list of what the server stands on, dist/s
 clean: ## Remove the environment and caches (never data)
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-.PHONY: help serve test nats-server long-test lint bench bench-propagation lock bundle sbom clean
+.PHONY: help serve test nats-server long-test lint bench bench-propagation docs lock bundle sbom clean

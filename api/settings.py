@@ -67,7 +67,7 @@ class Settings(BaseSettings):
     )
     nats_url: str | None = Field(
         None,
-        description="NATS to tell of every change, several by commas; by default none.",
+        description="NATS to tell of every change, several by commas ([nats.md](nats.md)).",
         repr=False,
     )
     nats_credentials_file: Path | None = Field(None, description="A NATS credentials file.")
@@ -82,15 +82,16 @@ class Settings(BaseSettings):
     )
     webhook_allowed_networks: str = Field(
         "",
-        description="Networks inside that webhooks may go to, by http too, in CIDR form by commas;"
-        " else only public addresses, by https.",
+        description="Networks inside that webhooks may go to, by `http` too, in CIDR form by commas"
+        " ([webhooks.md](webhooks.md)); else only public addresses, by `https`.",
     )
     webhook_give_up_hours: float = Field(
         24.0, gt=0, description="How long a webhook may fail before it is disabled."
     )
     otlp_url: str | None = Field(
         None,
-        description="An OpenTelemetry collector (OTLP over HTTP) for traces; needs the extra otel.",
+        description="An OpenTelemetry collector (OTLP over HTTP) for traces,"
+        " `http://collector:4318`; needs the extra `otel`.",
     )
     siem_url: str | None = Field(
         None,
@@ -112,10 +113,12 @@ class Settings(BaseSettings):
     )
     reader_threads: int = Field(4, ge=1, le=64, description="Threads that read the databases.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="How much the server logs."
+        "INFO", description="How much the server logs: `DEBUG`, `INFO`, `WARNING` or `ERROR`."
     )
     log_format: Literal["text", "json"] = Field(
-        "text", description="Lines for people, or JSON lines that also tell of every command."
+        "text",
+        description="Lines for people, or `json`: one object a line, every command told with its"
+        " request id and position.",
     )
     scrub_hours: float = Field(
         24.0, gt=0, description="How long one look at every event's signature may take."
@@ -242,3 +245,13 @@ class Settings(BaseSettings):
 def bracketed(host: str) -> str:
     """A host as a URL writes it."""
     return f"[{host}]" if ":" in host else host
+
+
+def settings_table() -> str:
+    """The settings as docs/settings.md shows them: written by `make docs`."""
+    rows = ["| setting | default | meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        value = str(field.default).lower() if isinstance(field.default, bool) else field.default
+        default = "" if value in (None, "") else f"`{value}`"
+        rows.append(f"| `SCRINIA_{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(rows) + "\n"

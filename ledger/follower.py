@@ -165,11 +165,16 @@ class Follower:
         return self.position > position
 
 
-async def wait_and_clear(event: asyncio.Event, timeout_seconds: float) -> None:
-    """Wait for an event at most so long, and be ready for the next one."""
+async def wait_at_most(event: asyncio.Event, timeout_seconds: float) -> None:
+    """Wait for an event, but no longer than this."""
     try:
         async with asyncio.timeout(timeout_seconds):
             await event.wait()
     except TimeoutError:
         pass
+
+
+async def wait_and_clear(event: asyncio.Event, timeout_seconds: float) -> None:
+    """Wait for an event at most so long, and be ready for the next one."""
+    await wait_at_most(event, timeout_seconds)
     event.clear()

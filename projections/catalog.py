@@ -18,6 +18,16 @@ from ledger.mapper import RecordedEvent
 from projections.views import Cursor, SqlProjection, Texts
 
 
+def description_in(event: object) -> list[str]:
+    """The commitment of the description that an event gives a project or prompt, if any."""
+    ref: ContentRef | None = None
+    if isinstance(event, Project.Created | Prompt.Created):
+        ref = event.description
+    elif isinstance(event, Prompt.Described):
+        ref = event.changes.get("description", {}).get("to")
+    return [ref["commitment"]] if ref else []
+
+
 class Catalog(SqlProjection):
     """Folds project and prompt events."""
 
@@ -26,13 +36,7 @@ class Catalog(SqlProjection):
 
     def commitments(self, recorded: RecordedEvent) -> Sequence[str]:
         """Descriptions."""
-        event = recorded.event
-        if isinstance(event, Project.Created | Prompt.Created):
-            return [event.description["commitment"]] if event.description else []
-        if isinstance(event, Prompt.Described):
-            new = event.changes.get("description", {}).get("to")
-            return [new["commitment"]] if new else []
-        return []
+        return description_in(recorded.event)
 
     def apply(self, cursor: Cursor, recorded: RecordedEvent, texts: Texts) -> None:
         """See SqlProjection."""

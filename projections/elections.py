@@ -15,6 +15,7 @@ from secrets import token_hex
 
 from eventsourcing.persistence import PersistenceError
 
+from ledger.follower import wait_at_most
 from ledger.outage import Outage
 from projections.views import Views
 
@@ -65,11 +66,7 @@ class Elections:
                 self._outage.failed(error)
             except Exception:
                 log.exception("no leases now; trying again")
-            try:
-                async with asyncio.timeout(RENEW_SECONDS):
-                    await self._closing.wait()
-            except TimeoutError:
-                pass
+            await wait_at_most(self._closing, RENEW_SECONDS)
         if not self._outage.lasts:
             await self._give_back()
         self._thread.shutdown()

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from eventsourcing.persistence import PersistenceError
 
-from ledger.follower import Follower
+from ledger.follower import Follower, wait_at_most
 from ledger.outage import Outage
 from projections.elections import Elections
 from projections.errors import ForeignStreamError, OvertakenError
@@ -54,7 +54,7 @@ class Outward(ABC):
                     await self._session()
                 else:
                     await self._look()
-                    await self._rest(WATCH_SECONDS)
+                    await wait_at_most(self._closing, WATCH_SECONDS)
                 self._unkept.over()
                 pause = RETRY_SECONDS_MIN
                 continue
@@ -68,7 +68,7 @@ class Outward(ABC):
                 log.error("%s", error.detail)
             except Exception:
                 log.exception("telling %s failed; trying again", self.outside)
-            await self._rest(pause)
+            await wait_at_most(self._closing, pause)
             pause = min(2 * pause, RETRY_SECONDS_MAX)
         self._thread.shutdown()
 
@@ -89,13 +89,6 @@ class Outward(ABC):
         self.connected = True
         self._away.over()
         self._unkept.over()
-
-    async def _rest(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._closing.wait()
-        except TimeoutError:
-            pass
 
     async def _look(self) -> None:
         """See how far it has come, by whichever process."""

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from eventsourcing.persistence import PersistenceError
 
 from ledger import payload
-from ledger.follower import Follower
+from ledger.follower import Follower, wait_at_most
 from ledger.mapper import SignedNotification
 from ledger.outage import Outage
 from ledger.recorder import LedgerRecorder
@@ -88,8 +88,4 @@ class Scrub:
     async def _rest(self) -> None:
         """As long as lets a whole pass take `pass_seconds`."""
         batches = max(1.0, self._follower.position / EVENTS_AT_ONCE)
-        try:
-            async with asyncio.timeout(min(self._pass_seconds / batches, PAUSE_SECONDS_MAX)):
-                await self._closing.wait()
-        except TimeoutError:
-            pass
+        await wait_at_most(self._closing, min(self._pass_seconds / batches, PAUSE_SECONDS_MAX))

@@ -15,6 +15,7 @@ from domain.commitment import Content
 from domain.content import texts_of
 from domain.prompt import Prompt
 from ledger.mapper import RecordedEvent
+from projections.catalog import description_in
 from projections.cursors import decode_cursor, encode_cursor
 from projections.full_text import FullText, containing
 from projections.views import Cursor, SqlProjection, Texts
@@ -34,15 +35,9 @@ class Search(SqlProjection):
 
     def commitments(self, recorded: RecordedEvent) -> Sequence[str]:
         """Contents and descriptions."""
-        event = recorded.event
-        if isinstance(event, Prompt.VersionCommitted):
-            return [event.content["commitment"]]
-        if isinstance(event, Prompt.Created):
-            return [event.description["commitment"]] if event.description else []
-        if isinstance(event, Prompt.Described):
-            new = event.changes.get("description", {}).get("to")
-            return [new["commitment"]] if new else []
-        return []
+        if isinstance(recorded.event, Prompt.VersionCommitted):
+            return [recorded.event.content["commitment"]]
+        return description_in(recorded.event) if recorded.stream.startswith("prompt/") else []
 
     def apply(self, cursor: Cursor, recorded: RecordedEvent, texts: Texts) -> None:
         """See SqlProjection."""

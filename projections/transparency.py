@@ -11,7 +11,7 @@ from concurrent.futures import Executor
 from eventsourcing.persistence import PersistenceError
 
 from ledger.errors import AlreadySealedError, ForkedError, KeyRetiredError
-from ledger.follower import Follower
+from ledger.follower import Follower, wait_at_most
 from ledger.outage import Outage
 from ledger.sealing import Sealer
 from projections.elections import Elections
@@ -85,8 +85,4 @@ class Transparency:
             await loop.run_in_executor(self._readers, self._sealer.seal)
 
     async def _pause(self) -> None:
-        try:
-            async with asyncio.timeout(SEAL_DELAY_SECONDS * 0.8):
-                await self._closing.wait()
-        except TimeoutError:
-            pass
+        await wait_at_most(self._closing, SEAL_DELAY_SECONDS * 0.8)

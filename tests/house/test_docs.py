@@ -14,6 +14,7 @@ from domain.access import PERMISSIONS, ROLES
 from domain.topics import KINDS_AND_VERBS
 from ledger.verify import CODES
 from tests.harness import ROOT, Api
+from tests.house.write_docs import SETTINGS, settings_document
 
 DOCS = ROOT / "docs"
 
@@ -25,6 +26,7 @@ def _named(path: Path, pattern: str) -> set[str]:
 def test_every_setting() -> None:
     settings = {f"SCRINIA_{name.upper()}" for name in Settings.model_fields}
     assert _named(DOCS / "settings.md", r"^\| `(SCRINIA_[A-Z_]+)`") == settings
+    assert settings_document() == SETTINGS.read_text(), "run: make docs"
 
 
 def test_every_event() -> None:
