@@ -7,7 +7,6 @@ as its queue holds.
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from ledger.follower import Follower
@@ -109,9 +108,12 @@ class RefusalExport:
         """Again and again until it is taken; meanwhile the queue fills."""
         while True:
             sink = self._new_sink()
-            with suppress(OSError, TimeoutError):
+            try:
                 await sink.open()
                 await sink.send(entries)
-                await sink.close()
+            except (OSError, TimeoutError):
+                await asyncio.sleep(RETRY_SECONDS_MAX)
+            else:
                 return
-            await asyncio.sleep(RETRY_SECONDS_MAX)
+            finally:
+                await sink.close()
