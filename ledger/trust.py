@@ -62,14 +62,25 @@ class TrustedKeys:
         """Every key there ever was, in the order of their registration."""
         return list(self._keys.values())
 
-    def verifier_keys(self, ledger_id: str) -> list[VerifierKey]:
-        """Every checkpoint key there ever was, under the name of every epoch."""
+    def verifier_keys(self, ledger_id: str, size: int | None = None) -> list[VerifierKey]:
+        """Checkpoint keys under the name of every epoch: those that count for a tree of this size.
+
+        None: all there ever were.
+        """
         keys = [key for key in self._keys.values() if key.purpose == CHECKPOINT_PURPOSE]
         return [
             VerifierKey(origin_of(ledger_id, epoch.number), key.public_key)
             for epoch in self.epochs
             for key in keys
+            if size is None or self._seals(key, epoch, size)
         ]
+
+    def _seals(self, key: TrustedKey, epoch: Epoch, size: int) -> bool:
+        """One that was retired after an epoch had ended counts for all of that epoch."""
+        if key.until is None or size <= key.until:
+            return key.since <= size
+        ended = [later.start for later in self.epochs if later.number == epoch.number + 1]
+        return key.since <= size and bool(ended) and key.until >= ended[0]
 
     def epoch_named(self, ledger_id: str, origin: str) -> int | None:
         """The number of the epoch that seals under this origin."""

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from ledger.keyfiles import create_key
+from ledger.keyfiles import create_key, load_key
+from ledger.note import sign
 from ledger.signing import LOW_ORDER_POINTS, Signer
 from ledger.trust import possession_text
 from tests.harness import Api, Process, registry, text_content, verify
@@ -51,6 +52,8 @@ def test_a_key_is_rotated_without_a_gap(server: Process, purpose: str) -> None:
     checked = server.cli("verify", "--trust", str(kept / "trust.json"),
                          "--checkpoint", str(kept / "kept"))  # fmt: skip
     assert "no fault" in checked.stdout
+    if purpose == "checkpoint":
+        _check_a_retired_key_seals_nothing(server, kept)
     shutil.copy(kept / "old.key", keys / f"{purpose}.key")
     doctored = server.cli("doctor", check=False)
     assert doctored.returncode == 3 and "retired or never registered" in doctored.stdout
@@ -65,6 +68,16 @@ def test_a_key_is_rotated_without_a_gap(server: Process, purpose: str) -> None:
     (keys / f"{purpose}.key.next").unlink(missing_ok=True)
     faults = {fault.code for fault in verify(server.data_dir, url).faults}
     assert faults <= {"E_CHECKPOINT"}  # what the last server could not seal
+
+
+def _check_a_retired_key_seals_nothing(server: Process, kept: Path) -> None:
+    """The very tree of now, sealed by whoever stole the old key, proves nothing."""
+    lines = (server.data_dir / "checkpoint").read_text().partition("\n\n")[0].split("\n")
+    text = "\n".join(lines) + "\n"
+    stolen = load_key(kept / "old.key", "checkpoint")
+    (kept / "forged").write_bytes(sign(text, lines[0], stolen))
+    checked = server.cli("verify", "--checkpoint", str(kept / "forged"), check=False)
+    assert checked.returncode == 4 and "E_NOTE" in checked.stdout
 
 
 def _body(signer: Signer, ledger: str, purpose: str = "event") -> dict[str, Any]:
