@@ -11,7 +11,7 @@ from ledger.backup import Backup
 from ledger.batch import Batch, Submission
 from ledger.datadir import DataDirectory
 from ledger.epochs import origin_of
-from ledger.errors import ForkedError, NoLedgerError, NoteError
+from ledger.errors import ForkedError, KeyFileError, NoLedgerError, NoteError
 from ledger.ids import now
 from ledger.keyfiles import load_key
 from ledger.mapper import SigningMapper
@@ -47,6 +47,13 @@ def check_loss(backup: Backup, lost: bytes, *, new_epoch: bool) -> None:
     with closing(backup.store.recorder()) as recorder:
         mapper = SigningMapper(ledger_id, None)
         _opened(lost, ledger_id, Repository(recorder, mapper, ledger_id).trusted_keys())
+
+
+def check_keys(backup: Backup, directory: DataDirectory) -> None:
+    """KeyFileError where the keys that sign an epoch's first event are at neither place."""
+    for file in (directory.event_key, directory.checkpoint_key):
+        if not file.exists() and not (backup.secrets / file.name).exists():
+            raise KeyFileError(f"A new epoch is signed: put {file.name} into {file.parent} first.")
 
 
 def begin_epoch(

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -72,6 +73,7 @@ class PromptRef(click.ParamType[Any]):
 
 
 PROMPT = PromptRef()
+FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 def selector(reference: str | None) -> dict[str, str]:

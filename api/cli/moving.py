@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from api.cli.context import EXIT_TAMPERED, Cli, pass_cli, settings_with
+from api.cli.context import EXIT_TAMPERED, FILE, Cli, pass_cli, settings_with
 from api.main import stopped, store_of, views_of
 from ledger.backup import (
     Backup,
@@ -19,7 +19,7 @@ from ledger.copying import copy_ledger
 from ledger.datadir import DataDirectory
 from ledger.errors import ClosedError
 from ledger.ids import SystemIds
-from ledger.new_epoch import begin_epoch, check_loss
+from ledger.new_epoch import begin_epoch, check_keys, check_loss
 from ledger.note import claimed_size
 from ledger.store import LedgerStore
 from ledger.verify import verify_ledger
@@ -84,7 +84,7 @@ def backup(cli: Cli, path: Path, with_secrets: bool) -> None:
 @click.option("--new-epoch", is_flag=True, help="Go on although later events are known to be lost.")
 @click.option(
     "--lost-checkpoint",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=FILE,
     help="The newest checkpoint there is of what was lost (default: the data dir's).",
 )
 @click.option("--reason", "-m", help="Why, for the new epoch's first event.")
@@ -102,6 +102,8 @@ def restore(
         lost = _newest([directory.checkpoint, *([lost_checkpoint] if lost_checkpoint else [])])
         if new_epoch or not store.exists():
             check_loss(kept, lost, new_epoch=new_epoch)
+        if new_epoch:
+            check_keys(kept, directory)
         with cli.output.progress("restoring") as progress:
             events = restore_backup(kept, store, directory, progress)
         restore_secrets(kept, directory, cli.settings.token_file)

@@ -10,7 +10,15 @@ import click
 import uvloop
 
 from api import logs
-from api.cli.context import EXIT_PARTLY, EXIT_REFUSED, EXIT_TAMPERED, Cli, pass_cli, settings_with
+from api.cli.context import (
+    EXIT_PARTLY,
+    EXIT_REFUSED,
+    EXIT_TAMPERED,
+    FILE,
+    Cli,
+    pass_cli,
+    settings_with,
+)
 from api.doctor import examine
 from api.main import initialise_if_missing, projections, serve, store_of, views_of, work
 from api.settings import Settings
@@ -24,8 +32,6 @@ from ledger.verify import verify_ledger
 from projections.errors import UnknownProjectionError
 from projections.rebuild import Rebuilder
 from projections.views import SqlProjection
-
-FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 @click.command()

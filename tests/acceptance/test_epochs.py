@@ -142,6 +142,15 @@ def test_without_a_loss_there_is_no_new_epoch(loss: Loss) -> None:
     assert not store_of(_settings(server)).exists()
 
 
+def test_without_the_keys_nothing_is_begun(loss: Loss) -> None:
+    bare = loss.folder / "bare"
+    shutil.copytree(loss.folder / "backup", bare, ignore=shutil.ignore_patterns("secrets"))
+    server = loss.new("keyless", loss.last)
+    refused = server.cli("restore", str(bare), "--new-epoch", "-m", "x", check=False)
+    assert refused.returncode == 1 and "event.key" in refused.stderr
+    assert not store_of(_settings(server)).exists()
+
+
 def test_another_ledgers_checkpoint_shows_nothing(loss: Loss) -> None:
     other = Process(loss.folder / "other" / "data")
     other.data_dir.parent.mkdir()
