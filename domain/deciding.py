@@ -1,6 +1,7 @@
 """What deciding any command shares: authorise by the one policy, load, seal texts, sum up."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from eventsourcing.domain import Aggregate
@@ -98,6 +99,17 @@ class Deciding:
         ref, row = seal(self._ids.salt(), encoded(text, pointer), TEXT_MEDIA_TYPE)
         self._contents.append(row)
         return ref
+
+    def _describe(
+        self, old: ContentRef | None, text: str | None, changes: dict[str, dict[str, Any]]
+    ) -> None:
+        """Add to `changes` another description than the old one; None takes it away."""
+        if text is None:
+            unchanged = old is None
+        else:
+            unchanged = self._is_held(old, encoded(text, "/description"))
+        if not unchanged:
+            changes["description"] = {"from": old, "to": self._text(text, "/description")}
 
     def _decision(
         self, provenance: Provenance, answer: Answer, subject: Aggregate, *before: Aggregate

@@ -7,7 +7,7 @@ from uuid import UUID
 from domain import access, commands
 from domain.commitment import CONTENT_MEDIA_TYPE, seal
 from domain.content import PromptContent
-from domain.deciding import Deciding, check_match, encoded
+from domain.deciding import Deciding, check_match
 from domain.decision import Answer, Decision, Provenance
 from domain.errors import Fault, InvalidError, NameTakenError
 from domain.name import Name
@@ -94,7 +94,7 @@ class PromptCommands(Deciding):
         """What a patch changes: field → {"from", "to"}."""
         changes: dict[str, dict[str, Any]] = {}
         if "description" in patch:
-            self._describe(prompt, patch["description"], changes)
+            self._describe(prompt.description, patch["description"], changes)
         if "tags" in patch:
             tags = check_tags(list(patch["tags"] or ()))
             if tags != list(prompt.tags):
@@ -183,17 +183,6 @@ class PromptCommands(Deciding):
         ref, row = seal(self._ids.salt(), content.canonical, CONTENT_MEDIA_TYPE)
         self._contents.append(row)
         prompt.commit(content.type, ref, self._text(message, "/message"), self._now)
-
-    def _describe(
-        self, prompt: Prompt, text: str | None, changes: dict[str, dict[str, Any]]
-    ) -> None:
-        old = prompt.description
-        if text is None:
-            unchanged = old is None
-        else:
-            unchanged = self._is_held(old, encoded(text, "/description"))
-        if not unchanged:
-            changes["description"] = {"from": old, "to": self._text(text, "/description")}
 
     def _move(
         self,

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from domain import access, commands
 from domain.access import ACCESS_READ, PROJECT_WRITE, Resource, Scope
-from domain.deciding import Deciding, check_match, encoded
+from domain.deciding import Deciding, check_match
 from domain.decision import Answer, Decision, Provenance
 from domain.errors import Fault, ForbiddenError, NotFoundError, PreconditionFailedError
 from domain.granting import check_scope, raise_faults
@@ -69,17 +69,8 @@ class WebhookCommands(Deciding):
         if "url" in patch and not self._is_held(webhook.url, check_url(patch["url"]).encode()):
             changes["url"] = {"from": webhook.url, "to": self._seal_text(patch["url"], "/url")}
         if "description" in patch:
-            self._describe_webhook(webhook, patch["description"], changes)
+            self._describe(webhook.description, patch["description"], changes)
         return changes
-
-    def _describe_webhook(
-        self, webhook: Webhook, text: str | None, changes: dict[str, dict[str, Any]]
-    ) -> None:
-        old = webhook.description
-        if text is None and old is None:
-            return
-        if text is None or not self._is_held(old, encoded(text, "/description")):
-            changes["description"] = {"from": old, "to": self._text(text, "/description")}
 
     def rotate_webhook_secret(self, command: commands.RotateWebhookSecret) -> Decision:
         """Sign with a new secret, for some hours beside the one before."""

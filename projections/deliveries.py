@@ -5,7 +5,7 @@ webhook is told again from its creation on, and its receiver knows by the ids wh
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from projections.cursors import decode_cursor, encode_cursor
 from projections.errors import OvertakenError
@@ -14,6 +14,7 @@ from projections.views import Cursor, Views
 
 ATTEMPTS_KEPT_MAX = 1000
 PRUNE_EVERY_ATTEMPTS = 50
+Ended = Literal["failing", "gone"]
 _STATE = "webhook_id, position, revision, edition, attempts, failing_since, next_at, ended"
 _ATTEMPT = (
     "number", "position", "event_id", "type", "attempt", "attempted_at", "status", "error",
@@ -38,7 +39,7 @@ class DeliveryState:
     attempts: int = 0
     failing_since: float | None = None
     next_at: float | None = None
-    ended: Any = None
+    ended: Ended | None = None
 
 
 @dataclass(frozen=True)

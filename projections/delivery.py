@@ -7,7 +7,6 @@ holds up no other.
 import asyncio
 import logging
 from collections.abc import Coroutine
-from contextlib import suppress
 from typing import Any
 
 from eventsourcing.persistence import PersistenceError
@@ -117,8 +116,7 @@ class Delivery:
         """Let attempts under way end, where what comes of them can be kept."""
         tasks = list(self._tellers.values())
         if tasks and not self._desk.outage.lasts:
-            with suppress(TimeoutError):
-                await asyncio.wait(tasks, timeout=DRAIN_SECONDS)
+            await asyncio.wait(tasks, timeout=DRAIN_SECONDS)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

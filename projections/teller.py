@@ -6,7 +6,6 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal
 
 from eventsourcing.persistence import PersistenceError
 
@@ -20,7 +19,7 @@ from ledger.mapper import RecordedEvent
 from ledger.payload import format_time
 from projections.backlog import Backlog
 from projections.courier import Courier, Message
-from projections.deliveries import Attempt, DeliveryState
+from projections.deliveries import Attempt, DeliveryState, Ended
 from projections.desk import Desk
 from projections.errors import OvertakenError
 from projections.outbound import Sent
@@ -39,7 +38,6 @@ GONE = 410
 _CHANCE = random.Random()  # noqa: S311  # spreads load, hides nothing
 log = logging.getLogger("scrinia.webhooks")
 Disable = Callable[[DisableFailingWebhook], Awaitable[int]]
-Cause = Literal["failing", "gone"]
 
 
 def retry_seconds(attempts: int, retry_after: float | None = None) -> float:
@@ -164,7 +162,7 @@ class Teller:
         if overdue > RETRY_SECONDS_MAX:
             since = min(since + overdue, at)
         attempts = state.attempts + 1
-        ended: Cause | None = None
+        ended: Ended | None = None
         if sent.status == GONE:
             ended = "gone"
         elif at >= since + self._with.give_up_seconds:
@@ -173,7 +171,7 @@ class Teller:
         next_at = min(at + sent.seconds + pause, max(at, since + self._with.give_up_seconds))
         return replace(state, attempts=attempts, failing_since=since, next_at=next_at, ended=ended)
 
-    async def _end(self, webhook: Webhook, cause: Cause) -> None:
+    async def _end(self, webhook: Webhook, cause: Ended) -> None:
         """Disable it: that it is over is kept already, so nobody sends to it meanwhile."""
         hours = self._with.give_up_seconds / 3600
         reason = {

@@ -9,7 +9,6 @@ from aiohttp import web
 from pydantic import Field
 
 from api.http import edge
-from api.http.problems import EdgeError
 from api.http.route import Route
 from api.http.schemas import (
     CommandAnswer,
@@ -50,13 +49,6 @@ class GrantsQuery(HeldQuery):
     """Whose, at which moment (default: now), which page."""
 
     as_of: str | None = Field(None, description="A ledger position or an RFC 3339 time.")
-
-
-def _id(request: web.Request) -> UUID:
-    try:
-        return UUID(request.match_info["id"])
-    except ValueError:
-        raise EdgeError(400, "invalid_parameter", "An id is a UUID.") from None
 
 
 async def whoami(request: web.Request) -> web.StreamResponse:
@@ -118,7 +110,7 @@ async def deactivate_principal(request: web.Request) -> web.StreamResponse:
     who = edge.caller(request)
     edge.no_query(request)
     wanted = await edge.body(request, PatchPrincipalRequest)
-    command = commands.DeactivatePrincipal(_id(request), wanted.reason)
+    command = commands.DeactivatePrincipal(edge.path_id(request), wanted.reason)
     return await edge.submit(request, who, command, followed=True)
 
 
@@ -218,7 +210,7 @@ async def revoke_grant(request: web.Request) -> web.StreamResponse:
     """Take a grant away."""
     who = edge.caller(request)
     edge.no_query(request)
-    grant_id = str(_id(request))
+    grant_id = str(edge.path_id(request))
     wanted = await edge.body(request, ReasonRequest, optional=True)
     holder = await _holder(request, who, grant_id, "grants")
     command = commands.RevokeGrant(holder, grant_id, wanted.reason)
@@ -302,7 +294,7 @@ async def revoke_token(request: web.Request) -> web.StreamResponse:
     """Take a token away."""
     who = edge.caller(request)
     edge.no_query(request)
-    token_id = str(_id(request))
+    token_id = str(edge.path_id(request))
     wanted = await edge.body(request, ReasonRequest, optional=True)
     holder = await _holder(request, who, token_id, "tokens")
     command = commands.RevokeToken(holder, token_id, wanted.reason)

@@ -200,6 +200,14 @@ def ledger_uuid(request: web.Request) -> UUID:
     return UUID(services(request).ledger_id)
 
 
+def path_id(request: web.Request) -> UUID:
+    """The id in the path; EdgeError 400 where it is no UUID."""
+    try:
+        return UUID(request.match_info["id"])
+    except ValueError:
+        raise EdgeError(400, "invalid_parameter", "An id is a UUID.") from None
+
+
 def project_name(request: web.Request) -> str:
     """The project in the path; InvalidNameError where it cannot be one."""
     return check_project_name(request.match_info["project"])

@@ -3,7 +3,7 @@
 import asyncio
 from datetime import UTC, datetime
 from typing import Annotated, Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from aiohttp import web
 from pydantic import Field
@@ -160,7 +160,7 @@ async def _known(request: web.Request, who: Caller, permission: str) -> KnownWeb
     Where it may not even know of the webhook's place, the refusal is the same as where there is no
     such webhook.
     """
-    webhook_id = str(_id(request))
+    webhook_id = str(edge.path_id(request))
     await edge.fresh_memory(request)
     services = edge.services(request)
     rights = services.access.rights(who, now())
@@ -175,13 +175,6 @@ def _may_know(rights: Rights, scope: Scope) -> bool:
     if scope.project is None:
         return access.permitted(rights, ACCESS_READ, REGISTRY, now()).allowed
     return access.readable_folders(rights, scope.project, now()) != ()
-
-
-def _id(request: web.Request) -> UUID:
-    try:
-        return UUID(request.match_info["id"])
-    except ValueError:
-        raise EdgeError(400, "invalid_parameter", "An id is a UUID.") from None
 
 
 async def _items(request: web.Request, known: list[KnownWebhook]) -> list[dict[str, Any]]:
@@ -259,7 +252,9 @@ async def change_webhook(request: web.Request) -> web.StreamResponse:
     patch = wanted.model_dump(exclude_unset=True, exclude={"reason"})
     if "url" in patch:
         _check_url(request, wanted.url)
-    command = commands.ChangeWebhook(_id(request), patch, wanted.reason, edge.if_match(request))
+    command = commands.ChangeWebhook(
+        edge.path_id(request), patch, wanted.reason, edge.if_match(request)
+    )
     return await edge.submit(request, who, command, followed=True)
 
 
@@ -269,7 +264,7 @@ async def rotate_webhook_secret(request: web.Request) -> web.StreamResponse:
     edge.no_query(request)
     wanted = await edge.body(request, RotateRequest, optional=True)
     command = commands.RotateWebhookSecret(
-        _id(request), wanted.overlap_hours, edge.if_match(request)
+        edge.path_id(request), wanted.overlap_hours, edge.if_match(request)
     )
     return _unstored(await edge.submit(request, who, command, followed=True))
 
@@ -279,7 +274,7 @@ async def delete_webhook(request: web.Request) -> web.StreamResponse:
     who = edge.caller(request)
     edge.no_query(request)
     wanted = await edge.body(request, ReasonRequest, optional=True)
-    command = commands.DeleteWebhook(_id(request), wanted.reason, edge.if_match(request))
+    command = commands.DeleteWebhook(edge.path_id(request), wanted.reason, edge.if_match(request))
     return await edge.submit(request, who, command, followed=True)
 
 

@@ -18,6 +18,7 @@ from api.http.openapi import document
 from api.http.routes import ROUTES
 from ledger.signing import Signer
 from ledger.trust import possession_text
+from tests.api.model import ModelLabel, ModelPrompt
 from tests.harness import Answer, Sync, registry_thread, text_content, verify
 
 NAMES = st.sampled_from(["a", "a", "a", "folder/b"])
@@ -34,36 +35,6 @@ def command(operation_id: str, **strategies: st.SearchStrategy) -> object:
     """A rule that exercises one command route."""
     COVERED.add(operation_id)
     return rule(**strategies)
-
-
-class ModelLabel:
-    def __init__(self) -> None:
-        self.target: int | None = None
-        self.returns: list[int] = []
-        self.ever: set[int] = set()
-
-    def move(self, to: int) -> None:
-        self.target = to
-        if self.returns[-1:] != [to]:
-            self.returns.append(to)
-        self.ever.add(to)
-
-    def roll_back(self, to: int) -> None:
-        if to in self.returns:
-            while self.returns[-1] != to:
-                self.returns.pop()
-        else:
-            self.returns.append(to)
-        self.target = to
-
-
-class ModelPrompt:
-    def __init__(self, text: str) -> None:
-        self.versions = [text]
-        self.labels: dict[str, ModelLabel] = {}
-        self.description: str | None = None
-        self.tags: list[str] = []
-        self.archived = False
 
 
 class RegistryMachine(RuleBasedStateMachine):
