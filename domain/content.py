@@ -4,7 +4,7 @@ A content is kept exactly as it was authored; nothing is filled in, so its diges
 but what somebody wrote. `PromptContent.parse` finds all faults, not the first.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -13,18 +13,17 @@ import rfc8785
 
 from domain import template, variables
 from domain.errors import Fault, InvalidContentError, NoCanonicalFormError, TooLargeError
+from domain.foreign import FOREIGN_FORMATS
+from domain.messages import MESSAGES_MAX, ROLES
+from domain.texts import STRUCTURED_FIELDS, format_of, placeholders_of, texts_of, undeclared_uses
 
 CONTENT_BYTES_MAX = 1024 * 1024
 CONTENT_DEPTH_MAX = 64
-MESSAGES_MAX = 512
 TOOLS_MAX = 256
 EXAMPLES_MAX = 256
 
 TYPES = ("text", "chat", "structured")
-TEMPLATE_FORMATS = ("mustache", "none")
-ROLES = ("system", "developer", "user", "assistant", "tool")
-STRUCTURED_FIELDS = ("role", "task", "context", "constraints", "output_format", "examples")
-
+TEMPLATE_FORMATS = ("mustache", "none", *FOREIGN_FORMATS)
 _SHARED_FIELDS = frozenset(
     {"type", "template_format", "variables", "config", "tools", "output_schema"}
 )
@@ -39,8 +38,8 @@ class PromptContent:
     canonical: bytes
 
     @classmethod
-    def parse(cls, value: Any) -> "PromptContent":
-        """Check an authored content.
+    def parse(cls, value: Any, *, declare: bool = False) -> "PromptContent":
+        """Check an authored content; with `declare`, declare what its texts use and it does not.
 
         Raises InvalidContentError with every fault, NoCanonicalFormError for what JSON cannot hold
         exactly, TooLargeError past CONTENT_BYTES_MAX canonical bytes.
@@ -48,13 +47,21 @@ class PromptContent:
         if not isinstance(value, dict):
             raise InvalidContentError("A content is a JSON object with a 'type'.")
         check_finite_depth(value)
-        canonical = canonical_json(value)
-        if len(canonical) > CONTENT_BYTES_MAX:
-            raise TooLargeError(
-                f"The content has {len(canonical)} bytes, more than {CONTENT_BYTES_MAX}."
-            )
+        canonical = _canonical_within_limit(value)
         faults: list[Fault] = []
         _check(value, faults)
+        uses = undeclared_uses(value) if not faults else {}
+        if uses and declare:
+            added = {name: {"type": use} for name, (_, use) in sorted(uses.items())}
+            return cls.parse({**value, "variables": {**value.get("variables", {}), **added}})
+        faults += [
+            Fault(
+                pointer, "undeclared_variable",
+                f"uses {name!r}, which 'variables' does not declare: declare it, or ask for it to"
+                " be declared",
+            )
+            for name, (pointer, _) in uses.items()
+        ]  # fmt: skip
         if faults:
             raise InvalidContentError(
                 f"The content has {len(faults)} fault(s); the first: {faults[0].pointer or '/'}"
@@ -78,6 +85,15 @@ class PromptContent:
 def digest_of(canonical: bytes) -> str:
     """`sha256:` and the hex SHA-256 of a content's canonical bytes."""
     return "sha256:" + sha256(canonical).hexdigest()
+
+
+def _canonical_within_limit(value: dict[str, Any]) -> bytes:
+    canonical = canonical_json(value)
+    if len(canonical) > CONTENT_BYTES_MAX:
+        raise TooLargeError(
+            f"The content has {len(canonical)} bytes, more than {CONTENT_BYTES_MAX}."
+        )
+    return canonical
 
 
 def canonical_json(value: Any, pointer: str = "/content") -> bytes:
@@ -151,7 +167,9 @@ def _check(value: dict[str, Any], faults: list[Fault]) -> None:
     else:
         _BODY_CHECKS[kind](value[body], faults)
     _check_shared(value, faults)
-    if not faults and value.get("template_format", "mustache") == "mustache":
+    if not faults:
+        _check_placeholder_types(value, faults)
+    if not faults and format_of(value) == "mustache":
         _check_templates(value, faults)
 
 
@@ -250,40 +268,21 @@ def _check_shared(value: dict[str, Any], faults: list[Fault]) -> None:
         variables.check_declarations(value["variables"], faults)
 
 
+def _check_placeholder_types(value: dict[str, Any], faults: list[Fault]) -> None:
+    """A message list fills a placeholder, and nothing else does."""
+    holes = placeholders_of(value)
+    for name, spec in value.get("variables", {}).items():
+        if (spec.get("type") == "messages") != (name in holes):
+            detail = "a variable of type messages is what a placeholder of its name is filled with"
+            faults.append(Fault(f"/variables/{name}/type", "wrong_type", detail))
+
+
 def _check_templates(value: dict[str, Any], faults: list[Fault]) -> None:
     for pointer, text in texts_of(value):
         try:
             template.names_in(text)
         except template.TemplateError as error:
             faults.append(Fault(pointer, "invalid_template", str(error)))
-
-
-def texts_of(value: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Every text of a checked content that is a template, with its JSON pointer, in order."""
-    match value["type"]:
-        case "text":
-            return [("/text", value["text"])]
-        case "chat":
-            return [
-                (f"/messages/{index}/content", message["content"])
-                for index, message in enumerate(value["messages"])
-                if "content" in message
-            ]
-    found: list[tuple[str, str]] = []
-    for name in STRUCTURED_FIELDS:
-        _collect_texts(f"/fields/{name}", value["fields"].get(name), found)
-    return found
-
-
-def _collect_texts(pointer: str, node: Any, found: list[tuple[str, str]]) -> None:
-    if isinstance(node, str):
-        found.append((pointer, node))
-    elif isinstance(node, list):
-        for index, item in enumerate(node):
-            _collect_texts(f"{pointer}/{index}", item, found)
-    elif isinstance(node, dict):
-        for key in sorted(node):
-            _collect_texts(f"{pointer}/{key}", node[key], found)
 
 
 _BODY_CHECKS: dict[str, Callable[[Any, list[Fault]], None]] = {

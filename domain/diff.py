@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from domain.content import texts_of
+from domain.texts import texts_of
 
 DIFF_LINES_MAX = 20_000
 CONTEXT_LINES = 3

@@ -78,6 +78,12 @@ class InvalidVariablesError(InvalidError):
     code = "invalid_variables"
 
 
+class UnsupportedFormatError(InvalidError):
+    """Templates of this format are not rendered here."""
+
+    code = "unsupported_format"
+
+
 class InvalidScopeError(InvalidError):
     """The scope or role of a grant or token makes no sense."""
 

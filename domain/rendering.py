@@ -5,106 +5,152 @@ format and examples as Markdown sections in this order, the user message holds t
 the same sections with the task after the role. Sections that are not there leave no trace.
 """
 
+import json
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from domain import template, variables
-from domain.content import ROLES, texts_of
-from domain.errors import Fault, InvalidVariablesError
+from domain.errors import Fault, InvalidVariablesError, UnsupportedFormatError
+from domain.foreign import FOREIGN_FORMATS
+from domain.messages import Message, messages_problem, text_of
+from domain.texts import format_of, placeholders_of, texts_of
 
 FORMATS = ("messages", "text")
-Message = dict[str, str]
 Fill = Callable[[str], str]
+Histories = Mapping[str, list[Message]]
 
 
 def render_messages(
     content: Mapping[str, Any], given: Mapping[str, Any], *, allow_extra: bool = False
 ) -> list[Message]:
-    """A checked content as `[{"role", "content"}, …]`; InvalidVariablesError lists what misfits."""
-    fill, histories = _bind(content, given, allow_extra)
+    """A checked content as `[{"role", "content"}, …]`; InvalidVariablesError lists what misfits.
+
+    A message that shows an image or audio variable has a list of parts as content.
+    UnsupportedFormatError for templates in a language that is not rendered here.
+    """
+    filling = _bind(content, given, allow_extra)
     match content["type"]:
         case "text":
-            return [{"role": "user", "content": fill(content["text"])}]
+            return [filling.message("user", content["text"])]
         case "chat":
-            return _chat(content["messages"], fill, histories)
-    sections = _sections(content["fields"], fill)
+            return _chat(content["messages"], filling)
+    sections = _sections(content["fields"], filling.fill)
     task = sections.pop("task", None)
-    messages = [{"role": "system", "content": "\n\n".join(sections.values())}] if sections else []
-    return messages + ([{"role": "user", "content": task}] if task is not None else [])
+    system = "\n\n".join(sections.values())
+    messages = [{"role": "system", "content": filling.parted(system)}] if sections else []
+    if task is not None:
+        messages.append({"role": "user", "content": filling.parted(task)})
+    return messages
 
 
 def render_text(
     content: Mapping[str, Any], given: Mapping[str, Any], *, allow_extra: bool = False
 ) -> str:
     """A checked content as one text; a chat becomes `role:` headings over its messages."""
-    fill, histories = _bind(content, given, allow_extra)
+    filling = _bind(content, given, allow_extra)
     match content["type"]:
         case "text":
-            return fill(content["text"])
+            return filling.plain(content["text"])
         case "chat":
-            messages = _chat(content["messages"], fill, histories)
-            return "\n\n".join(f"{m['role']}:\n{m['content']}" for m in messages)
-    return "\n\n".join(_sections(content["fields"], fill).values())
+            messages = _chat(content["messages"], filling)
+            return "\n\n".join(f"{m['role']}:\n{text_of(m['content'])}" for m in messages)
+    return "\n\n".join(_sections(content["fields"], filling.plain).values())
 
 
-def placeholders_of(content: Mapping[str, Any]) -> frozenset[str]:
-    """The names of a chat's message placeholders."""
-    messages = content.get("messages", [])
-    return frozenset(m["placeholder"] for m in messages if "placeholder" in m)
+@dataclass(frozen=True)
+class _Filling:
+    """How texts are filled, placeholders' messages, and the marks that stand for images, audio."""
+
+    fill: Fill
+    histories: Histories
+    marks: Mapping[str, dict[str, str]]
+
+    def message(self, role: str, text: str) -> Message:
+        """A message with a text filled."""
+        return {"role": role, "content": self.parted(self.fill(text))}
+
+    def plain(self, text: str) -> str:
+        """A text filled, images and audio as their URLs."""
+        return text_of(self.parted(self.fill(text)))
+
+    def parted(self, filled: str) -> str | list[dict[str, str]]:
+        """A filled text, cut into parts where it shows images or audio."""
+        if not any(mark in filled for mark in self.marks):
+            return filled
+        pieces = re.split("(" + "|".join(map(re.escape, self.marks)) + ")", filled)
+        return [self.marks.get(p) or {"type": "text", "text": p} for p in pieces if p]
 
 
-def variables_used(content: Mapping[str, Any]) -> frozenset[str]:
-    """The names of all variables a content's templates use (none where the format is `none`)."""
-    if content.get("template_format", "mustache") == "none":
-        return frozenset()
-    used = (template.names_in(text) for _, text in texts_of(content))
-    return frozenset().union(*used)
-
-
-def _bind(
-    content: Mapping[str, Any], given: Mapping[str, Any], allow_extra: bool
-) -> tuple[Fill, dict[str, list[Message]]]:
+def _bind(content: Mapping[str, Any], given: Mapping[str, Any], allow_extra: bool) -> _Filling:
+    template_format = format_of(content)
+    if template_format in FOREIGN_FORMATS:
+        raise UnsupportedFormatError(
+            f"Templates of format {template_format} are not rendered here: resolve the prompt and"
+            " render it where it is used."
+        )
     holes = placeholders_of(content)
-    histories = {name: _history(name, given) for name in holes}
-    plain = {name: value for name, value in given.items() if name not in holes}
-    if content.get("template_format", "mustache") == "none":
-        variables.bind({}, frozenset(), plain, allow_extra=allow_extra)
-        return (lambda text: text), histories
     declared = variables.declarations(content.get("variables", {}))
-    texts = [text for _, text in texts_of(content)]
-    needed = frozenset().union(*(template.required_names_in(text) for text in texts))
-    known = frozenset().union(*(template.names_in(text) for text in texts))
-    values = variables.bind(
-        declared, needed | (known & given.keys()), plain, allow_extra=allow_extra
-    )
-    return (lambda text: template.render(text, values)), histories
+    plain = {name: value for name, value in given.items() if name not in holes}
+    textual = {name: variable for name, variable in declared.items() if name not in holes}
+    values, marks = _values(content, textual, plain, allow_extra)
+    histories = {name: _history(declared.get(name), name, given) for name in holes}
+    if template_format == "none":
+        return _Filling(lambda text: text, histories, {})
+    return _Filling(lambda text: template.render(text, values), histories, marks)
 
 
-def _history(name: str, given: Mapping[str, Any]) -> list[Message]:
+def _values(
+    content: Mapping[str, Any],
+    declared: Mapping[str, variables.Variable],
+    given: Mapping[str, Any],
+    allow_extra: bool,
+) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
+    """What the templates are filled with; images and audio as marks that stand for them."""
+    needed: frozenset[str] = frozenset()
+    if format_of(content) == "mustache":
+        texts = [text for _, text in texts_of(content)]
+        needed = frozenset().union(*(template.required_names_in(text) for text in texts))
+        known = frozenset().union(*(template.names_in(text) for text in texts))
+        needed |= known & given.keys()
+    values = variables.bind(declared, needed, given, allow_extra=allow_extra)
+    media = {n for n, v in declared.items() if v.type in variables.MEDIA_TYPES and values[n]}
+    if not media:
+        return values, {}
+    # No text or value holds the digest of all of them.
+    whole = sha256(json.dumps([content, given, values]).encode()).hexdigest()
+    marks: dict[str, dict[str, str]] = {}
+    for index, name in enumerate(sorted(media)):
+        mark = f"\ue000{whole}.{index}\ue001"
+        marks[mark] = {"type": declared[name].type, "url": values[name]}
+        values[name] = mark
+    return values, marks
+
+
+def _history(
+    declared: variables.Variable | None, name: str, given: Mapping[str, Any]
+) -> list[Message]:
+    if name not in given and declared is not None and not declared.required:
+        return list(declared.default or [])
     messages = given.get(name)
-    good = isinstance(messages, list) and all(
-        isinstance(m, dict)
-        and m.keys() == {"role", "content"}
-        and m["role"] in ROLES
-        and isinstance(m["content"], str)
-        for m in messages
-    )
-    if not good:
-        detail = "must be a list of messages, each with 'role' and 'content'"
-        fault = Fault(f"/variables/{name}", "missing" if messages is None else "wrong_type", detail)
-        raise InvalidVariablesError(f"The placeholder {name!r} {detail}.", [fault])
+    problem = messages_problem(messages)
+    if problem is not None:
+        fault = Fault(
+            f"/variables/{name}", "missing" if messages is None else "wrong_type", problem
+        )
+        raise InvalidVariablesError(f"The placeholder {name!r} {problem}.", [fault])
     return list(messages or [])
 
 
-def _chat(
-    messages: list[dict[str, str]], fill: Fill, histories: Mapping[str, list[Message]]
-) -> list[Message]:
+def _chat(messages: list[dict[str, str]], filling: _Filling) -> list[Message]:
     rendered: list[Message] = []
     for message in messages:
         if "placeholder" in message:
-            rendered.extend(histories[message["placeholder"]])
+            rendered.extend(filling.histories[message["placeholder"]])
         else:
-            rendered.append({"role": message["role"], "content": fill(message["content"])})
+            rendered.append(filling.message(message["role"], message["content"]))
     return rendered
 
 

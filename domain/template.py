@@ -6,9 +6,10 @@ for more output than there is memory.
 """
 
 import json
+from collections.abc import Set
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from pystache.common import PystacheError
 from pystache.context import ContextStack, KeyNotFoundError
@@ -22,6 +23,10 @@ RENDER_OUTPUT_CHARS_MAX = 8 * 1024 * 1024
 SECTION_DEPTH_MAX = 32
 TEMPLATE_TAGS_MAX = 10_000
 PARSE_CACHE_TEMPLATES = 512
+
+# What a variable is used as, the more telling use later.
+Use = Literal["boolean", "list", "string", "object"]
+_USES: tuple[Use, ...] = ("boolean", "list", "string", "object")
 
 
 class TemplateError(ValueError):
@@ -125,20 +130,26 @@ def _walk(parsed: Any, names: set[str], depth: int) -> None:
         kind = type(node).__name__
         if kind == "_PartialNode":
             raise TemplateError(f"partials are not supported yet: {{{{> {node.key}}}}}")
-        inner = getattr(node, "parsed", None) or getattr(node, "parsed_section", None)
-        if kind in ("_EscapeNode", "_LiteralNode", "_SectionNode", "_InvertedNode"):
+        if kind in _NAMING:
             names.add(node.key)
+        inner = _inside(node)
         if inner is not None:
             _walk(inner, names, depth + 1)
 
 
+_NAMING = ("_EscapeNode", "_LiteralNode", "_SectionNode", "_InvertedNode")
+
+
+def _inside(node: Any) -> Any:
+    return getattr(node, "parsed", None) or getattr(node, "parsed_section", None)
+
+
 @lru_cache(maxsize=PARSE_CACHE_TEMPLATES)
 def names_in(text: str) -> frozenset[str]:
-    """The variables a template uses: the first part of every name in it, `.` left out.
+    """The variables a template may use: the first part of every name in it, `.` left out.
 
     Raises TemplateError where the text cannot be parsed, nests deeper than SECTION_DEPTH_MAX or
-    holds a partial. Names inside a section may belong to the section's value, so they are reported
-    only when no section encloses them.
+    holds a partial. A name inside a section may belong to the section's value instead.
     """
     if "{{" not in text:
         return frozenset()
@@ -153,6 +164,41 @@ def required_names_in(text: str) -> frozenset[str]:
     names_in(text)
     keys = (getattr(node, "key", None) for node in _parsed(text)._parse_tree)
     return frozenset(key.split(".")[0] for key in keys if isinstance(key, str) and key != ".")
+
+
+def uses_in(text: str, scalars: Set[str] = frozenset()) -> dict[str, Use]:
+    """The variables a template uses for certain, and as what.
+
+    Those in a section are left out where they may belong to its value: everywhere but in sections
+    of `scalars` (names known to hold no names) and in inverted ones.
+    """
+    if not names_in(text):
+        return {}
+    found: dict[str, set[Use]] = {}
+    _collect_uses(_parsed(text), scalars, found)
+    return {name: max(uses, key=_USES.index) for name, uses in found.items()}
+
+
+def _collect_uses(parsed: Any, scalars: Set[str], found: dict[str, set[Use]]) -> None:
+    for node in parsed._parse_tree:
+        kind = type(node).__name__
+        if kind not in _NAMING or node.key == ".":
+            continue
+        name, dot, _ = node.key.partition(".")
+        inner = _inside(node)
+        if dot:
+            use: Use = "object"
+        elif inner is None:
+            use = "string"
+        else:
+            use = "list" if kind == "_SectionNode" and _names_anything(inner) else "boolean"
+        found.setdefault(name, set()).add(use)
+        if inner is not None and (kind == "_InvertedNode" or (not dot and name in scalars)):
+            _collect_uses(inner, scalars, found)
+
+
+def _names_anything(parsed: Any) -> bool:
+    return any(type(node).__name__ in _NAMING for node in parsed._parse_tree)
 
 
 def as_text(value: Any) -> str:

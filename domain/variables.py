@@ -1,17 +1,33 @@
 """Variables a prompt declares, and whether given values fit them."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
+import jsonschema_rs
+
 from domain.errors import Fault, InvalidVariablesError
+from domain.messages import messages_problem
 
 VARIABLES_MAX = 256
-VARIABLE_TYPES = ("string", "number", "integer", "boolean", "list", "object")
+VARIABLE_TYPES = (
+    "string", "number", "integer", "boolean", "enum", "list", "object", "image", "audio",
+    "messages",
+)  # fmt: skip
+MEDIA_TYPES = ("image", "audio")
+CONTAINER_TYPES = ("list", "object", "messages")
 VARIABLE_PATTERN = r"[A-Za-z_][A-Za-z0-9_-]{0,63}"
+ENUM_VALUES_MAX = 256
+SCHEMA_ERRORS_SHOWN = 5
+SCHEMA_CACHE = 256
 _NAME = re.compile(VARIABLE_PATTERN)
 _FIELDS = frozenset({"type", "required", "default", "description"})
+_FIELD_OF = {"enum": "values", "list": "schema", "object": "schema"}
+_WEB_URL = re.compile(r"https?://[^\s\"<>]+")
+_DATA_URL = re.compile(r"data:(image|audio)/[A-Za-z0-9.+-]+;base64,[A-Za-z0-9+/]+={0,2}")
 
 
 def is_name(name: str) -> bool:
@@ -21,19 +37,37 @@ def is_name(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Variable:
-    """One declared variable. `has_default` tells an absent default from a null one."""
+    """One declared variable. `has_default` tells an absent default from a null one.
+
+    `values` are an enum's; `schema` is the JSON Schema of a list or object.
+    """
 
     name: str
     type: str
     required: bool
     has_default: bool
     default: Any
+    values: tuple[str, ...] = ()
+    schema: Mapping[str, Any] | None = None
+
+    def problem(self, value: Any) -> str | None:
+        """What keeps a value from fitting; None where it fits."""
+        if self.type == "enum":
+            return None if value in self.values else f"must be one of {', '.join(self.values)}"
+        if self.type == "messages":
+            return messages_problem(value)
+        if not fits(self.type, value):
+            return f"must be of type {self.type}{_URL_HINT.get(self.type, '')}"
+        return None if self.schema is None else schema_problem(self.schema, value)
+
+
+_URL_HINT = dict.fromkeys(MEDIA_TYPES, ": an http(s) URL, or a data: URL in base64")
 
 
 def fits(type_: str, value: Any) -> bool:
     """Whether a JSON value is of a declared type (a boolean is no number)."""
     match type_:
-        case "string":
+        case "string" | "enum":
             return isinstance(value, str)
         case "boolean":
             return isinstance(value, bool)
@@ -41,11 +75,62 @@ def fits(type_: str, value: Any) -> bool:
             return isinstance(value, int) and not isinstance(value, bool)
         case "number":
             return isinstance(value, int | float) and not isinstance(value, bool)
-        case "list":
+        case "list" | "messages":
             return isinstance(value, list)
         case "object":
             return isinstance(value, dict)
+        case "image" | "audio":
+            return isinstance(value, str) and _is_media_url(type_, value)
     return False
+
+
+def _is_media_url(type_: str, value: str) -> bool:
+    data = _DATA_URL.fullmatch(value)
+    return data.group(1) == type_ if data else _WEB_URL.fullmatch(value) is not None
+
+
+# JSON Schema (https://json-schema.org): nothing is fetched, patterns run in linear time
+
+
+def is_schema(schema: Any) -> bool:
+    """Whether a value is a JSON Schema that can be used without fetching another."""
+    if not isinstance(schema, dict):
+        return False
+    try:
+        _validator(_frozen(schema))
+    except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError):
+        return False
+    return True
+
+
+def schema_problem(schema: Mapping[str, Any], value: Any) -> str | None:
+    """The first errors of a value against a JSON Schema, as one sentence; None where it fits."""
+    try:
+        found = [
+            f"{'/'.join(map(str, error.instance_path)) or 'the value'}: {error.message[:200]}"
+            for _, error in zip(
+                range(SCHEMA_ERRORS_SHOWN),
+                _validator(_frozen(schema)).iter_errors(value),
+                strict=False,
+            )
+        ]
+    except ValueError as error:
+        return f"cannot be checked: {error}"
+    return "; ".join(found) or None
+
+
+def _frozen(schema: Mapping[str, Any]) -> str:
+    return json.dumps(schema, sort_keys=True)
+
+
+@lru_cache(maxsize=SCHEMA_CACHE)
+def _validator(schema: str) -> Any:
+    return jsonschema_rs.validator_for(
+        schema, offline=True, pattern_options=jsonschema_rs.RegexOptions()
+    )
+
+
+# Declarations
 
 
 def check_declarations(declared: Any, faults: list[Fault]) -> None:
@@ -67,18 +152,38 @@ def _check_declaration(name: str, spec: Any, faults: list[Fault]) -> None:
     if not isinstance(spec, dict):
         faults.append(Fault(at, "wrong_type", "must be an object"))
         return
-    for field in spec.keys() - _FIELDS:
-        faults.append(Fault(f"{at}/{field}", "unknown_field", "not a field of a variable"))
     type_ = spec.get("type", "string")
     if type_ not in VARIABLE_TYPES:
         known = ", ".join(VARIABLE_TYPES)
         faults.append(Fault(f"{at}/type", "unknown_type", f"must be one of {known}"))
-    elif "default" in spec and not fits(type_, spec["default"]):
-        faults.append(Fault(f"{at}/default", "wrong_type", f"must be of type {type_}"))
+        return
+    for field in sorted(spec.keys() - _FIELDS - {_FIELD_OF.get(type_)}):
+        faults.append(Fault(f"{at}/{field}", "unknown_field", f"not a field of a {type_}"))
     if not isinstance(spec.get("required", False), bool):
         faults.append(Fault(f"{at}/required", "wrong_type", "must be true or false"))
     if not isinstance(spec.get("description", ""), str):
         faults.append(Fault(f"{at}/description", "wrong_type", "must be a string"))
+    known_faults = len(faults)
+    _check_detail(at, type_, spec, faults)
+    if "default" in spec and len(faults) == known_faults:
+        problem = declarations({name: spec})[name].problem(spec["default"])
+        if problem is not None:
+            faults.append(Fault(f"{at}/default", "wrong_type", problem))
+
+
+def _check_detail(at: str, type_: str, spec: dict[str, Any], faults: list[Fault]) -> None:
+    values = spec.get("values")
+    if type_ == "enum" and not (
+        isinstance(values, list)
+        and 1 <= len(values) <= ENUM_VALUES_MAX
+        and all(isinstance(value, str) for value in values)
+        and len(set(values)) == len(values)
+    ):
+        detail = f"must be a list of 1 to {ENUM_VALUES_MAX} different strings"
+        faults.append(Fault(f"{at}/values", "wrong_type", detail))
+    if _FIELD_OF.get(type_) == "schema" and "schema" in spec and not is_schema(spec["schema"]):
+        detail = "must be a JSON Schema that refers to no other document"
+        faults.append(Fault(f"{at}/schema", "invalid_schema", detail))
 
 
 def declarations(declared: Mapping[str, Mapping[str, Any]]) -> dict[str, Variable]:
@@ -90,9 +195,14 @@ def declarations(declared: Mapping[str, Mapping[str, Any]]) -> dict[str, Variabl
             required=spec.get("required", "default" not in spec),
             has_default="default" in spec,
             default=spec.get("default"),
+            values=tuple(spec.get("values", ())),
+            schema=spec.get("schema"),
         )
         for name, spec in declared.items()
     }
+
+
+# Values
 
 
 def bind(
@@ -131,12 +241,11 @@ def _bind_one(
     at = f"/variables/{variable.name}"
     if variable.name in given:
         value = given[variable.name]
-        if value is None and not variable.required:
-            values[variable.name] = None
-        elif fits(variable.type, value):
+        problem = None if value is None and not variable.required else variable.problem(value)
+        if problem is None:
             values[variable.name] = value
         else:
-            faults.append(Fault(at, "wrong_type", f"must be of type {variable.type}"))
+            faults.append(Fault(at, "wrong_type", problem))
     elif variable.has_default:
         values[variable.name] = variable.default
     elif variable.required:

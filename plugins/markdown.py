@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from domain.content import texts_of
+from domain.texts import texts_of
 from plugins.importer import (
     Found,
     ImportedPrompt,

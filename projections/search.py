@@ -12,8 +12,8 @@ from typing import Any
 import orjson
 
 from domain.commitment import Content
-from domain.content import texts_of
 from domain.prompt import Prompt
+from domain.texts import texts_of, variables_of
 from ledger.mapper import RecordedEvent
 from projections.catalog import description_in
 from projections.cursors import decode_cursor, encode_cursor
@@ -75,7 +75,7 @@ class Search(SqlProjection):
             cursor, recorded, event.number, event.content_type,
             model if isinstance(model, str) else None, commitment,
         )  # fmt: skip
-        for variable in content.get("variables", {}):
+        for variable in variables_of(content) if content else ():
             cursor.execute(
                 "INSERT INTO search_variables VALUES (?, ?)", (recorded.position, variable)
             )

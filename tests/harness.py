@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -30,6 +31,9 @@ COLLECTIONS = Path(os.environ.get("SCRINIA_TEST_COLLECTIONS", ROOT.parent / "sha
 
 
 def text_content(text: str, **fields: Any) -> dict[str, Any]:
+    """A text content that declares the variables it plainly shows."""
+    declared = {name: {} for name in re.findall(r"\{\{(\w+)\}\}", text)}
+    fields = {"variables": declared, **fields} if declared else fields
     return {"type": "text", "text": text, **fields}
 
 

@@ -25,8 +25,16 @@ def prompt() -> None:
     """Prompts: PROJECT/NAME, with @3 or @production for one version."""
 
 
-def _content(source: str) -> dict[str, Any]:
-    """A content from a file (or -): JSON where it is an object with a type, else a text."""
+declare_option = click.option(
+    "--declare", is_flag=True, help="Declare variables that the texts use and FILE does not."
+)
+
+
+def _content(source: str, declare: bool) -> dict[str, Any]:
+    """A content from a file (or -): JSON where it is an object with a type, else a text.
+
+    A text can declare nothing itself, so what it uses is declared.
+    """
     raw = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
     try:
         text = raw.decode()
@@ -37,8 +45,8 @@ def _content(source: str) -> dict[str, Any]:
     except json.JSONDecodeError:
         value = None
     if isinstance(value, dict) and "type" in value:
-        return value
-    return {"type": "text", "text": text}
+        return {"content": value, "declare_variables": declare}
+    return {"content": {"type": "text", "text": text}, "declare_variables": True}
 
 
 @prompt.command("create")
@@ -47,6 +55,7 @@ def _content(source: str) -> dict[str, Any]:
 @click.option("--message", "-m", help="Why.")
 @click.option("--description", help="What it is for.")
 @click.option("--tag", "tags", multiple=True, help="A tag; repeat for more.")
+@declare_option
 @pass_cli
 def create(
     cli: Cli,
@@ -55,12 +64,13 @@ def create(
     message: str | None,
     description: str | None,
     tags: tuple[str, ...],
+    declare: bool,
 ) -> None:
     """Make a prompt from FILE (text, or a content as JSON; - reads standard input)."""
     project, name, _ = ref
     body = {
         "name": name,
-        "content": _content(file),
+        **_content(file, declare),
         "message": message,
         "description": description,
         "tags": list(tags),
@@ -74,12 +84,22 @@ def create(
 @click.argument("file", type=click.Path(exists=True, allow_dash=True))
 @click.option("--message", "-m", help="Why.")
 @click.option("--expected-version", type=int, help="Only on top of this version.")
+@declare_option
 @pass_cli
 def commit(
-    cli: Cli, ref: Ref, file: str, message: str | None, expected_version: int | None
+    cli: Cli,
+    ref: Ref,
+    file: str,
+    message: str | None,
+    expected_version: int | None,
+    declare: bool,
 ) -> None:
     """Commit FILE as the next version."""
-    body = {"content": _content(file), "message": message, "expected_version": expected_version}
+    body = {
+        **_content(file, declare),
+        "message": message,
+        "expected_version": expected_version,
+    }
     _say_commit(cli, cli.call("POST", f"{prompt_path(*ref[:2])}/-/versions", body))
 
 
@@ -91,8 +111,9 @@ def _say_commit(cli: Cli, answer: dict[str, Any]) -> None:
 @prompt.command("edit")
 @click.argument("ref", type=PROMPT)
 @click.option("--message", "-m", help="Why.")
+@declare_option
 @pass_cli
-def edit(cli: Cli, ref: Ref, message: str | None) -> None:
+def edit(cli: Cli, ref: Ref, message: str | None, declare: bool) -> None:
     """Edit the newest version in $EDITOR and commit it on top of exactly that one."""
     path = prompt_path(*ref[:2])
     newest = cli.call("GET", path, params=selector(ref[2] or "latest"))
@@ -108,7 +129,12 @@ def edit(cli: Cli, ref: Ref, message: str | None) -> None:
     kept = _keep(after, ".md" if plain else ".json")
     try:
         edited = {**content, "text": after} if plain else json.loads(after)
-        body = {"content": edited, "message": message, "expected_version": expected}
+        body = {
+            "content": edited,
+            "message": message,
+            "expected_version": expected,
+            "declare_variables": declare,
+        }
         answer = cli.call("POST", f"{path}/-/versions", body)
     except json.JSONDecodeError as error:
         raise click.ClickException(f"Not JSON: {error}. Your edit is kept in {kept}.") from None

@@ -13,6 +13,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
+from functools import partial
 from hashlib import sha256
 from itertools import count
 from secrets import token_hex
@@ -251,11 +252,12 @@ async def _read_body(request: web.Request) -> bytes:
         ) from None
 
 
-async def content(request: web.Request, value: Any) -> PromptContent:
+async def content(request: web.Request, value: Any, *, declare: bool) -> PromptContent:
     """A checked content; a long one is checked in the reader threads, so that nobody waits."""
+    parse = partial(PromptContent.parse, value, declare=declare)
     if len(await request.read()) <= CONTENT_INLINE_BYTES:
-        return PromptContent.parse(value)
-    return await read(request, PromptContent.parse, value)
+        return parse()
+    return await read(request, parse)
 
 
 def query(request: web.Request, model: type[ModelT]) -> ModelT:

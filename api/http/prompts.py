@@ -251,7 +251,7 @@ async def create_prompt(request: web.Request) -> web.StreamResponse:
     command = commands.CreatePrompt(
         project=edge.project_name(request),
         name=wanted.name,
-        content=await edge.content(request, wanted.content),
+        content=await edge.content(request, wanted.content, declare=wanted.declare_variables),
         message=wanted.message,
         description=wanted.description,
         tags=tuple(wanted.tags),

@@ -10,10 +10,9 @@ from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
+from api.http.content_schema import CONTENT_SCHEMA, anchored
 from api.http.moments import Moment
 from domain.access import PERMISSIONS, ROLES
-from domain.content import ROLES as MESSAGE_ROLES
-from domain.content import STRUCTURED_FIELDS, TEMPLATE_FORMATS
 from domain.deciding import TEXT_BYTES_MAX
 from domain.names import (
     LABEL_PATTERN,
@@ -25,7 +24,6 @@ from domain.names import (
     TAGS_MAX,
 )
 from domain.prompt import OWNERS_MAX
-from domain.variables import VARIABLE_PATTERN, VARIABLE_TYPES, VARIABLES_MAX
 
 TEXT_CHARS_MAX = TEXT_BYTES_MAX // 4
 RENDERED_VARIABLES_MAX = 1024
@@ -44,95 +42,6 @@ class Answer(BaseModel):
     model_config = ConfigDict(extra="allow")
 
 
-def _anchored(pattern: str) -> str:
-    return f"^(?:{pattern})$"
-
-
-_VARIABLE_SCHEMA = {
-    "type": "object",
-    "properties": {
-        "type": {"enum": list(VARIABLE_TYPES)},
-        "required": {"type": "boolean"},
-        "default": {},
-        "description": {"type": "string"},
-    },
-    "additionalProperties": False,
-}
-_SHARED_PROPERTIES: dict[str, Any] = {
-    "template_format": {"enum": list(TEMPLATE_FORMATS), "default": "mustache"},
-    "variables": {
-        "type": "object",
-        "maxProperties": VARIABLES_MAX,
-        "propertyNames": {"pattern": _anchored(VARIABLE_PATTERN)},
-        "additionalProperties": _VARIABLE_SCHEMA,
-    },
-    "config": {"type": "object"},
-    "tools": {"type": "array", "items": {"type": "object"}},
-    "output_schema": {"type": "object"},
-}
-_MESSAGE_SCHEMA = {
-    "oneOf": [
-        {
-            "type": "object",
-            "properties": {"role": {"enum": list(MESSAGE_ROLES)}, "content": {"type": "string"}},
-            "required": ["role", "content"],
-            "additionalProperties": False,
-        },
-        {
-            "type": "object",
-            "properties": {
-                "placeholder": {"type": "string", "pattern": _anchored(VARIABLE_PATTERN)}
-            },
-            "required": ["placeholder"],
-            "additionalProperties": False,
-        },
-    ]
-}
-_EXAMPLE_SCHEMA = {
-    "type": "object",
-    "properties": {"input": {"type": "string"}, "output": {"type": "string"}},
-    "required": ["input", "output"],
-    "additionalProperties": False,
-}
-_FIELD_SCHEMAS: dict[str, Any] = {
-    "constraints": {"type": "array", "items": {"type": "string"}},
-    "examples": {"type": "array", "items": _EXAMPLE_SCHEMA},
-}
-
-
-def _content_variant(kind: str, body: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": {"type": {"const": kind}, body: schema, **_SHARED_PROPERTIES},
-        "required": ["type", body],
-        "additionalProperties": False,
-    }
-
-
-CONTENT_SCHEMA: dict[str, Any] = {
-    "description": "A prompt's content. Texts are mustache templates unless template_format says"
-    " otherwise.",
-    "oneOf": [
-        _content_variant("text", "text", {"type": "string"}),
-        _content_variant(
-            "chat", "messages", {"type": "array", "minItems": 1, "items": _MESSAGE_SCHEMA}
-        ),
-        _content_variant(
-            "structured",
-            "fields",
-            {
-                "type": "object",
-                "minProperties": 1,
-                "properties": {
-                    name: _FIELD_SCHEMAS.get(name, {"type": "string"}) for name in STRUCTURED_FIELDS
-                },
-                "additionalProperties": False,
-            },
-        ),
-    ],
-}
-
-
 def _no_lone_surrogate(text: str) -> str:
     text.encode()
     return text
@@ -141,24 +50,27 @@ def _no_lone_surrogate(text: str) -> str:
 Content = Annotated[dict[str, Any], WithJsonSchema(CONTENT_SCHEMA)]
 FreeText = Annotated[str, Field(max_length=TEXT_CHARS_MAX), AfterValidator(_no_lone_surrogate)]
 ProjectName = Annotated[
-    str, WithJsonSchema({"type": "string", "pattern": _anchored(PROJECT_PATTERN)})
+    str, WithJsonSchema({"type": "string", "pattern": anchored(PROJECT_PATTERN)})
 ]
 PromptName = Annotated[
     str,
     WithJsonSchema(
         {
             "type": "string",
-            "pattern": _anchored(PROMPT_PATTERN),
+            "pattern": anchored(PROMPT_PATTERN),
             "maxLength": PROMPT_NAME_CHARS_MAX,
             "description": f"Segments of at most {SEGMENT_CHARS_MAX} characters.",
         }
     ),
 ]
-LabelName = Annotated[str, WithJsonSchema({"type": "string", "pattern": _anchored(LABEL_PATTERN)})]
-Tag = Annotated[str, WithJsonSchema({"type": "string", "pattern": _anchored(TAG_PATTERN)})]
+LabelName = Annotated[str, WithJsonSchema({"type": "string", "pattern": anchored(LABEL_PATTERN)})]
+Tag = Annotated[str, WithJsonSchema({"type": "string", "pattern": anchored(TAG_PATTERN)})]
 Tags = Annotated[list[Tag], Field(max_length=TAGS_MAX)]
 VersionNumber = Annotated[int, Field(ge=1, le=2**31)]
 Id = Annotated[UUID, Field(strict=False)]
+DECLARE: bool = Field(
+    False, description="Declare the variables that the texts use and the content does not."
+)
 
 
 class CreateProjectRequest(Request):
@@ -176,6 +88,7 @@ class CreatePromptRequest(Request):
     message: FreeText | None = None
     description: FreeText | None = None
     tags: Tags = []
+    declare_variables: bool = DECLARE
 
 
 class CommitVersionRequest(Request):
@@ -185,6 +98,7 @@ class CommitVersionRequest(Request):
     message: FreeText | None = None
     branch: Literal["main"] = "main"
     expected_version: VersionNumber | None = None
+    declare_variables: bool = DECLARE
 
 
 class MetadataPatch(Request):

@@ -23,6 +23,7 @@ from domain.access import PROMPT_READ, PROMPT_WRITE
 from domain.commitment import Content
 from domain.content import digest_of
 from domain.prompt import Version
+from domain.texts import variables_of
 from projections.cursors import decode_cursor, encode_cursor
 from projections.serving import History, check_erased
 
@@ -45,7 +46,7 @@ async def commit_version(request: web.Request) -> web.StreamResponse:
     command = commands.CommitVersion(
         project=edge.project_name(request),
         name=edge.prompt_name(request),
-        content=await edge.content(request, wanted.content),
+        content=await edge.content(request, wanted.content, declare=wanted.declare_variables),
         message=wanted.message,
         expected_version=wanted.expected_version,
     )
@@ -80,8 +81,16 @@ async def get_version(request: web.Request) -> web.StreamResponse:
     held = await _texts(request, [version])
     found = held.get(version.content["commitment"])
     content = check_erased(entry.history.prompt, version, found.body if found else None)
-    item = {**_version_item(entry.history, version, held), "content": orjson.Fragment(content)}
+    item = {
+        **_version_item(entry.history, version, held),
+        "variables": await edge.read(request, _variables, content),
+        "content": orjson.Fragment(content),
+    }
     return edge.view_answer(request, item, edge.services(request).follower.position)
+
+
+def _variables(content: bytes) -> list[str]:
+    return variables_of(orjson.loads(content))
 
 
 async def _texts(request: web.Request, versions: list[Version]) -> dict[str, Content]:

@@ -16,7 +16,8 @@ from domain.errors import (
     NoCanonicalFormError,
     RenderLimitError,
 )
-from domain.rendering import render_messages, render_text, variables_used
+from domain.rendering import render_messages, render_text
+from domain.texts import variables_used
 from domain.variables import fits
 from plugins.importer import ImportedPrompt
 from plugins.markdown import MarkdownImporter
@@ -68,7 +69,7 @@ def test_a_known_digest() -> None:
     ],
 )
 def test_rendering(body: str, values: dict, expected: str) -> None:
-    assert render_text(PromptContent.parse(text(body)).value, values) == expected
+    assert render_text(text(body), values) == expected
 
 
 @pytest.mark.parametrize(

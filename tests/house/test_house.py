@@ -73,8 +73,8 @@ def test_the_clock_is_read_in_one_place() -> None:
 IMPURE = {"asyncio", "io", "logging", "multiprocessing", "os", "pathlib", "random", "secrets",
           "select", "shutil", "signal", "socket", "sqlite3", "subprocess", "sys", "tempfile",
           "threading", "time", "urllib"}  # fmt: skip
-PURE_LIBRARIES = {"eventsourcing.domain", "eventsourcing.utils", "pystache", "rfc8785", "domain",
-                  "urllib.parse"}  # fmt: skip
+PURE_LIBRARIES = {"eventsourcing.domain", "eventsourcing.utils", "jsonschema_rs", "pystache", "rapidfuzz",
+                  "rfc8785", "domain", "urllib.parse"}  # fmt: skip
 
 
 def test_the_domain_imports_nothing_but_what_is_pure() -> None:
