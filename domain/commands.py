@@ -6,6 +6,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from domain.content import PromptContent
+from domain.version import MAIN_BRANCH
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,60 @@ class CommitVersion:
     content: PromptContent
     message: str | None = None
     expected_version: int | None = None
+    branch: str = MAIN_BRANCH
+
+
+@dataclass(frozen=True)
+class CreateBranch:
+    """Begin a branch at a version (None: the head of `main`)."""
+
+    project: str
+    name: str
+    branch: str
+    version: int | None = None
+
+
+@dataclass(frozen=True)
+class DeleteBranch:
+    """End a branch."""
+
+    project: str
+    name: str
+    branch: str
+
+
+@dataclass(frozen=True)
+class MergeBranch:
+    """Merge the branch `source` into `target`.
+
+    Conflicts are settled by `resolutions` (`domain/merge.py`), or by the merged `content`.
+    `expected_version` and `source_version`: only if these are the branches' heads.
+    """
+
+    project: str
+    name: str
+    source: str
+    target: str = MAIN_BRANCH
+    message: str | None = None
+    content: PromptContent | None = None
+    resolutions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    expected_version: int | None = None
+    source_version: int | None = None
+
+
+@dataclass(frozen=True)
+class ForkPrompt:
+    """Make a prompt out of a version of this one (by number or label, else the newest)."""
+
+    project: str
+    name: str
+    to_project: str
+    to_name: str
+    version: int | None = None
+    label: str | None = None
+    message: str | None = None
+    description: str | None = None
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -225,7 +280,8 @@ class RetireKey:
 
 
 Command = (
-    CreateProject | CreatePrompt | CommitVersion | DescribePrompt | ArchivePrompt | RestorePrompt
+    CreateProject | CreatePrompt | CommitVersion | CreateBranch | DeleteBranch | MergeBranch
+    | ForkPrompt | DescribePrompt | ArchivePrompt | RestorePrompt
     | SetLabel | RemoveLabel | Rollback | CreatePrincipal | DeactivatePrincipal | GiveGrant
     | RevokeGrant | IssueToken | RevokeToken | CreateWebhook | ChangeWebhook
     | RotateWebhookSecret | DeleteWebhook | DisableFailingWebhook | RegisterKey | RetireKey

@@ -4,6 +4,7 @@ A content is kept exactly as it was authored; nothing is filled in, so its diges
 but what somebody wrote. `PromptContent.parse` finds all faults, not the first.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -69,6 +70,11 @@ class PromptContent:
                 faults,
             )
         return cls(value, canonical)
+
+    @classmethod
+    def stored(cls, canonical: bytes) -> "PromptContent":
+        """A content that was checked when it was committed, out of its canonical bytes."""
+        return cls(json.loads(canonical), canonical)
 
     @property
     def type(self) -> str:

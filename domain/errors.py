@@ -54,6 +54,12 @@ class NoCanonicalFormError(MalformedError):
     code = "no_canonical_form"
 
 
+class InvalidRangeError(MalformedError):
+    """The version range cannot be understood."""
+
+    code = "invalid_range"
+
+
 class InvalidMomentError(MalformedError):
     """`as_of` names no moment that has passed."""
 
@@ -132,6 +138,12 @@ class VersionNotFoundError(NotFoundError):
     code = "version_not_found"
 
 
+class BranchNotFoundError(NotFoundError):
+    """The prompt has no such branch."""
+
+    code = "branch_not_found"
+
+
 class LabelNotSetError(NotFoundError):
     """The label points at no version of this prompt."""
 
@@ -154,6 +166,24 @@ class NameTakenError(ConflictError):
     """The name is already in use."""
 
     code = "name_taken"
+
+
+class BranchExistsError(ConflictError):
+    """The prompt has a branch of this name."""
+
+    code = "branch_exists"
+
+
+class MergeConflictError(ConflictError):
+    """Both sides changed the same, differently."""
+
+    code = "merge_conflict"
+
+
+class TooManyError(ConflictError):
+    """A named limit on how many there may be is reached."""
+
+    code = "too_many"
 
 
 class StaleVersionError(ConflictError):

@@ -19,11 +19,13 @@ SEGMENT_CHARS_MAX = 63
 SEGMENT_PATTERN = r"[a-z0-9](?:(?:\.?[a-z0-9_-])*\.?[a-z0-9])?"
 PROMPT_PATTERN = rf"{SEGMENT_PATTERN}(?:/{SEGMENT_PATTERN})*"
 LABEL_PATTERN = r"[a-z][a-z0-9_-]{0,35}"
+BRANCH_PATTERN = r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?"
 TAG_PATTERN = r"[A-Za-z0-9](?:[A-Za-z0-9 ._:/+-]{0,62}[A-Za-z0-9+])?"
 
 _PROJECT = re.compile(PROJECT_PATTERN)
 _PROMPT = re.compile(PROMPT_PATTERN)
 _LABEL = re.compile(LABEL_PATTERN)
+_BRANCH = re.compile(BRANCH_PATTERN)
 _TAG = re.compile(TAG_PATTERN)
 
 _REGISTRY_NAMESPACE = UUID("6f5c4a34-8a3c-5f0e-9d57-6c1f5ce0a7b1")
@@ -63,6 +65,16 @@ def check_label(label: str, *, reserved: bool = False) -> str:
             " starting with a letter."
         )
     return label
+
+
+def check_branch(branch: str) -> str:
+    """Return `branch`; InvalidNameError unless 1 to 64 of `a-z 0-9 . _ -`, edges alphanumeric."""
+    if not _BRANCH.fullmatch(branch):
+        raise InvalidNameError(
+            f"{branch[:80]!r} is no branch: use 1 to 64 of a-z, 0-9, '.', '_' and '-', starting"
+            " and ending with a letter or digit."
+        )
+    return branch
 
 
 def project_id(project: str) -> UUID:

@@ -4,9 +4,8 @@ Knows nothing of actors or permissions; refuses only what its own history does n
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 from eventsourcing.domain import Aggregate, event
@@ -14,63 +13,23 @@ from eventsourcing.domain import Aggregate, event
 from domain.commitment import ContentRef
 from domain.errors import (
     ArchivedError,
+    BranchExistsError,
+    BranchNotFoundError,
     LabelNotSetError,
     NeverLiveError,
     NoEarlierTargetError,
     StaleVersionError,
+    TooManyError,
     VersionNotFoundError,
 )
+from domain.interface import Change
+from domain.label import Act, Label, LabelMove
 from domain.names import LABEL_LATEST
+from domain.semver import FIRST, Range, Semver
+from domain.version import MAIN_BRANCH, Version
 
-MAIN_BRANCH = "main"
 OWNERS_MAX = 16
-Act = Literal["set", "promotion", "rollback"]
-
-
-@dataclass(frozen=True)
-class Version:
-    """One immutable version. `stream_position` is where in the prompt's stream it was committed."""
-
-    number: int
-    content_type: str
-    content: ContentRef
-    message: ContentRef | None
-    committed_at: datetime
-    stream_position: int
-
-
-@dataclass(frozen=True)
-class LabelMove:
-    """One change of a label: from and to are version numbers, None where it pointed nowhere."""
-
-    from_version: int | None
-    to_version: int | None
-    act: Act | Literal["removal"]
-    reason: ContentRef | None
-    moved_at: datetime
-    stream_position: int
-
-
-@dataclass(frozen=True)
-class Label:
-    """A label now: its target (None: removed), what rollback can return to, and every move."""
-
-    target: int | None
-    returns: tuple[int, ...]
-    history: tuple[LabelMove, ...]
-
-    def moved(self, move: LabelMove) -> "Label":
-        """This label after `move`. A rollback forgets the targets it leaves."""
-        target = move.to_version
-        returns = self.returns
-        if target is None:
-            pass
-        elif move.act == "rollback" and target in returns:
-            last = len(returns) - returns[::-1].index(target)
-            returns = returns[:last]
-        elif returns[-1:] != (target,):
-            returns = (*returns, target)
-        return Label(target, returns, (*self.history, move))
+BRANCHES_MAX = 256
 
 
 class Prompt(Aggregate):
@@ -79,24 +38,58 @@ class Prompt(Aggregate):
     TOPIC = "io.scrinia.prompt"
 
     class Created(Aggregate.Created):
-        """A prompt came to be, without a version yet."""
+        """A prompt came to be, without a version yet; `origin` is what it was forked from."""
 
-        TOPIC = "io.scrinia.prompt.created.v1"
+        TOPIC = "io.scrinia.prompt.created.v2"
+        class_version = 2
         project: str
         name: str
         description: ContentRef | None
         tags: list[str]
+        origin: dict[str, Any] | None
+
+        @staticmethod
+        def upcast_v1_v2(state: dict[str, Any]) -> None:
+            """Nothing was forked then."""
+            state["origin"] = None
 
     class VersionCommitted(Aggregate.Event):
-        """The next version. `parents` are version numbers."""
+        """The next version. `parents` are version numbers.
 
-        TOPIC = "io.scrinia.version.committed.v1"
+        `semver` is None on other branches than `main`; `change` says how it follows from the one
+        before: a level and reasons (`domain/interface.py`).
+        """
+
+        TOPIC = "io.scrinia.version.committed.v2"
+        class_version = 2
         number: int
         branch: str
         parents: list[int]
         content_type: str
         content: ContentRef
         message: ContentRef | None
+        semver: str | None
+        change: dict[str, Any] | None
+
+        @staticmethod
+        def upcast_v1_v2(state: dict[str, Any]) -> None:
+            """From before there were semantic versions."""
+            state["semver"] = f"0.0.{state['number']}"
+            state["change"] = None
+
+    class BranchCreated(Aggregate.Event):
+        """A line of versions of its own begins at a version."""
+
+        TOPIC = "io.scrinia.branch.created.v1"
+        branch: str
+        from_: int
+
+    class BranchDeleted(Aggregate.Event):
+        """A branch takes no more versions; those it has stay."""
+
+        TOPIC = "io.scrinia.branch.deleted.v1"
+        branch: str
+        head: int
 
     class LabelMoved(Aggregate.Event):
         """A label points at another version than before."""
@@ -135,7 +128,12 @@ class Prompt(Aggregate):
         reason: ContentRef | None
 
     def __init__(
-        self, project: str, name: str, description: ContentRef | None, tags: list[str]
+        self,
+        project: str,
+        name: str,
+        description: ContentRef | None,
+        tags: list[str],
+        origin: dict[str, Any] | None,
     ) -> None:
         self.project = project
         self.name = name
@@ -143,7 +141,9 @@ class Prompt(Aggregate):
         self.tags = tuple(tags)
         self.owners: tuple[str, ...] = ()
         self.archived = False
+        self.origin = origin
         self.versions: list[Version] = []
+        self.heads: dict[str, int] = {}
         self.labels: dict[str, Label] = {}
 
     @classmethod
@@ -155,6 +155,7 @@ class Prompt(Aggregate):
         description: ContentRef | None,
         tags: list[str],
         at: datetime,
+        origin: dict[str, Any] | None = None,
     ) -> "Prompt":
         """A new prompt; commit version 1 in the same unit."""
         return cls._create(
@@ -165,14 +166,24 @@ class Prompt(Aggregate):
             name=name,
             description=description,
             tags=tags,
+            origin=origin,
         )
 
     # Questions
 
     @property
     def latest(self) -> Version:
-        """The newest version."""
-        return self.versions[-1]
+        """The newest version on `main`."""
+        return self.head(MAIN_BRANCH)
+
+    def head(self, branch: str) -> Version:
+        """The newest version of a branch, or the one it begins at; BranchNotFoundError."""
+        if branch not in self.heads:
+            known = ", ".join(sorted(self.heads))
+            raise BranchNotFoundError(
+                f"{self.project}/{self.name} has no branch {branch!r}; there are: {known}."
+            )
+        return self.versions[self.heads[branch] - 1]
 
     def version_numbered(self, number: int) -> Version:
         """The version `number`; VersionNotFoundError names the newest there is."""
@@ -190,6 +201,24 @@ class Prompt(Aggregate):
         if state is None or state.target is None:
             raise self._label_not_set(label)
         return self.versions[state.target - 1]
+
+    def target_in(self, label: str, wanted: Range) -> Version:
+        """The newest version in a range among those a label pointed to and no rollback left.
+
+        LabelNotSetError; VersionNotFoundError names the versions there are.
+        """
+        state = self.labels.get(label)
+        if state is None or state.target is None:
+            raise self._label_not_set(label)
+        live = [self.versions[number - 1] for number in sorted(set(state.returns))]
+        number = wanted.newest((version.semver, version.number) for version in live)
+        if number is None:
+            known = ", ".join(str(v.semver) for v in live if v.semver) or "none with a semver"
+            raise VersionNotFoundError(
+                f"No version in this range was live under '{label}' of {self.project}/{self.name};"
+                f" there are: {known}."
+            )
+        return self.versions[number - 1]
 
     @property
     def labels_set(self) -> dict[str, int]:
@@ -209,12 +238,13 @@ class Prompt(Aggregate):
                 labels=labels,
                 latest_version=None,
             )
+        newest = self.latest.number
         return LabelNotSetError(
             f"'{label}' is not set on {self.project}/{self.name}. Labels set: {known};"
-            f" newest version: {len(self.versions)}. Set it: PUT /v1/projects/{self.project}"
-            f'/prompts/{self.name}/-/labels/{label} {{"version": {len(self.versions)}}}.',
+            f" newest version: {newest}. Set it: PUT /v1/projects/{self.project}"
+            f'/prompts/{self.name}/-/labels/{label} {{"version": {newest}}}.',
             labels=labels,
-            latest_version=len(self.versions),
+            latest_version=newest,
         )
 
     # Decisions: each triggers one event or, where nothing would change, none
@@ -225,29 +255,73 @@ class Prompt(Aggregate):
         content: ContentRef,
         message: ContentRef | None,
         at: datetime,
+        *,
+        change: Change | None = None,
+        branch: str = MAIN_BRANCH,
+        merged: int | None = None,
     ) -> None:
-        """Add the next version on `main`."""
+        """Add the next version to a branch, on top of its head and of the version `merged`.
+
+        `change` is what it changes of the head of `main`; the first version changes nothing.
+        """
         self.check_not_archived()
-        number = len(self.versions) + 1
+        parents = [self.head(branch).number] if self.versions else []
+        semver = self._semver_after(change) if branch == MAIN_BRANCH else None
         self.trigger_event(
             self.VersionCommitted,
             timestamp=at,
-            number=number,
-            branch=MAIN_BRANCH,
-            parents=[number - 1] if number > 1 else [],
+            number=len(self.versions) + 1,
+            branch=branch,
+            parents=[*parents, *([merged] if merged is not None else [])],
             content_type=content_type,
             content=content,
             message=message,
+            semver=str(semver) if semver else None,
+            change={"level": change.level, "reasons": list(change.reasons)}
+            if semver and change
+            else None,
         )
 
-    def check_expected(self, expected_version: int | None) -> None:
-        """StaleVersionError unless the newest version is the one the committer has seen."""
-        if expected_version is not None and expected_version != len(self.versions):
+    def _semver_after(self, change: Change | None) -> Semver:
+        before = self.latest.semver if self.versions else None
+        if before is None or change is None:
+            return FIRST
+        return before.after(change.level)
+
+    def check_expected(self, expected_version: int | None, branch: str = MAIN_BRANCH) -> None:
+        """StaleVersionError unless the branch's head is the version the committer has seen."""
+        head = self.head(branch).number
+        if expected_version is not None and expected_version != head:
             raise StaleVersionError(
-                f"The newest version is {len(self.versions)}, not {expected_version}:"
+                f"The newest version of {branch} is {head}, not {expected_version}:"
                 " read it, merge your change and commit again.",
-                current_version=len(self.versions),
+                current_version=head,
             )
+
+    def create_branch(self, branch: str, number: int, at: datetime) -> bool:
+        """Begin a branch at a version; False where it begins there and has nothing else yet.
+
+        BranchExistsError where the name is in use, TooManyError past BRANCHES_MAX.
+        """
+        self.check_not_archived()
+        self.version_numbered(number)
+        if branch in self.heads:
+            if self.heads[branch] == number and self.versions[number - 1].branch != branch:
+                return False
+            raise BranchExistsError(
+                f"{self.project}/{self.name} has a branch {branch!r}, at version"
+                f" {self.heads[branch]}: commit to it, or delete it first."
+            )
+        if len(self.heads) >= BRANCHES_MAX:
+            raise TooManyError(f"A prompt has at most {BRANCHES_MAX} branches: delete merged ones.")
+        self.trigger_event(self.BranchCreated, timestamp=at, branch=branch, from_=number)
+        return True
+
+    def delete_branch(self, branch: str, at: datetime) -> None:
+        """Take no more versions on a branch; BranchNotFoundError."""
+        self.check_not_archived()
+        head = self.head(branch).number
+        self.trigger_event(self.BranchDeleted, timestamp=at, branch=branch, head=head)
 
     def set_label(
         self, label: str, number: int, act: Act, reason: ContentRef | None, at: datetime
@@ -335,15 +409,32 @@ class Prompt(Aggregate):
     def _apply_version_committed(
         self,
         number: int,
+        branch: str,
+        parents: list[int],
         content_type: str,
         content: ContentRef,
         message: ContentRef | None,
+        semver: str | None,
+        change: dict[str, Any] | None,
         timestamp: datetime,
         originator_version: int,
     ) -> None:
+        parsed = Semver.parse(semver) if semver is not None else None
+        self.heads[branch] = number
         self.versions.append(
-            Version(number, content_type, content, message, timestamp, originator_version)
-        )
+            Version(
+                number, branch, tuple(parents), parsed, change, content_type, content, message,
+                timestamp, originator_version,
+            )
+        )  # fmt: skip
+
+    @event(BranchCreated)
+    def _apply_branch_created(self, branch: str, from_: int) -> None:
+        self.heads[branch] = from_
+
+    @event(BranchDeleted)
+    def _apply_branch_deleted(self, branch: str) -> None:
+        del self.heads[branch]
 
     @event(LabelMoved)
     def _apply_label_moved(

@@ -5,11 +5,10 @@ from typing import Any
 from uuid import UUID
 
 from domain import access, commands
-from domain.commitment import CONTENT_MEDIA_TYPE, seal
-from domain.content import PromptContent
-from domain.deciding import Deciding, check_match
+from domain.deciding import check_match
 from domain.decision import Answer, Decision, Provenance
 from domain.errors import Fault, InvalidError, NameTakenError
+from domain.label import Act
 from domain.name import Name
 from domain.names import (
     check_label,
@@ -21,10 +20,11 @@ from domain.names import (
 )
 from domain.principal import Principal
 from domain.project import Project
-from domain.prompt import Act, Prompt
+from domain.prompt import Prompt
+from domain.prompt_deciding import PromptDeciding, version_body
 
 
-class PromptCommands(Deciding):
+class PromptCommands(PromptDeciding):
     """One method per command."""
 
     # Projects and prompts
@@ -59,19 +59,9 @@ class PromptCommands(Deciding):
         tags = check_tags(list(command.tags))
         prompt = Prompt.create(prompt_id, command.project, name, description, tags, self._now)
         self._commit(prompt, command.content, command.message)
-        answer = Answer(_version_body(prompt, command.content), made=True)
+        body = version_body(prompt, prompt.latest, command.content.digest)
+        answer = Answer(body, made=True)
         return self._decision(provenance, answer, prompt, claim)
-
-    def commit_version(self, command: commands.CommitVersion) -> Decision:
-        """Commit the next version; nothing happens where the newest has the same content."""
-        prompt, provenance = self._prompt(command, access.PROMPT_WRITE)
-        prompt.check_not_archived()
-        prompt.check_expected(command.expected_version)
-        same = self._is_held(prompt.latest.content, command.content.canonical)
-        if not same:
-            self._commit(prompt, command.content, command.message)
-        answer = Answer(_version_body(prompt, command.content), made=not same)
-        return self._decision(provenance, answer, prompt)
 
     def describe_prompt(self, command: commands.DescribePrompt) -> Decision:
         """Change description, tags, owners or status; nothing happens where they are so already."""
@@ -160,29 +150,12 @@ class PromptCommands(Deciding):
 
     # What they share
 
-    def _prompt(
-        self, command: Any, permission: str, environment: str | None = None
-    ) -> tuple[Prompt, Provenance]:
-        name = check_prompt_name(command.name)
-        resource = access.prompt_resource(command.project, name, environment)
-        provenance = self._authorise(permission, resource)
-        claim = self._session.load(Name, name_id(command.project, name))
-        prompt = self._session.load(Prompt, claim.prompt_id) if claim else None
-        if prompt is None:
-            raise access.not_found(resource)
-        return prompt, provenance
-
     def _label(self, command: Any) -> tuple[Prompt, Provenance, Act]:
         label = check_label(command.label)
         project = self._session.load(Project, project_id(command.project))
         if project is not None and label in project.environments:
             return *self._prompt(command, access.ENVIRONMENT_PROMOTE, label), "promotion"
         return *self._prompt(command, access.LABEL_WRITE), "set"
-
-    def _commit(self, prompt: Prompt, content: PromptContent, message: str | None) -> None:
-        ref, row = seal(self._ids.salt(), content.canonical, CONTENT_MEDIA_TYPE)
-        self._contents.append(row)
-        prompt.commit(content.type, ref, self._text(message, "/message"), self._now)
 
     def _move(
         self,
@@ -207,18 +180,6 @@ class PromptCommands(Deciding):
 def _label_etag(prompt: Prompt, label: str) -> int:
     state = prompt.labels.get(label)
     return state.history[-1].stream_position if state else 0
-
-
-def _version_body(prompt: Prompt, content: PromptContent) -> dict[str, Any]:
-    number = prompt.latest.number
-    return {
-        "ref": f"{prompt.project}/{prompt.name}@{number}",
-        "project": prompt.project,
-        "name": prompt.name,
-        "version": number,
-        "semver": None,
-        "digest": content.digest,
-    }
 
 
 def _label_body(prompt: Prompt, label: str, before: int | None) -> dict[str, Any]:

@@ -13,10 +13,11 @@ from domain.access_commands import AccessCommands
 from domain.decision import Decision
 from domain.key_commands import KeyCommands
 from domain.prompt_commands import PromptCommands
+from domain.version_commands import VersionCommands
 from domain.webhook_commands import WebhookCommands
 
 
-class Registry(PromptCommands, AccessCommands, WebhookCommands, KeyCommands):
+class Registry(PromptCommands, VersionCommands, AccessCommands, WebhookCommands, KeyCommands):
     """The registry as one caller meets it at one moment."""
 
     def decide(self, command: commands.Command) -> Decision:
@@ -24,13 +25,15 @@ class Registry(PromptCommands, AccessCommands, WebhookCommands, KeyCommands):
         method: Callable[[Any], Decision] = getattr(self, _METHODS[type(command)])
         return method(command)
 
-    # Projects and prompts
-
 
 _METHODS: dict[type[Any], str] = {
     commands.CreateProject: "create_project",
     commands.CreatePrompt: "create_prompt",
     commands.CommitVersion: "commit_version",
+    commands.CreateBranch: "create_branch",
+    commands.DeleteBranch: "delete_branch",
+    commands.MergeBranch: "merge_branch",
+    commands.ForkPrompt: "fork_prompt",
     commands.DescribePrompt: "describe_prompt",
     commands.ArchivePrompt: "archive_prompt",
     commands.RestorePrompt: "restore_prompt",

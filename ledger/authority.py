@@ -203,6 +203,8 @@ _NEEDS: dict[type[Any], Callable[[Authority, RecordedEvent], Need | None]] = {
     Name.Created: _on_new_prompt,
     Prompt.Created: _on_new_prompt,
     Prompt.VersionCommitted: _on_prompt,
+    Prompt.BranchCreated: _on_prompt,
+    Prompt.BranchDeleted: _on_prompt,
     Prompt.Described: _on_prompt,
     Prompt.Archived: _on_prompt,
     Prompt.Restored: _on_prompt,

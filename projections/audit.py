@@ -115,9 +115,13 @@ def _ended(data: Data) -> tuple[State, State]:
 
 
 def _committed(data: Data) -> tuple[State, State]:
-    number = data["number"]
-    before = {"version": number - 1} if number > 1 else None
-    return before, {"version": number, "type": data["content_type"], "content": data["content"]}
+    before = {"version": data["parents"][0]} if data["parents"] else None
+    after = {
+        "version": data["number"], "branch": data["branch"], "parents": data["parents"],
+        "type": data["content_type"], "content": data["content"],
+        "semver": data.get("semver"), "change": data.get("change"),
+    }  # fmt: skip
+    return before, after
 
 
 def _moved(data: Data) -> tuple[State, State]:
@@ -139,6 +143,7 @@ def _described(data: Data) -> tuple[State, State]:
 
 _CHANGES: dict[str, Callable[[Data], tuple[State, State]]] = {
     "version.committed": _committed,
+    "branch.deleted": _ended,
     "label.moved": _moved,
     "label.removed": _removed,
     "prompt.described": _described,
@@ -238,7 +243,7 @@ def _commitments(node: Any) -> Iterator[str]:
 
 
 def _is_text(node: Mapping[str, Any]) -> bool:
-    return "commitment" in node and node["media_type"] != CONTENT_MEDIA_TYPE
+    return "commitment" in node and node.get("media_type", CONTENT_MEDIA_TYPE) != CONTENT_MEDIA_TYPE
 
 
 def _with_texts(node: Any, held: Mapping[str, Content]) -> Any:

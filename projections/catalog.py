@@ -14,6 +14,7 @@ from domain.access import resource_from_text
 from domain.commitment import ContentRef
 from domain.project import Project
 from domain.prompt import Prompt
+from domain.version import MAIN_BRANCH
 from ledger.mapper import RecordedEvent
 from projections.views import Cursor, SqlProjection, Texts
 
@@ -103,6 +104,8 @@ class Catalog(SqlProjection):
     def _(
         self, event: Prompt.VersionCommitted, recorded: RecordedEvent, cursor: Cursor, texts: Texts
     ) -> None:
+        if event.branch != MAIN_BRANCH:
+            return
         cursor.execute(
             "UPDATE catalog_prompts SET latest_version = ?, content_type = ? WHERE prompt_id = ?",
             (event.number, event.content_type, str(event.originator_id)),

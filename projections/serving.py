@@ -20,9 +20,12 @@ from multidict import CIMultiDict
 from domain.access import not_found, prompt_resource
 from domain.content import digest_of
 from domain.errors import ErasedError, VersionNotFoundError
+from domain.label import LabelMove
 from domain.name import Name
 from domain.names import LABEL_LATEST, name_id
-from domain.prompt import LabelMove, Prompt, Version
+from domain.prompt import Prompt
+from domain.semver import parse_range
+from domain.version import MAIN_BRANCH, Version
 from ledger.mapper import RecordedEvent
 from ledger.recorder import LedgerRecorder
 from ledger.repository import Repository
@@ -34,7 +37,9 @@ DIGESTS_AT_ONCE = 16
 IMMUTABLE = "private, max-age=31536000, immutable"
 NO_CACHE = "private, no-cache"
 
-Kind = Literal["label", "version", "digest"]
+# "range": newest in a semver range of what a label pointed to, written "label range"; "live": a
+# version as one such, written "label@number", which is how answers to ranges are kept.
+Kind = Literal["label", "version", "digest", "range", "live"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +92,20 @@ class Entry:
         event = recorded.event
         if isinstance(event, Prompt.LabelMoved | Prompt.LabelRemoved):
             self._drop(("label", event.label))
-        elif isinstance(event, Prompt.VersionCommitted):
+            live = [key for key in self.answers if _is_live(key, event.label)]
+            for key in live:
+                self._drop(key)
+        elif isinstance(event, Prompt.VersionCommitted) and event.branch == MAIN_BRANCH:
             self._drop(("label", LABEL_LATEST))
 
     def _drop(self, selector: tuple[Kind, str | int]) -> None:
         answer = self.answers.pop(selector, None)
         if answer is not None:
             self.size -= len(answer.body)
+
+
+def _is_live(key: tuple[Kind, str | int], label: str) -> bool:
+    return key[0] == "live" and str(key[1]).partition("@")[0] == label
 
 
 class ServingView:
@@ -142,6 +154,8 @@ class ServingView:
         entry = self._entries.get((project, name))
         if entry is None:
             return None
+        if kind == "range":
+            kind, selector = _live(entry.history.prompt, str(selector))
         answer = entry.answers.get((kind, selector))
         if answer is not None:
             self.hits += 1
@@ -157,14 +171,17 @@ class ServingView:
         while True:
             entry = await self.entry(project, name)
             seen = entry.history.prompt.version
-            version, move = await self._select(entry, kind, selector)
+            chosen = (kind, selector)
+            if kind == "range":
+                chosen = _live(entry.history.prompt, str(selector))
+            version, move = await self._select(entry, *chosen)
             content = await self.content(entry, version)
             evicted = self._entries.get(entry.key) is not entry
             if evicted or entry.history.prompt.version != seen:
                 continue
-            label = str(selector) if kind == "label" else None
+            label = _label_of(*chosen)
             answer = encode_answer(entry.history, version, content, label, move)
-            self._keep(entry, (kind, selector), answer)
+            self._keep(entry, chosen, answer)
             return answer
 
     async def entry(self, project: str, name: str) -> Entry:
@@ -218,6 +235,8 @@ class ServingView:
             return prompt.version_numbered(int(selector)), None
         if kind == "label":
             return select_label(prompt, str(selector))
+        if kind == "live":
+            return select_live(prompt, str(selector))
         await self._learn_digests(entry, prompt.versions)
         for version in reversed(prompt.versions):
             if entry.digests.get(version.number) == selector:
@@ -302,6 +321,31 @@ def select_label(prompt: Prompt, label: str) -> tuple[Version, LabelMove | None]
     return version, None if label == LABEL_LATEST else prompt.labels[label].history[-1]
 
 
+def _live(prompt: Prompt, selector: str) -> tuple[Kind, str]:
+    """What a range means now; VersionNotFoundError, LabelNotSetError, InvalidRangeError."""
+    label, _, wanted = selector.partition(" ")
+    return "live", f"{label}@{prompt.target_in(label, parse_range(wanted)).number}"
+
+
+def select_live(prompt: Prompt, selector: str) -> tuple[Version, LabelMove]:
+    """A version that a label pointed to, and the last move that pointed there."""
+    label, _, number = selector.partition("@")
+    version = prompt.version_numbered(int(number))
+    moves = reversed(prompt.labels[label].history)
+    return version, next(move for move in moves if move.to_version == version.number)
+
+
+def select_range(prompt: Prompt, selector: str) -> tuple[Version, LabelMove]:
+    """The newest version in a range, written "label range", and the move that made it live."""
+    return select_live(prompt, _live(prompt, selector)[1])
+
+
+def _label_of(kind: Kind, selector: str | int) -> str | None:
+    if kind == "label":
+        return str(selector)
+    return str(selector).partition("@")[0] if kind == "live" else None
+
+
 def check_erased(prompt: Prompt, version: Version, body: bytes | None) -> bytes:
     """The body, or ErasedError where there is none."""
     if body is None:
@@ -323,7 +367,7 @@ def encode_answer(
             "project": prompt.project,
             "name": prompt.name,
             "version": version.number,
-            "semver": None,
+            "semver": str(version.semver) if version.semver else None,
             "digest": digest_of(content),
             "label": label,
             "content": orjson.Fragment(content),

@@ -77,10 +77,10 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
 def selector(reference: str | None) -> dict[str, str]:
-    """Query parameters for a reference: a number is a version, `sha256:…` a digest."""
+    """Query parameters for a reference: a number or range is a version, `sha256:…` a digest."""
     if reference is None:
         return {}
-    if reference.isdecimal():
+    if reference.isdecimal() or reference[0] in "^~<>=":
         return {"version": reference}
     if reference.startswith("sha256:"):
         return {"digest": reference}

@@ -15,6 +15,7 @@ from eventsourcing.persistence import PersistenceError
 
 from api.cli import (
     access,
+    branches,
     importing,
     keys,
     moving,
@@ -68,6 +69,7 @@ for command in (
     importing.import_command,
     projects.project,
     prompts.prompt,
+    branches.branch,
     promoting.label,
     promoting.promote,
     promoting.rollback,
@@ -82,6 +84,7 @@ for command in (
 ):
     cli.add_command(command)
 prompts.prompt.add_command(searching.search)
+prompts.prompt.add_command(branches.fork)
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ declare_option = click.option(
 )
 
 
-def _content(source: str, declare: bool) -> dict[str, Any]:
+def content_of(source: str, declare: bool) -> dict[str, Any]:
     """A content from a file (or -): JSON where it is an object with a type, else a text.
 
     A text can declare nothing itself, so what it uses is declared.
@@ -70,7 +70,7 @@ def create(
     project, name, _ = ref
     body = {
         "name": name,
-        **_content(file, declare),
+        **content_of(file, declare),
         "message": message,
         "description": description,
         "tags": list(tags),
@@ -84,6 +84,7 @@ def create(
 @click.argument("file", type=click.Path(exists=True, allow_dash=True))
 @click.option("--message", "-m", help="Why.")
 @click.option("--expected-version", type=int, help="Only on top of this version.")
+@click.option("--branch", default="main", help="On which branch.")
 @declare_option
 @pass_cli
 def commit(
@@ -92,20 +93,26 @@ def commit(
     file: str,
     message: str | None,
     expected_version: int | None,
+    branch: str,
     declare: bool,
 ) -> None:
     """Commit FILE as the next version."""
     body = {
-        **_content(file, declare),
+        **content_of(file, declare),
         "message": message,
         "expected_version": expected_version,
+        "branch": branch,
     }
-    _say_commit(cli, cli.call("POST", f"{prompt_path(*ref[:2])}/-/versions", body))
+    say_commit(cli, cli.call("POST", f"{prompt_path(*ref[:2])}/-/versions", body))
 
 
-def _say_commit(cli: Cli, answer: dict[str, Any]) -> None:
+def say_commit(cli: Cli, answer: dict[str, Any]) -> None:
+    """A sentence about a version: its semver with the reasons, or its branch."""
     what = "committed" if answer["changed"] else "is this already"
-    cli.output.say(answer, f"{answer['ref']} {what} ({answer['digest']})")
+    change = answer["change"]
+    why = f", {change['level']}: {', '.join(change['reasons'])}" if change else ""
+    name = answer["semver"] or f"on {answer['branch']}"
+    cli.output.say(answer, f"{answer['ref']} {what} ({name}{why}; {answer['digest']})")
 
 
 @prompt.command("edit")
@@ -142,7 +149,7 @@ def edit(cli: Cli, ref: Ref, message: str | None, declare: bool) -> None:
         click.echo(f"Not committed. Your edit is kept in {kept}.", err=True)
         raise
     kept.unlink()
-    _say_commit(cli, answer)
+    say_commit(cli, answer)
 
 
 def _keep(text: str, suffix: str) -> Path:
@@ -231,16 +238,19 @@ def diff(cli: Cli, ref: Ref, from_: str, to: str) -> None:
 
 @prompt.command("log")
 @click.argument("ref", type=PROMPT)
+@click.option("--branch", help="Only those committed on this branch.")
 @pass_cli
-def log(cli: Cli, ref: Ref) -> None:
+def log(cli: Cli, ref: Ref, branch: str | None) -> None:
     """A prompt's versions, newest first."""
     path = f"{prompt_path(*ref[:2])}/-/versions"
-    items = cli.run(lambda client: all_pages(client, path, []))
+    params = [("branch", branch)] if branch else []
+    items = cli.run(lambda client: all_pages(client, path, params))
     rows = [
-        (v["version"], v["committed_at"][:19], v["labels"], v["message"], v["author"][-12:])
+        (v["version"], v["semver"] or v["branch"], v["committed_at"][:19], v["labels"],
+         v["message"], v["author"][-12:])
         for v in items
-    ]
-    columns = ("version", "committed", "labels", "message", "author")
+    ]  # fmt: skip
+    columns = ("version", "semver", "committed", "labels", "message", "author")
     cli.output.table({"items": items}, columns, rows)
 
 
@@ -258,7 +268,7 @@ def render(cli: Cli, ref: Ref, pairs: tuple[str, ...], format_: str) -> None:
     declared = shown["content"].get("variables", {})
     variables = dict(_variable(pair, declared) for pair in pairs)
     chosen: dict[str, Any] = selector(ref[2])
-    if "version" in chosen:
+    if chosen.get("version", "").isdecimal():
         chosen["version"] = int(chosen["version"])
     body = {"variables": variables, "format": format_, **chosen}
     answer = cli.call("POST", f"{path}/-/render", body)

@@ -182,7 +182,7 @@ async def _meet_caller(request: web.Request) -> None:
     """
     wanted = min_position(request)
     follower = services(request).follower
-    if wanted is None or follower.position >= wanted:
+    if wanted is None or follower.position >= wanted or "Authorization" not in request.headers:
         return
     if not services(request).access.knows(bearer(request)):
         await follower.wait_beyond(wanted - 1, CALLER_WAIT_SECONDS)

@@ -13,7 +13,8 @@ from domain.access import PROMPT_READ, not_found, prompt_resource
 from domain.diff import diff_contents
 from domain.name import Name
 from domain.names import check_label, name_id
-from domain.prompt import Prompt, Version
+from domain.prompt import Prompt
+from domain.version import Version
 from ledger.ids import now
 from projections.audit import Audit, AuditFilter, find_records, to_records
 from projections.past import position_of

@@ -19,9 +19,9 @@ from api.http.schemas import (
 )
 from domain import commands
 from domain.access import ENVIRONMENT_PROMOTE, PROMPT_READ, prompt_resource
+from domain.label import LabelMove
 from domain.names import project_id
 from domain.project import Project
-from domain.prompt import LabelMove
 from ledger.ids import now
 from projections.serving import History
 

@@ -8,6 +8,7 @@ from pydantic.json_schema import models_json_schema
 
 from api.http.route import Route
 from api.http.schemas import (
+    BranchName,
     LabelName,
     Problem,
     ProjectName,
@@ -25,6 +26,7 @@ class _PathParameters(Request):
     project: ProjectName
     name: PromptName
     label: LabelName
+    branch: BranchName
     number: VersionNumber
 
 

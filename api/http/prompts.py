@@ -27,28 +27,40 @@ from api.http.schemas import (
     ResolveItem,
     ResolveRequest,
     Tag,
+    VersionChoice,
     VersionCommandAnswer,
 )
 from domain import access, commands
 from domain.access import PROMPT_READ, PROMPT_WRITE, Caller, not_found, prompt_resource
 from domain.errors import DomainError
 from domain.names import check_label, check_project_name, check_prompt_name
+from domain.semver import parse_range
 from ledger.ids import now
 from projections.catalog import Catalog
 from projections.listing import Page, PromptFilter, list_prompts, prompt_metadata
 from projections.past import position_of
-from projections.serving import Kind, Resolved, check_erased, encode_answer, select_label
+from projections.serving import (
+    Kind,
+    Resolved,
+    check_erased,
+    encode_answer,
+    select_label,
+    select_range,
+)
 
 LABEL_DEFAULT = "production"
 DIGEST_PATTERN = "^sha256:[0-9a-f]{64}$"
 
 
 class ResolveQuery(Request):
-    """Which version: at most one of label (default `production`), version and digest."""
+    """Which version: at most one of label (default `production`), version and digest.
+
+    A version that is a range (`^1.2`) chooses among what the label has pointed to.
+    """
 
     model_config = {"strict": False, "extra": "forbid"}
     label: LabelName | None = None
-    version: Annotated[int, Field(ge=1, le=2**31)] | None = None
+    version: VersionChoice | None = Field(None, description="A number, or a range such as ^1.2.")
     digest: str | None = Field(None, pattern=DIGEST_PATTERN)
     as_of: str | None = Field(None, description="A ledger position or an RFC 3339 time.")
     raw: bool = Field(False, description="As authored, without composition.")
@@ -98,8 +110,13 @@ async def resolve(request: web.Request) -> web.StreamResponse:
     return _resolved_answer(request, resolved, services.follower.position)
 
 
-def select(label: str | None, version: int | None, digest: str | None) -> tuple[Kind, str | int]:
+def select(
+    label: str | None, version: int | str | None, digest: str | None
+) -> tuple[Kind, str | int]:
     """What to resolve by; EdgeError 400 where two ways contradict each other."""
+    if isinstance(version, str) and digest is None:
+        parse_range(version)
+        return "range", f"{check_label(label or LABEL_DEFAULT)} {version}"
     if sum(given is not None for given in (label, version, digest)) > 1:
         raise EdgeError(400, "invalid_parameter", "Give one of label, version and digest.")
     if version is not None:
@@ -128,11 +145,13 @@ async def _resolve_past(
     request: web.Request, project: str, name: str, wanted: ResolveQuery
 ) -> web.Response:
     edge.check_path(request)
-    if wanted.version is not None or wanted.digest is not None or wanted.as_of is None:
+    kind, selector = select(wanted.label, wanted.version, wanted.digest)
+    if kind not in ("label", "range") or wanted.as_of is None:
         raise EdgeError(400, "invalid_parameter", "as_of goes with a label, not with a version.")
-    label = check_label(wanted.label or LABEL_DEFAULT, reserved=True)
+    label = str(selector).partition(" ")[0]
     history, moment = await past_history(request, project, name, wanted.as_of)
-    version, move = select_label(history.prompt, label)
+    chosen = select_label if kind == "label" else select_range
+    version, move = chosen(history.prompt, str(selector))
     services = edge.services(request)
     found = await edge.read(request, services.repository.content, version.content["commitment"])
     body = check_erased(history.prompt, version, found.body if found else None)
@@ -236,8 +255,22 @@ async def get_metadata(request: web.Request) -> web.StreamResponse:
     metadata, position = await ask_catalog(request, question, None)
     if metadata is None:
         raise not_found(resource)
+    metadata["forked_from"] = await _origin(request, who, project, name)
     etag = f'"{metadata.pop("stream_position")}"'
     return edge.view_answer(request, metadata, position, ETag=etag)
+
+
+async def _origin(request: web.Request, who: Caller, project: str, name: str) -> str | None:
+    """What a prompt was forked from, where the caller may read that too."""
+    services = edge.services(request)
+    origin = (await services.serving.entry(project, name)).history.prompt.origin
+    if origin is None:
+        return None
+    resource = prompt_resource(origin["project"], origin["name"])
+    rights = services.access.rights(who, now())
+    if not access.permitted(rights, PROMPT_READ, resource, now()).allowed:
+        return None
+    return f"{origin['project']}/{origin['name']}@{origin['version']}"
 
 
 # Commands

@@ -7,6 +7,7 @@ from aiohttp import web
 from api.http import (
     access,
     audit,
+    branches,
     events,
     health,
     history,
@@ -33,6 +34,7 @@ ROUTES: tuple[Route, ...] = (
     *prompts.HOT_ROUTES,
     *prompts.ROUTES,
     *versions.ROUTES,
+    *branches.ROUTES,
     *labels.ROUTES,
     *history.ROUTES,
     *rendering.ROUTES,

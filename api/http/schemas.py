@@ -15,6 +15,7 @@ from api.http.moments import Moment
 from domain.access import PERMISSIONS, ROLES
 from domain.deciding import TEXT_BYTES_MAX
 from domain.names import (
+    BRANCH_PATTERN,
     LABEL_PATTERN,
     PROJECT_PATTERN,
     PROMPT_NAME_CHARS_MAX,
@@ -24,10 +25,14 @@ from domain.names import (
     TAGS_MAX,
 )
 from domain.prompt import OWNERS_MAX
+from domain.semver import RANGE_CHARS_MAX
+from domain.version import MAIN_BRANCH
 
 TEXT_CHARS_MAX = TEXT_BYTES_MAX // 4
 RENDERED_VARIABLES_MAX = 1024
 RESOLVE_ITEMS_MAX = 100
+# A range has an operator; domain/semver.py says what else it is.
+RANGE_PATTERN = r"^\s*[~^<>=]"
 
 
 class Request(BaseModel):
@@ -64,9 +69,12 @@ PromptName = Annotated[
     ),
 ]
 LabelName = Annotated[str, WithJsonSchema({"type": "string", "pattern": anchored(LABEL_PATTERN)})]
+BranchName = Annotated[str, WithJsonSchema({"type": "string", "pattern": anchored(BRANCH_PATTERN)})]
 Tag = Annotated[str, WithJsonSchema({"type": "string", "pattern": anchored(TAG_PATTERN)})]
 Tags = Annotated[list[Tag], Field(max_length=TAGS_MAX)]
 VersionNumber = Annotated[int, Field(ge=1, le=2**31)]
+VersionRange = Annotated[str, Field(max_length=RANGE_CHARS_MAX, pattern=RANGE_PATTERN)]
+VersionChoice = VersionNumber | VersionRange
 Id = Annotated[UUID, Field(strict=False)]
 DECLARE: bool = Field(
     False, description="Declare the variables that the texts use and the content does not."
@@ -96,7 +104,7 @@ class CommitVersionRequest(Request):
 
     content: Content
     message: FreeText | None = None
-    branch: Literal["main"] = "main"
+    branch: BranchName = MAIN_BRANCH
     expected_version: VersionNumber | None = None
     declare_variables: bool = DECLARE
 
@@ -136,13 +144,15 @@ class RollbackRequest(Request):
 class ResolveItem(Request):
     """One prompt to resolve: by one of label (default `production`), version, digest.
 
+    A version that is a range (`^1.2`) chooses among what the label has pointed to.
+
     A name that cannot be one is a problem at the item's place, not of the whole request.
     """
 
     project: str
     name: str
     label: str | None = None
-    version: VersionNumber | None = None
+    version: VersionChoice | None = None
     digest: str | None = Field(None, pattern="^sha256:[0-9a-f]{64}$")
 
 
@@ -157,7 +167,7 @@ class RenderRequest(Request):
 
     variables: Annotated[dict[str, Any], Field(max_length=RENDERED_VARIABLES_MAX)] = {}
     label: LabelName | None = None
-    version: VersionNumber | None = None
+    version: VersionChoice | None = None
     digest: str | None = Field(None, pattern="^sha256:[0-9a-f]{64}$")
     format: Literal["messages", "text"] = "messages"
     allow_extra: bool = False
@@ -234,13 +244,15 @@ class CommandAnswer(Answer):
 
 
 class VersionCommandAnswer(CommandAnswer):
-    """A committed version."""
+    """A committed version; `change` says how its semver follows from the one before."""
 
     ref: str
     project: str
     name: str
     version: int
+    branch: str
     semver: str | None
+    change: dict[str, Any] | None
     digest: str
 
 
@@ -314,7 +326,9 @@ class VersionAnswer(Answer):
 
     ref: str
     version: int
+    branch: str
     semver: str | None
+    change: dict[str, Any] | None
     digest: str | None
     message: str | None
     author: str

@@ -12,6 +12,7 @@ from api.http.history import entry_for
 from api.http.problems import EdgeError
 from api.http.route import Route
 from api.http.schemas import (
+    BranchName,
     CommitVersionRequest,
     PageAnswer,
     Request,
@@ -22,8 +23,8 @@ from domain import commands
 from domain.access import PROMPT_READ, PROMPT_WRITE
 from domain.commitment import Content
 from domain.content import digest_of
-from domain.prompt import Version
 from domain.texts import variables_of
+from domain.version import Version
 from projections.cursors import decode_cursor, encode_cursor
 from projections.serving import History, check_erased
 
@@ -34,6 +35,7 @@ class VersionsQuery(Request):
     """Which page, newest first."""
 
     model_config = {"strict": False, "extra": "forbid"}
+    branch: BranchName | None = Field(None, description="Only those committed on this branch.")
     limit: Annotated[int, Field(ge=1, le=500)] = 50
     cursor: str | None = None
 
@@ -49,6 +51,7 @@ async def commit_version(request: web.Request) -> web.StreamResponse:
         content=await edge.content(request, wanted.content, declare=wanted.declare_variables),
         message=wanted.message,
         expected_version=wanted.expected_version,
+        branch=wanted.branch,
     )
     return await edge.submit(request, who, command)
 
@@ -61,11 +64,16 @@ async def list_versions(request: web.Request) -> web.StreamResponse:
     newest = len(history.prompt.versions)
     if wanted.cursor is not None:
         newest = decode_cursor(wanted.cursor, int)[0]
-    oldest = max(0, newest - wanted.limit)
-    versions = history.prompt.versions[oldest:newest][::-1]
+    found = [
+        version
+        for version in history.prompt.versions[:newest]
+        if wanted.branch in (None, version.branch)
+    ]
+    versions = found[-wanted.limit :][::-1]
     held = await _texts(request, versions)
     items = [_version_item(history, version, held) for version in versions]
-    next_cursor = encode_cursor(oldest) if oldest > 0 else None
+    more = len(found) > wanted.limit
+    next_cursor = encode_cursor(versions[-1].number - 1) if more else None
     position = edge.services(request).follower.position
     return edge.view_answer(request, {"items": items, "next_cursor": next_cursor}, position)
 
@@ -108,13 +116,15 @@ def _version_item(history: History, version: Version, held: dict[str, Content]) 
         "project": prompt.project,
         "name": prompt.name,
         "version": version.number,
-        "semver": None,
+        "branch": version.branch,
+        "semver": str(version.semver) if version.semver else None,
+        "change": version.change,
         "type": version.content_type,
         "digest": digest_of(content.body) if content else None,
         "message": message.body.decode() if message else None,
         "author": history.actor_at(version.stream_position),
         "committed_at": history.events[version.stream_position - 1].time,
-        "parents": history.events[version.stream_position - 1].payload["data"]["parents"],
+        "parents": list(version.parents),
         "labels": sorted(k for k, v in prompt.labels_set.items() if v == version.number),
         "position": history.position_at(version.stream_position),
     }

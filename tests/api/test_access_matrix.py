@@ -48,6 +48,12 @@ TABLE = {
     "GET …/-/versions":                             "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200",
     "POST …/-/versions":                            "401 404 403 201 403 403 403 404 201 403 201 201 403 401 401 403 201 403 403 403 403 403 403 403 201 403 201",
     "GET …/-/versions/{number}":                    "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200",
+    "GET …/-/branches":                             "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200",
+    "POST …/-/branches":                            "401 404 403 201 403 403 403 404 201 403 201 201 403 401 401 403 201 403 403 403 403 403 403 403 201 403 201",
+    "GET …/-/branches/{branch}":                    "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200",
+    "DELETE …/-/branches/{branch}":                 "401 404 403 200 403 403 403 404 200 403 200 200 403 401 401 403 200 403 403 403 403 403 403 403 200 403 200",
+    "POST …/-/merge":                               "401 404 403 201 403 403 403 404 201 403 201 201 403 401 401 403 201 403 403 403 403 403 403 403 201 403 201",
+    "POST …/-/fork":                                "401 404 403 201 403 403 403 404 201 403 201 201 403 401 401 403 201 403 403 403 403 403 403 403 201 403 201",
     "GET …/-/labels":                               "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200",
     "GET …/-/labels/{label}":                       "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200",
     "PUT …/-/labels/{label}":                       "401 404 403 403 403 200 403 404 200 403 200 403 200 401 401 403 403 403 200 403 403 403 200 403 200 200 200",
@@ -98,6 +104,7 @@ class World:
         self.admin = admin
         self.callers: dict[str, Api] = {}
         self.number = 0
+        self.read_only = ""
 
     async def build(self) -> None:
         await self.admin.make_prompt("acme/support/triage", "one")
@@ -132,6 +139,8 @@ class World:
         place = [{"project": "acme", "folder": "support"}]
         self.callers["placed"] = (await self.admin.make_caller({"role": "admin"}, scopes=place)).api
         self.callers["nobody"] = self.admin.as_token(None)
+        self.read_only = await self.fresh_prompt()
+        await self.branch(self.read_only)
         await asyncio.sleep(1.1)
 
     async def fresh_prompt(self) -> str:
@@ -144,6 +153,12 @@ class World:
             await self.admin.ok("PUT", f"{path}/-/labels/staging", {"version": version})
         await self.admin.ok("PUT", f"{path}/-/labels/production", {"version": 1})
         return path
+
+    async def branch(self, prompt: str) -> None:
+        """A branch with a version of its own."""
+        await self.admin.ok("POST", f"{prompt}/-/branches", {"branch": "side", "version": 1})
+        body = {"content": text_content("one\n"), "branch": "side"}
+        await self.admin.ok("POST", f"{prompt}/-/versions", body)
 
     async def victim(self) -> Caller:
         return await self.admin.make_caller({"role": "viewer", "project": "acme"})
@@ -165,11 +180,19 @@ class World:
         method, _, route = row.partition(" ")
         self.number += 1
         prompt = PROMPT.format(project="acme", name="support/triage")
-        if "…" in route or route == PROMPT:
+        if method == "GET":
+            prompt = self.read_only
+        elif "…" in route or route == PROMPT:
             prompt = await self.fresh_prompt()
         path = route.replace(PROMPT, prompt).replace("…", prompt)
         path = path.replace("{project}", "acme").replace("{label}", "staging")
-        path = path.replace("{number}", "1").replace("{projection}", "catalog")
+        if method != "GET" and ("branches/{branch}" in path or path.endswith("/-/merge")):
+            await self.branch(prompt)
+        path = (
+            path.replace("{branch}", "side")
+            .replace("{number}", "1")
+            .replace("{projection}", "catalog")
+        )
         victim = await self.victim() if "{id}" in path or row == "POST /v1/grants" else None
         if "{id}" in path:
             kind = path.split("/")[2]
@@ -192,6 +215,12 @@ class World:
             "POST /v1/resolve": {"items": [{"project": "acme", "name": "support/triage"}]},
             "PATCH …/-/metadata": {"tags": ["t"]},
             "POST …/-/versions": {"content": text_content(f"new {self.number}")},
+            "POST …/-/branches": {"branch": "side"},
+            "POST …/-/merge": {
+                "source": "side", "content": text_content("merged"), "expected_version": 2,
+                "source_version": 3,
+            },
+            "POST …/-/fork": {"name": f"support/fork{self.number}"},
             "PUT …/-/labels/{label}": {"version": 1},
             "POST …/-/rollback": {"label": "staging"},
             "POST …/-/render": {"variables": {}},

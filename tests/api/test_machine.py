@@ -12,36 +12,20 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 
 from api.http.openapi import document
 from api.http.routes import ROUTES
 from ledger.signing import Signer
 from ledger.trust import possession_text
-from tests.api.model import ModelLabel, ModelPrompt
+from tests.api.branch_rules import BranchRules
+from tests.api.model import ModelPrompt
+from tests.api.prompt_rules import PromptRules
+from tests.api.rules import COVERED, EXAMPLES, LABELS, NAMES, STEPS, TYPES, command
 from tests.harness import Answer, Sync, registry_thread, text_content, verify
 
-NAMES = st.sampled_from(["a", "a", "a", "folder/b"])
-LABELS = st.sampled_from(["production", "production", "canary"])
-TEXTS = st.sampled_from(["one", "two", "three", "four {{x}}"])
-TYPES = st.sampled_from([["epoch"], ["ledger"], ["epoch", "ledger"]])
-REASONS = st.none() | st.sampled_from(["because", "ticket 7"])
-EXAMPLES = 200 if os.environ.get("SCRINIA_LONG") == "1" else 40
-STEPS = 50
-COVERED: set[str] = set()
 
-
-def command(operation_id: str, **strategies: st.SearchStrategy) -> object:
-    """A rule that exercises one command route."""
-    COVERED.add(operation_id)
-    return rule(**strategies)
-
-
-class RegistryMachine(RuleBasedStateMachine):
-    client: Sync
-    sequences = 0
-    steps = 0
-
+class RegistryMachine(PromptRules, BranchRules):
     @initialize()
     def begin(self) -> None:
         type(self).sequences += 1
@@ -59,171 +43,6 @@ class RegistryMachine(RuleBasedStateMachine):
         self._create_project()
         self.create_prompt("a", "one")
         self.release("a", "production")
-
-    def _send(self, method: str, path: str, body: dict | None = None) -> Answer:
-        key = uuid.uuid4().hex
-        type(self).steps += 1
-        answer = self.client.call(method, path, body, headers={"Idempotency-Key": key})
-        if answer.status < 300:
-            self.sent.append((method, path, body, key, answer))
-        return answer
-
-    def _path(self, name: str, rest: str = "") -> str:
-        return f"/v1/projects/{self.project}/prompts/{name}{rest}"
-
-    def _expect(self, answer: Answer, status: int, code: str | None = None) -> None:
-        assert answer.status == status, (answer.status, answer.body)
-        if code is not None:
-            assert answer.code == code, answer.body
-
-    # Projects and prompts
-
-    def _create_project(self) -> None:
-        answer = self._send("POST", "/v1/projects", {"project": self.project})
-        self._expect(answer, 409 if self.made_project else 201)
-        self.made_project = True
-
-    @command("create_project")
-    def create_project_again(self) -> None:
-        self._create_project()
-
-    @command("create_prompt", name=NAMES, text=TEXTS)
-    def create_prompt(self, name: str, text: str) -> None:
-        body = {"name": name, "content": text_content(text)}
-        answer = self._send("POST", f"/v1/projects/{self.project}/prompts", body)
-        if name in self.prompts:
-            self._expect(answer, 409, "name_taken")
-        else:
-            self._expect(answer, 201)
-            self.prompts[name] = ModelPrompt(text)
-
-    def _absent(self, name: str, answer: Answer) -> bool:
-        if name in self.prompts:
-            return False
-        self._expect(answer, 404, "not_found")
-        return True
-
-    def _refuses(self, name: str, answer: Answer) -> bool:
-        if self._absent(name, answer):
-            return True
-        if self.prompts[name].archived:
-            self._expect(answer, 409, "prompt_archived")
-            return True
-        return False
-
-    @command("commit_version", name=NAMES, text=TEXTS, expected=st.none() | st.integers(1, 4))
-    def commit(self, name: str, text: str, expected: int | None) -> None:
-        body = {"content": text_content(text), "expected_version": expected}
-        answer = self._send("POST", self._path(name, "/-/versions"), body)
-        if self._refuses(name, answer):
-            return
-        versions = self.prompts[name].versions
-        if expected is not None and expected != len(versions):
-            self._expect(answer, 409, "stale_version")
-            assert answer.body["current_version"] == len(versions)
-        elif versions[-1] == text:
-            self._expect(answer, 200)
-            assert not answer.body["changed"]
-        else:
-            versions.append(text)
-            self._expect(answer, 201)
-            assert answer.body["version"] == len(versions)
-
-    @command("patch_metadata", name=NAMES, description=st.none() | TEXTS,
-             tags=st.lists(st.sampled_from(["x", "y", "z"])))  # fmt: skip
-    def describe(self, name: str, description: str | None, tags: list[str]) -> None:
-        body = {"description": description, "tags": tags}
-        answer = self._send("PATCH", self._path(name, "/-/metadata"), body)
-        if self._refuses(name, answer):
-            return
-        prompt = self.prompts[name]
-        after = (description, sorted(set(tags)))
-        self._expect(answer, 200)
-        assert answer.body["changed"] == ((prompt.description, prompt.tags) != after)
-        prompt.description, prompt.tags = after
-
-    @command("archive_prompt", name=NAMES)
-    def archive(self, name: str) -> None:
-        answer = self._send("POST", self._path(name, "/-/archive"))
-        if not self._absent(name, answer):
-            assert answer.body["changed"] != self.prompts[name].archived
-            self.prompts[name].archived = True
-
-    @command("restore_prompt", name=NAMES)
-    def restore(self, name: str) -> None:
-        answer = self._send("POST", self._path(name, "/-/restore"))
-        if not self._absent(name, answer):
-            assert answer.body["changed"] == self.prompts[name].archived
-            self.prompts[name].archived = False
-
-    # Labels
-
-    @command("set_label", name=NAMES, label=LABELS, version=st.integers(1, 4), reason=REASONS)
-    def set_label(self, name: str, label: str, version: int, reason: str | None) -> None:
-        body = {"version": version, "reason": reason}
-        answer = self._send("PUT", self._path(name, f"/-/labels/{label}"), body)
-        if self._refuses(name, answer):
-            return
-        prompt = self.prompts[name]
-        if version > len(prompt.versions):
-            self._expect(answer, 404, "version_not_found")
-            return
-        fresh = label not in prompt.labels
-        state = prompt.labels.setdefault(label, ModelLabel())
-        self._expect(answer, 201 if fresh else 200)
-        assert answer.body["changed"] == (state.target != version)
-        if state.target != version:
-            state.move(version)
-
-    @rule(name=NAMES, label=LABELS)
-    def go_back(self, name: str, label: str) -> None:
-        self.rollback(name, label, None)
-
-    @rule(name=NAMES, label=LABELS)
-    def release(self, name: str, label: str) -> None:
-        """Commit something new and point a label at it: the step that real use is made of."""
-        if name not in self.prompts:
-            self.create_prompt(name, "one")
-        if self.prompts[name].archived:
-            self.restore(name)
-        self.number = getattr(self, "number", 0) + 1
-        self.commit(name, f"text {self.number}", None)
-        self.set_label(name, label, len(self.prompts[name].versions), None)
-
-    @command("remove_label", name=NAMES, label=LABELS)
-    def remove_label(self, name: str, label: str) -> None:
-        answer = self._send("DELETE", self._path(name, f"/-/labels/{label}"))
-        if self._absent(name, answer):
-            return
-        state = self.prompts[name].labels.get(label)
-        if state is None:
-            self._expect(answer, 404, "label_not_set")
-        elif not self._refuses(name, answer):
-            self._expect(answer, 200)
-            assert answer.body["changed"] == (state.target is not None)
-            state.target = None
-
-    @command("rollback", name=NAMES, label=LABELS, to=st.none() | st.integers(1, 3))
-    def rollback(self, name: str, label: str, to: int | None) -> None:
-        body = {"label": label, "to": to}
-        answer = self._send("POST", self._path(name, "/-/rollback"), body)
-        if self._absent(name, answer):
-            return
-        if self._refuses(name, answer):
-            return
-        state = self.prompts[name].labels.get(label)
-        if state is None or state.target is None:
-            self._expect(answer, 404, "label_not_set")
-        elif to is not None and to not in state.ever:
-            self._expect(answer, 409, "never_live")
-        elif to is None and len(state.returns) < 2:
-            self._expect(answer, 409, "no_earlier_target")
-        else:
-            target = state.returns[-2] if to is None else to
-            self._expect(answer, 200)
-            assert answer.body["changed"] == (state.target != target)
-            if state.target != target:
-                state.roll_back(target)
 
     # Access
 
@@ -433,7 +252,7 @@ class RegistryMachine(RuleBasedStateMachine):
             labels = {k: v.target for k, v in prompt.labels.items() if v.target is not None}
             assert item["labels"] == labels
             assert (item["description"], item["tags"]) == (prompt.description, prompt.tags)
-            assert item["latest_version"] == len(prompt.versions)
+            assert item["latest_version"] == prompt.heads["main"]
             assert (item["status"] == "archived") == prompt.archived
         for position, name, label, (status, body) in self.moments:
             path = self._path(name, f"?label={label}&as_of={position}")

@@ -53,6 +53,9 @@ def _existing(admin: Sync, operation_id: str) -> dict[str, str]:
     admin.ok("POST", "/v1/projects/acme/prompts", body)
     path = f"/v1/projects/acme/prompts/{name}"
     admin.ok("POST", f"{path}/-/versions", {"content": text_content("two")})
+    admin.ok("POST", f"{path}/-/branches", {"branch": "side"})
+    on_side = {"content": text_content("two, aside"), "branch": "side"}
+    admin.ok("POST", f"{path}/-/versions", on_side)
     for label, version in (("staging", 1), ("staging", 2), ("production", 1)):
         admin.ok("PUT", f"{path}/-/labels/{label}", {"version": version})
     principal = admin.ok("POST", "/v1/principals", {"type": "service", "name": "x"})
@@ -71,6 +74,7 @@ def _existing(admin: Sync, operation_id: str) -> dict[str, str]:
         "project": "acme",
         "name": name,
         "label": "staging",
+        "branch": "side",
         "number": "1",
         "projection": "catalog",
         "principal": principal_id,
@@ -97,6 +101,9 @@ BODIES = {
     "create_project": {"project": "another"},
     "create_prompt": {"name": "another", "content": text_content("one")},
     "create_webhook": {"url": "https://localhost/", "types": ["epoch"]},
+    "create_branch": {"branch": "other"},
+    "fork_prompt": {"name": "forked"},
+    "merge_branch": {"source": "side"},
     "change_webhook": {"types": ["ledger"]},
     "redeliver": {"after": 0},
     "render": {"variables": {}, "version": 1},

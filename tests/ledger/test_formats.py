@@ -202,7 +202,7 @@ def test_a_fresh_process_resolves_every_type() -> None:
 
 
 @pytest.mark.parametrize(
-    "type_", ["os:system", "builtins:eval", "io.scrinia.prompt.created.v2",
+    "type_", ["os:system", "builtins:eval", "io.scrinia.prompt.created.v3",
               "io.scrinia.prompt.created.v0", "io.scrinia.nothing.done.v1", ""],
 )  # fmt: skip
 def test_nothing_resolves_that_is_not_in_the_list(type_: str) -> None:

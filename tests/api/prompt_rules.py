@@ -1,0 +1,150 @@
+"""Projects, prompts, versions and labels in the state machine."""
+
+from hypothesis import strategies as st
+from hypothesis.stateful import rule
+
+from tests.api.model import ModelLabel, ModelPrompt
+from tests.api.rules import LABELS, NAMES, REASONS, TEXTS, Rules, command
+from tests.harness import text_content
+
+
+class PromptRules(Rules):
+    # Projects and prompts
+
+    def _create_project(self) -> None:
+        answer = self._send("POST", "/v1/projects", {"project": self.project})
+        self._expect(answer, 409 if self.made_project else 201)
+        self.made_project = True
+
+    @command("create_project")
+    def create_project_again(self) -> None:
+        self._create_project()
+
+    @command("create_prompt", name=NAMES, text=TEXTS)
+    def create_prompt(self, name: str, text: str) -> None:
+        body = {"name": name, "content": text_content(text)}
+        answer = self._send("POST", f"/v1/projects/{self.project}/prompts", body)
+        if name in self.prompts:
+            self._expect(answer, 409, "name_taken")
+        else:
+            self._expect(answer, 201)
+            self.prompts[name] = ModelPrompt(text)
+
+    @command("commit_version", name=NAMES, text=TEXTS, expected=st.none() | st.integers(1, 4))
+    def commit_to_main(self, name: str, text: str, expected: int | None) -> None:
+        self.commit(name, text, expected)
+
+    def commit(self, name: str, text: str, expected: int | None, branch: str = "main") -> None:
+        body = {"content": text_content(text), "expected_version": expected, "branch": branch}
+        answer = self._send("POST", self._path(name, "/-/versions"), body)
+        if self._refuses(name, answer):
+            return
+        prompt = self.prompts[name]
+        if branch not in prompt.heads:
+            self._expect(answer, 404, "branch_not_found")
+        elif expected is not None and expected != prompt.heads[branch]:
+            self._expect(answer, 409, "stale_version")
+            assert answer.body["current_version"] == prompt.heads[branch]
+        elif prompt.text(branch) == text:
+            self._expect(answer, 200)
+            assert not answer.body["changed"]
+        else:
+            self._expect(answer, 201)
+            prompt.written.add(branch)
+            assert answer.body["version"] == prompt.commit(text, branch)
+
+    @command("patch_metadata", name=NAMES, description=st.none() | TEXTS,
+             tags=st.lists(st.sampled_from(["x", "y", "z"])))  # fmt: skip
+    def describe(self, name: str, description: str | None, tags: list[str]) -> None:
+        body = {"description": description, "tags": tags}
+        answer = self._send("PATCH", self._path(name, "/-/metadata"), body)
+        if self._refuses(name, answer):
+            return
+        prompt = self.prompts[name]
+        after = (description, sorted(set(tags)))
+        self._expect(answer, 200)
+        assert answer.body["changed"] == ((prompt.description, prompt.tags) != after)
+        prompt.description, prompt.tags = after
+
+    @command("archive_prompt", name=NAMES)
+    def archive(self, name: str) -> None:
+        answer = self._send("POST", self._path(name, "/-/archive"))
+        if not self._absent(name, answer):
+            assert answer.body["changed"] != self.prompts[name].archived
+            self.prompts[name].archived = True
+
+    @command("restore_prompt", name=NAMES)
+    def restore(self, name: str) -> None:
+        answer = self._send("POST", self._path(name, "/-/restore"))
+        if not self._absent(name, answer):
+            assert answer.body["changed"] == self.prompts[name].archived
+            self.prompts[name].archived = False
+
+    # Labels
+
+    @command("set_label", name=NAMES, label=LABELS, version=st.integers(1, 4), reason=REASONS)
+    def set_label(self, name: str, label: str, version: int, reason: str | None) -> None:
+        body = {"version": version, "reason": reason}
+        answer = self._send("PUT", self._path(name, f"/-/labels/{label}"), body)
+        if self._refuses(name, answer):
+            return
+        prompt = self.prompts[name]
+        if version > len(prompt.versions):
+            self._expect(answer, 404, "version_not_found")
+            return
+        fresh = label not in prompt.labels
+        state = prompt.labels.setdefault(label, ModelLabel())
+        self._expect(answer, 201 if fresh else 200)
+        assert answer.body["changed"] == (state.target != version)
+        if state.target != version:
+            state.move(version)
+
+    @rule(name=NAMES, label=LABELS)
+    def go_back(self, name: str, label: str) -> None:
+        self.rollback(name, label, None)
+
+    @rule(name=NAMES, label=LABELS)
+    def release(self, name: str, label: str) -> None:
+        """Commit something new and point a label at it: the step that real use is made of."""
+        if name not in self.prompts:
+            self.create_prompt(name, "one")
+        if self.prompts[name].archived:
+            self.restore(name)
+        self.number = getattr(self, "number", 0) + 1
+        self.commit(name, f"text {self.number}", None)
+        self.set_label(name, label, self.prompts[name].heads["main"], None)
+
+    @command("remove_label", name=NAMES, label=LABELS)
+    def remove_label(self, name: str, label: str) -> None:
+        answer = self._send("DELETE", self._path(name, f"/-/labels/{label}"))
+        if self._absent(name, answer):
+            return
+        state = self.prompts[name].labels.get(label)
+        if state is None:
+            self._expect(answer, 404, "label_not_set")
+        elif not self._refuses(name, answer):
+            self._expect(answer, 200)
+            assert answer.body["changed"] == (state.target is not None)
+            state.target = None
+
+    @command("rollback", name=NAMES, label=LABELS, to=st.none() | st.integers(1, 3))
+    def rollback(self, name: str, label: str, to: int | None) -> None:
+        body = {"label": label, "to": to}
+        answer = self._send("POST", self._path(name, "/-/rollback"), body)
+        if self._absent(name, answer):
+            return
+        if self._refuses(name, answer):
+            return
+        state = self.prompts[name].labels.get(label)
+        if state is None or state.target is None:
+            self._expect(answer, 404, "label_not_set")
+        elif to is not None and to not in state.ever:
+            self._expect(answer, 409, "never_live")
+        elif to is None and len(state.returns) < 2:
+            self._expect(answer, 409, "no_earlier_target")
+        else:
+            target = state.returns[-2] if to is None else to
+            self._expect(answer, 200)
+            assert answer.body["changed"] == (state.target != target)
+            if state.target != target:
+                state.roll_back(target)
