@@ -39,13 +39,17 @@ class Idempotency:
 
 @dataclass(frozen=True)
 class Submission:
-    """A command on its way: who sends it, in which request, how heavy it is (None: genesis)."""
+    """A command on its way: who sends it, in which request, how heavy it is (None: genesis).
+
+    `dry_run`: decide it and append nothing.
+    """
 
     command: Command | None
     caller: Caller
     request: dict[str, Any]
     idempotency: Idempotency | None = None
     bytes: int = 0
+    dry_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class Outcome:
     changed: bool
     replayed: bool = False
     secrets: tuple[str, ...] = ()
+    dry_run: bool = False
 
     def replay(self) -> "Outcome":
         """The same answer given again: secrets are said to be gone, never repeated."""
@@ -140,7 +145,8 @@ class Group:
 class Batch:
     """The working state of one batch. `decide` adds a command or raises its refusal.
 
-    `refused` maps a refused submission (by `id`) to the streams its refusal rests on.
+    `grounds` maps a submission that appends nothing, refused or tried out (by `id`), to the streams
+    that its answer rests on.
     """
 
     def __init__(
@@ -162,10 +168,33 @@ class Batch:
         self._contents: dict[str, Content] = {}
         self._decided = 0
         self.groups: list[Group] = []
-        self.refused: dict[int, set[str]] = {}
+        self.grounds: dict[int, set[str]] = {}
 
     def decide(self, submission: Submission, decide: Decide, now: datetime) -> None:
         """Decide one command on top of those before it; nothing stays of a refused one."""
+        decision, reads = self._decision(submission, decide, now)
+        self.take(submission, decision, reads)
+
+    def try_out(self, submission: Submission, decide: Decide, now: datetime) -> Outcome:
+        """What a command would come to on top of those before it; nothing stays of it."""
+        decision, reads = self._decision(submission, decide, now)
+        self.grounds[id(submission)] = reads
+        changed = False
+        for change in decision.changes:
+            stream = stream_of(type(change.aggregate), change.aggregate.id)
+            prev = self._before(stream).prev
+            changed |= bool(self._sign(change, stream, prev, submission, decision))
+        answer = decision.answer
+        subject = decision.changes[-1].aggregate
+        position = self._before(stream_of(type(subject), subject.id)).position
+        told = {"position": position, "changed": changed, "dry_run": True}
+        body = {**answer.body, **dict.fromkeys(answer.secret), **told}
+        return Outcome(body, False, position, changed, dry_run=True)
+
+    def _decision(
+        self, submission: Submission, decide: Decide, now: datetime
+    ) -> tuple[Decision, set[str]]:
+        """A decision and the streams it rests on."""
         if submission.command is None:
             raise ValueError("a submission to decide has a command")
         self._check_key()
@@ -173,9 +202,9 @@ class Batch:
         try:
             decision = decide(session, submission.command, submission.caller, now, self._ids)
         except DomainError:
-            self.refused[id(submission)] = set(session.copies)
+            self.grounds[id(submission)] = set(session.copies)
             raise
-        self.take(submission, decision, set(session.copies))
+        return decision, set(session.copies)
 
     def take(self, submission: Submission, decision: Decision, reads: set[str]) -> None:
         """Sign a decision's events and let the next command see their outcome."""
@@ -239,9 +268,9 @@ class Batch:
         conditions = {stream: self._seen.get(stream, 0) for stream in streams}
         return Unit(tuple(events), conditions, contents, tuple(remembered))
 
-    def refusal(self, submission: Submission) -> Unit:
-        """What has to hold for a refusal to stand: that nothing it rests on has moved."""
-        streams = self.refused.get(id(submission), set())
+    def standing(self, submission: Submission) -> Unit:
+        """What has to hold for an answer without events: that nothing it rests on has moved."""
+        streams = self.grounds.get(id(submission), set())
         return Unit((), {stream: self._seen.get(stream, 0) for stream in streams})
 
     def settle(self, group: Group, unit: Unit, verdict: Verdict) -> list[Outcome]:

@@ -199,20 +199,18 @@ class Committer:
         batch = Batch(self._repository, self._mapper, self._signer, self._ids, self._ledger_id)
         by_submission: dict[int, Waiting] = {}
         for one in waiting:
-            answer = _replay(one, recalled)
-            if answer is None:
-                answer = self._try(batch, one)
+            answer = _replay(one, recalled) or self._try(batch, one)
             if answer is None:
                 by_submission[id(one.submission)] = one
             else:
                 outcomes.append((one, answer))
         # Also what makes no event was decided on something: it is checked under the same lock.
         units = [batch.unit(group) for group in batch.groups]
-        refusals = [batch.refusal(one.submission) for one, _ in outcomes]
-        found = self._append([*units, *refusals])
+        grounds = [batch.standing(one.submission) for one, _ in outcomes]
+        found = self._append([*units, *grounds])
         again: list[Waiting] = []
         leaves: dict[int, bytes] = {}
-        undone = self._overtaken(refusals, found[len(units) :])
+        undone = self._overtaken(grounds, found[len(units) :])
         for group, unit, verdict in zip(batch.groups, units, found, strict=False):
             members = [by_submission[id(member.submission)] for member in group.members]
             if verdict.accepted:
@@ -227,10 +225,10 @@ class Committer:
         outcomes = self._stand(outcomes, batch, undone, again)
         return Settled(outcomes, again, leaves)
 
-    def _overtaken(self, refusals: Sequence[Unit], verdicts: Sequence[Verdict]) -> set[str]:
-        """The streams that have moved under a refusal."""
+    def _overtaken(self, grounds: Sequence[Unit], verdicts: Sequence[Verdict]) -> set[str]:
+        """The streams that have moved under an answer without events."""
         moved: set[str] = set()
-        for unit, verdict in zip(refusals, verdicts, strict=True):
+        for unit, verdict in zip(grounds, verdicts, strict=True):
             if not verdict.accepted:
                 self._repository.forget(tuple(unit.conditions))
                 moved.update(verdict.moved)
@@ -243,17 +241,20 @@ class Committer:
         undone: set[str],
         again: list[Waiting],
     ) -> list[tuple[Waiting, Outcome | Exception]]:
-        """The outcomes that stand; a refusal that rests on what was undone is decided anew."""
+        """The outcomes that stand; one that rests on what was undone is decided anew."""
         standing: list[tuple[Waiting, Outcome | Exception]] = []
         for one, outcome in outcomes:
-            if undone.isdisjoint(batch.refused.get(id(one.submission), ())):
+            if undone.isdisjoint(batch.grounds.get(id(one.submission), ())):
                 standing.append((one, outcome))
             else:
                 self._requeue([one], standing, again)
         return standing
 
-    def _try(self, batch: Batch, one: Waiting) -> Exception | None:
+    def _try(self, batch: Batch, one: Waiting) -> Outcome | Exception | None:
+        """None where it joined the batch; else what it is answered without one."""
         try:
+            if one.submission.dry_run:
+                return batch.try_out(one.submission, self._decide, now())
             batch.decide(one.submission, self._decide, now())
         except StoreUnreachableError:
             raise  # not this command's matter: the next one would only wait as long

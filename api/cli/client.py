@@ -13,6 +13,7 @@ import orjson
 from api.settings import Settings
 
 TIMEOUT_SECONDS = 60
+READING_POSTS = ("/v1/resolve", "/-/render")
 T = TypeVar("T")
 
 
@@ -35,15 +36,16 @@ class UnreachableError(Exception):
 
 @dataclass(frozen=True)
 class Target:
-    """Which server, with which token."""
+    """Which server, with which token; `dry_run`: commands are decided, nothing is committed."""
 
     url: str
     token: str
+    dry_run: bool = False
 
     @classmethod
-    def of(cls, settings: Settings) -> "Target":
+    def of(cls, settings: Settings, *, dry_run: bool = False) -> "Target":
         """`SCRINIA_URL` and `SCRINIA_TOKEN`, else the local data directory's."""
-        return cls(_url(settings), _token(settings))
+        return cls(_url(settings), _token(settings), dry_run)
 
 
 def _url(settings: Settings) -> str:
@@ -72,9 +74,10 @@ def _token(settings: Settings) -> str:
 class Client:
     """One session with a server."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+    def __init__(self, session: aiohttp.ClientSession, target: Target) -> None:
         self._session = session
-        self._url = url
+        self._url = target.url
+        self._dry_run = target.dry_run
 
     async def call(
         self,
@@ -86,6 +89,8 @@ class Client:
         headers: Mapping[str, str] | None = None,
     ) -> Any:
         """The JSON answer; ServerRefusedError for a problem, UnreachableError for no answer."""
+        if self._dry_run and method != "GET" and not path.endswith(READING_POSTS):
+            params = {**(params or {}), "dry_run": "true"}
         data = None if body is None else orjson.dumps(body)
         sent = {"Content-Type": "application/json"} if data is not None else {}
         sent |= headers or {}
@@ -137,7 +142,7 @@ async def with_client(target: Target, work: Callable[[Client], Awaitable[T]]) ->
     headers = {"Authorization": f"Bearer {target.token}"}
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
     async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
-        return await work(Client(session, target.url))
+        return await work(Client(session, target))
 
 
 def run(target: Target, work: Callable[[Client], Awaitable[T]]) -> T:

@@ -24,14 +24,15 @@ EXIT_INTERRUPTED = 130
 
 @dataclass(frozen=True)
 class Cli:
-    """The running command's settings and output."""
+    """The running command's settings and output; `dry_run`: nothing is committed by it."""
 
     settings: Settings
     output: Output
+    dry_run: bool = False
 
     def run(self, work: Callable[[Client], Awaitable[T]]) -> T:
         """Talk to the server."""
-        return run(Target.of(self.settings), work)
+        return run(Target.of(self.settings, dry_run=self.dry_run), work)
 
     def call(self, method: str, path: str, body: Any = None, **options: Any) -> Any:
         """One call."""

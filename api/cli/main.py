@@ -44,16 +44,24 @@ from projections.errors import ProjectionError
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+@click.option("--dry-run", is_flag=True, help="Have commands decided and nothing committed.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="The data directory.")
 @click.version_option(package_name="scrinia-server", prog_name="scrinia")
 @click.pass_context
-def cli(ctx: click.Context, as_json: bool, data_dir: Path | None) -> None:
+def cli(ctx: click.Context, as_json: bool, dry_run: bool, data_dir: Path | None) -> None:
     """A prompt registry whose history can be proven.
 
     Commands talk to SCRINIA_URL with SCRINIA_TOKEN; by default to the server of the data directory.
     """
-    ctx.obj = Cli(settings_with(data_dir=data_dir), Output(as_json=as_json))
+    if dry_run and ctx.invoked_subcommand in LOCAL:
+        raise click.UsageError(f"{ctx.invoked_subcommand} takes no --dry-run: it asks no server.")
+    output = Output(as_json=as_json, dry_run=dry_run)
+    ctx.obj = Cli(settings_with(data_dir=data_dir), output, dry_run)
 
+
+# What works on a data directory or database by itself.
+LOCAL = ("init", "migrate", "serve", "worker", "verify", "doctor", "projections", "copy", "backup",
+         "restore")  # fmt: skip
 
 for command in (
     operations.init,
@@ -90,7 +98,7 @@ prompts.prompt.add_command(branches.fork)
 def main() -> None:
     """The console script: refusals become one clear line and an exit code."""
     try:
-        cli(_json_first(sys.argv[1:]), standalone_mode=False)
+        cli(_flags_first(sys.argv[1:]), standalone_mode=False)
     except click.exceptions.Abort:
         raise SystemExit(EXIT_INTERRUPTED) from None
     except click.ClickException as error:
@@ -110,10 +118,10 @@ def main() -> None:
         raise SystemExit(EXIT_REFUSED) from None
 
 
-def _json_first(arguments: list[str]) -> list[str]:
-    """`--json` counts wherever it stands."""
-    rest = [argument for argument in arguments if argument != "--json"]
-    return ["--json"] * (len(rest) < len(arguments)) + rest
+def _flags_first(arguments: list[str]) -> list[str]:
+    """`--json` and `--dry-run` count wherever they stand."""
+    flags = [flag for flag in ("--json", "--dry-run") if flag in arguments]
+    return flags + [argument for argument in arguments if argument not in flags]
 
 
 def _show_refusal(refusal: ServerRefusedError) -> None:

@@ -14,8 +14,9 @@ CELL_CHARS_MAX = 72  # a key id fits
 class Output:
     """Writes for people, or JSON for programs."""
 
-    def __init__(self, *, as_json: bool) -> None:
+    def __init__(self, *, as_json: bool, dry_run: bool = False) -> None:
         self.as_json = as_json
+        self._dry_run = dry_run
 
     def json(self, value: Any) -> None:
         """One JSON value."""
@@ -27,7 +28,7 @@ class Output:
         if self.as_json:
             self.json(value)
         else:
-            click.echo(text)
+            click.echo(f"dry run, nothing committed: {text}" if self._dry_run else text)
 
     def table(self, value: Any, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """The value as JSON, or rows under headings."""

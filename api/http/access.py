@@ -9,6 +9,7 @@ from aiohttp import web
 from pydantic import Field
 
 from api.http import edge
+from api.http.commanding import submit
 from api.http.route import Route
 from api.http.schemas import (
     CommandAnswer,
@@ -99,19 +100,17 @@ async def list_principals(request: web.Request) -> web.StreamResponse:
 async def create_principal(request: web.Request) -> web.StreamResponse:
     """Make a person or a service, without grants."""
     who = edge.caller(request)
-    edge.no_query(request)
     wanted = await edge.body(request, CreatePrincipalRequest)
     command = commands.CreatePrincipal(wanted.type, wanted.name)
-    return await edge.submit(request, who, command, followed=True)
+    return await submit(request, who, command, followed=True)
 
 
 async def deactivate_principal(request: web.Request) -> web.StreamResponse:
     """Take every right from a principal, for good."""
     who = edge.caller(request)
-    edge.no_query(request)
     wanted = await edge.body(request, PatchPrincipalRequest)
     command = commands.DeactivatePrincipal(edge.path_id(request), wanted.reason)
-    return await edge.submit(request, who, command, followed=True)
+    return await submit(request, who, command, followed=True)
 
 
 async def _names(request: web.Request, principals: Iterable[Principal]) -> dict[str, str]:
@@ -201,20 +200,18 @@ def _grant_item(principal_id: str, grant: Grant) -> dict[str, Any]:
 async def give_grant(request: web.Request) -> web.StreamResponse:
     """Give a role in a scope."""
     who = edge.caller(request)
-    edge.no_query(request)
     wanted = await edge.body(request, GiveGrantRequest)
-    return await edge.submit(request, who, commands.GiveGrant(**dict(wanted)), followed=True)
+    return await submit(request, who, commands.GiveGrant(**dict(wanted)), followed=True)
 
 
 async def revoke_grant(request: web.Request) -> web.StreamResponse:
     """Take a grant away."""
     who = edge.caller(request)
-    edge.no_query(request)
     grant_id = str(edge.path_id(request))
     wanted = await edge.body(request, ReasonRequest, optional=True)
     holder = await _holder(request, who, grant_id, "grants")
     command = commands.RevokeGrant(holder, grant_id, wanted.reason)
-    return await edge.submit(request, who, command, followed=True)
+    return await submit(request, who, command, followed=True)
 
 
 # Tokens
@@ -277,7 +274,6 @@ def _token_item(principal_id: str, token: Token) -> dict[str, Any]:
 async def issue_token(request: web.Request) -> web.StreamResponse:
     """Issue an API token; the secret is in this answer and never again."""
     who = edge.caller(request)
-    edge.no_query(request)
     wanted = await edge.body(request, IssueTokenRequest)
     scopes = None
     if wanted.scopes is not None:
@@ -285,7 +281,7 @@ async def issue_token(request: web.Request) -> web.StreamResponse:
     command = commands.IssueToken(
         wanted.principal_id, wanted.description, scopes, wanted.expires_at
     )
-    response = await edge.submit(request, who, command, followed=True)
+    response = await submit(request, who, command, followed=True)
     response.headers["Cache-Control"] = "no-store"
     return response
 
@@ -293,12 +289,11 @@ async def issue_token(request: web.Request) -> web.StreamResponse:
 async def revoke_token(request: web.Request) -> web.StreamResponse:
     """Take a token away."""
     who = edge.caller(request)
-    edge.no_query(request)
     token_id = str(edge.path_id(request))
     wanted = await edge.body(request, ReasonRequest, optional=True)
     holder = await _holder(request, who, token_id, "tokens")
     command = commands.RevokeToken(holder, token_id, wanted.reason)
-    return await edge.submit(request, who, command, followed=True)
+    return await submit(request, who, command, followed=True)
 
 
 _FRESH = ("Scrinia-Min-Position",)

@@ -6,6 +6,7 @@ from aiohttp import web
 from pydantic import Field, model_validator
 
 from api.http import edge
+from api.http.commanding import submit
 from api.http.history import entry_for
 from api.http.route import Route
 from api.http.schemas import (
@@ -152,28 +153,25 @@ def _compared(prompt: Prompt, branch: str, against: str) -> dict[str, Any]:
 async def create_branch(request: web.Request) -> web.StreamResponse:
     """Begin a branch."""
     who = edge.caller(request)
-    edge.no_query(request)
     wanted = await edge.body(request, CreateBranchRequest)
     command = commands.CreateBranch(
         edge.project_name(request), edge.prompt_name(request), wanted.branch, wanted.version
     )
-    return await edge.submit(request, who, command)
+    return await submit(request, who, command)
 
 
 async def delete_branch(request: web.Request) -> web.StreamResponse:
     """End a branch; its versions stay."""
     who = edge.caller(request)
-    edge.no_query(request)
     command = commands.DeleteBranch(
         edge.project_name(request), edge.prompt_name(request), request.match_info["branch"]
     )
-    return await edge.submit(request, who, command)
+    return await submit(request, who, command)
 
 
 async def merge_branch(request: web.Request) -> web.StreamResponse:
     """Merge a branch into another; conflicts come back as data with both sides."""
     who = edge.caller(request)
-    edge.no_query(request)
     wanted = await edge.body(request, MergeRequest)
     content = None
     if wanted.content is not None:
@@ -191,13 +189,12 @@ async def merge_branch(request: web.Request) -> web.StreamResponse:
         expected_version=wanted.expected_version,
         source_version=wanted.source_version,
     )
-    return await edge.submit(request, who, command)
+    return await submit(request, who, command)
 
 
 async def fork_prompt(request: web.Request) -> web.StreamResponse:
     """Make a prompt out of a version of another, in this project or another."""
     who = edge.caller(request)
-    edge.no_query(request)
     wanted = await edge.body(request, ForkRequest)
     project = edge.project_name(request)
     command = commands.ForkPrompt(
@@ -211,7 +208,7 @@ async def fork_prompt(request: web.Request) -> web.StreamResponse:
         description=wanted.description,
         tags=tuple(wanted.tags),
     )
-    return await edge.submit(request, who, command)
+    return await submit(request, who, command)
 
 
 _PROMPT = "/v1/projects/{project}/prompts/{name}"

@@ -7,14 +7,12 @@ functions below parse what arrives (unknown things are refused) and build answer
 import asyncio
 import logging
 import re
-import time
 import zlib
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from functools import partial
-from hashlib import sha256
 from itertools import count
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -33,13 +31,11 @@ from api.http.problems import (
     validation_problem,
 )
 from api.http.services import SERVICES, Services
-from api.logs import COMMANDS, SECURITY
+from api.logs import SECURITY
 from domain.access import Caller
-from domain.commands import Command
 from domain.content import PromptContent
 from domain.errors import Fault, UnauthenticatedError
 from domain.names import check_label, check_project_name, check_prompt_name
-from ledger.batch import Idempotency, Outcome, Submission
 from ledger.ids import now
 from projections.errors import NotCaughtUpError
 
@@ -52,12 +48,10 @@ MIN_POSITION_WAIT_SECONDS = 5.0
 CALLER_WAIT_SECONDS = 1.0
 CONTENT_INLINE_BYTES = 32 * 1024
 LATENCY_BOUNDS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-IDEMPOTENCY_KEY_CHARS_MAX = 255
 PATH_LOGGED_MAX = 512
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _ETAG = re.compile(r'"([0-9]{1,18})"')
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -232,7 +226,7 @@ def label_name(request: web.Request, *, reserved: bool = False) -> str:
 
 async def body(request: web.Request, model: type[ModelT], *, optional: bool = False) -> ModelT:
     """The body as `model`. EdgeError: 400 no JSON, 415 another media type, 422 another form."""
-    raw = await _read_body(request)
+    raw = await read_body(request)
     if not raw and optional:
         return model()
     if request.content_type not in ("application/json", "application/merge-patch+json"):
@@ -243,7 +237,8 @@ async def body(request: web.Request, model: type[ModelT], *, optional: bool = Fa
         raise validation_problem(error) from None
 
 
-async def _read_body(request: web.Request) -> bytes:
+async def read_body(request: web.Request) -> bytes:
+    """The body; EdgeError 400 where it does not arrive as its headers say."""
     try:
         return await request.read()
     except (web.RequestPayloadError, zlib.error) as error:
@@ -346,91 +341,6 @@ async def read(request: web.Request, work: Callable[..., T], *args: Any) -> T:
     """Run a blocking read in the reader threads."""
     loop = asyncio.get_running_loop()
     return await loop.run_in_executor(services(request).readers, work, *args)
-
-
-# Commanding
-
-
-async def submit(
-    request: web.Request, who: Caller, command: Command, *, followed: bool = False
-) -> web.Response:
-    """Have a command decided and committed, and answer: 201 for what was made, else 200.
-
-    `followed`: answer when this process acts on it too, so that a new token works and a revoked
-    one does not from the answer on.
-    """
-    began = time.monotonic()
-    submission = Submission(
-        command=command,
-        caller=who,
-        request=_request_data(request),
-        idempotency=await _idempotency(request),
-        bytes=len(await _read_body(request)),
-    )
-    outcome = await _committed(request, submission)
-    seconds = time.monotonic() - began
-    request.app[EDGE].commands.add(seconds)
-    if COMMANDS.isEnabledFor(logging.INFO):
-        _log_command(request, who, command, outcome, seconds)
-    follower = services(request).follower
-    if followed and follower.position < outcome.position:
-        await follower.wait_beyond(outcome.position - 1, MIN_POSITION_WAIT_SECONDS)
-    return _command_answer(outcome)
-
-
-async def _committed(request: web.Request, submission: Submission) -> Outcome:
-    committer, telemetry = services(request).committer, request.app[EDGE].telemetry
-    if telemetry is None:
-        return await committer.submit(submission)
-    with telemetry.command(type(submission.command).__name__) as span:
-        outcome = await committer.submit(submission)
-        span.set_attribute("scrinia.position", outcome.position)
-        span.set_attribute("scrinia.changed", outcome.changed)
-        return outcome
-
-
-def _log_command(
-    request: web.Request, who: Caller, command: Command, outcome: Outcome, seconds: float
-) -> None:
-    """One line: who, what kind, where in the ledger; never what was in it."""
-    COMMANDS.info(
-        "%s", type(command).__name__,
-        extra={
-            "request_id": request[REQUEST_ID], "principal": who.principal_id,
-            "position": outcome.position, "changed": outcome.changed,
-            "replayed": outcome.replayed, "seconds": round(seconds, 6),
-        },
-    )  # fmt: skip
-
-
-def _command_answer(outcome: Outcome) -> web.Response:
-    headers = {"Scrinia-Position": str(outcome.position)}
-    if outcome.replayed:
-        headers["Idempotency-Replayed"] = "true"
-    return answer(outcome.body, status=201 if outcome.made else 200, headers=headers)
-
-
-def _request_data(request: web.Request) -> dict[str, Any]:
-    data = {"id": request[REQUEST_ID]}
-    telemetry = request.app[EDGE].telemetry
-    trace = request.headers.get("traceparent") if telemetry is None else telemetry.traceparent()
-    if trace is not None and _TRACEPARENT.fullmatch(trace):
-        data["trace"] = trace
-    return data
-
-
-async def _idempotency(request: web.Request) -> Idempotency | None:
-    key = request.headers.get("Idempotency-Key")
-    if key is None:
-        return None
-    if not 1 <= len(key) <= IDEMPOTENCY_KEY_CHARS_MAX or not key.isprintable() or not key.isascii():
-        raise EdgeError(
-            400, "invalid_header",
-            f"Idempotency-Key is 1 to {IDEMPOTENCY_KEY_CHARS_MAX} printable ASCII characters.",
-        )  # fmt: skip
-    match = request.headers.get("If-Match", "")
-    head = f"{request.method} {request.path_qs}\n{match}\n".encode()
-    return Idempotency(key, sha256(head + await _read_body(request)).hexdigest())
 
 
 # Answering

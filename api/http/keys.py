@@ -7,6 +7,7 @@ from aiohttp import web
 from pydantic import Field
 
 from api.http import edge
+from api.http.commanding import submit
 from api.http.problems import EdgeError
 from api.http.route import Route
 from api.http.schemas import CommandAnswer, ObjectAnswer, Request
@@ -52,7 +53,6 @@ async def list_keys(request: web.Request) -> web.StreamResponse:
 async def register_key(request: web.Request) -> web.StreamResponse:
     """Let another key count beside those there are."""
     services, who = edge.services(request), edge.caller(request)
-    edge.no_query(request)
     wanted = await edge.body(request, RegisterKeyRequest)
     public_key, proof = bytes.fromhex(wanted.public_key), bytes.fromhex(wanted.proof)
     if not is_possessed(public_key, services.ledger_id, wanted.purpose, proof):
@@ -60,13 +60,12 @@ async def register_key(request: web.Request) -> web.StreamResponse:
         fault = Fault("/proof", "invalid_proof", detail)
         raise EdgeError(422, "invalid_request", f"/proof {detail}.", [fault])
     command = commands.RegisterKey(edge.ledger_uuid(request), wanted.purpose, public_key)
-    return await edge.submit(request, who, command, followed=True)
+    return await submit(request, who, command, followed=True)
 
 
 async def retire_key(request: web.Request) -> web.StreamResponse:
     """End a key, once every process signs with another."""
     services, who = edge.services(request), edge.caller(request)
-    edge.no_query(request)
     key_id = request.match_info["key_id"]
     if not _KEY_ID.fullmatch(key_id):
         raise EdgeError(400, "invalid_parameter", "A key id is 'sha256:' and 64 hex digits.")
@@ -74,7 +73,7 @@ async def retire_key(request: web.Request) -> web.StreamResponse:
     if key_id in services.own_keys:
         raise ConflictError("This server still signs with that key: switch it to another first.")
     command = commands.RetireKey(edge.ledger_uuid(request), key_id)
-    return await edge.submit(request, who, command, followed=True)
+    return await submit(request, who, command, followed=True)
 
 
 ROUTES = (

@@ -6,6 +6,7 @@ from aiohttp import web
 from pydantic import Field
 
 from api.http import edge
+from api.http.commanding import submit
 from api.http.history import entry_for, past_history
 from api.http.route import Route
 from api.http.schemas import (
@@ -118,7 +119,6 @@ def _move_item(history: History, move: LabelMove, reasons: dict[str, str]) -> di
 async def set_label(request: web.Request) -> web.StreamResponse:
     """Point a label at a version: a promotion where the label is an environment."""
     who = edge.caller(request)
-    edge.no_query(request)
     wanted = await edge.body(request, SetLabelRequest)
     command = commands.SetLabel(
         project=edge.project_name(request),
@@ -128,13 +128,12 @@ async def set_label(request: web.Request) -> web.StreamResponse:
         reason=wanted.reason,
         if_match=edge.if_match(request),
     )
-    return await edge.submit(request, who, command)
+    return await submit(request, who, command)
 
 
 async def remove_label(request: web.Request) -> web.StreamResponse:
     """Let a label point nowhere."""
     who = edge.caller(request)
-    edge.no_query(request)
     wanted = await edge.body(request, ReasonRequest, optional=True)
     command = commands.RemoveLabel(
         project=edge.project_name(request),
@@ -143,13 +142,12 @@ async def remove_label(request: web.Request) -> web.StreamResponse:
         reason=wanted.reason,
         if_match=edge.if_match(request),
     )
-    return await edge.submit(request, who, command)
+    return await submit(request, who, command)
 
 
 async def rollback(request: web.Request) -> web.StreamResponse:
     """Return a label to an earlier target."""
     who = edge.caller(request)
-    edge.no_query(request)
     wanted = await edge.body(request, RollbackRequest)
     command = commands.Rollback(
         project=edge.project_name(request),
@@ -158,7 +156,7 @@ async def rollback(request: web.Request) -> web.StreamResponse:
         to=wanted.to,
         reason=wanted.reason,
     )
-    return await edge.submit(request, who, command)
+    return await submit(request, who, command)
 
 
 _PROMPT = "/v1/projects/{project}/prompts/{name}"

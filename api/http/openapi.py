@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 from api.http.route import Route
 from api.http.schemas import (
     BranchName,
+    CommandQuery,
     LabelName,
     Problem,
     ProjectName,
@@ -132,8 +133,9 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
         {"name": name, "in": "path", "required": True, "schema": _bare(path_types[name])}
         for name in _path_names(route.path)
     ]
-    if route.query is not None:
-        schema = route.query.model_json_schema(by_alias=True)
+    query = CommandQuery if route.command else route.query
+    if query is not None:
+        schema = query.model_json_schema(by_alias=True)
         required = schema.get("required", [])
         for name, field in schema["properties"].items():
             parameters.append(
@@ -177,6 +179,9 @@ def _responses(route: Route, schemas: dict[type[BaseModel], Any]) -> dict[str, A
                 content["text/event-stream"] = {"schema": {"type": "string"}}
             description = (answer.__doc__ or "").strip()
             responses[str(status)] = {"description": description, "content": content}
+    if route.command:
+        made = [responses[status] for status in ("200", "201", "202") if status in responses]
+        responses.setdefault("200", made[0])
     for status in _refusals(route):
         responses.setdefault(str(status), _problem(_REFUSALS[status], schemas))
     if 410 in route.answers:

@@ -7,6 +7,7 @@ from aiohttp import web
 from pydantic import Field
 
 from api.http import edge
+from api.http.commanding import submit
 from api.http.labels import AsOfQuery
 from api.http.prompts import ask_catalog
 from api.http.route import Route
@@ -28,10 +29,9 @@ class ProjectsQuery(AsOfQuery):
 async def create_project(request: web.Request) -> web.StreamResponse:
     """Make a project with the default environments."""
     who = edge.caller(request)
-    edge.no_query(request)
     wanted = await edge.body(request, CreateProjectRequest)
     command = commands.CreateProject(wanted.project, wanted.description)
-    return await edge.submit(request, who, command)
+    return await submit(request, who, command)
 
 
 async def list_projects_of(request: web.Request) -> web.StreamResponse:

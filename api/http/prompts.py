@@ -9,6 +9,7 @@ from aiohttp import web
 from pydantic import Field, StringConstraints
 
 from api.http import edge
+from api.http.commanding import submit
 from api.http.history import past_history
 from api.http.problems import EdgeError, problem_of
 from api.http.route import Route
@@ -279,7 +280,6 @@ async def _origin(request: web.Request, who: Caller, project: str, name: str) ->
 async def create_prompt(request: web.Request) -> web.StreamResponse:
     """Make a prompt with its version 1."""
     who = edge.caller(request)
-    edge.no_query(request)
     wanted = await edge.body(request, CreatePromptRequest)
     command = commands.CreatePrompt(
         project=edge.project_name(request),
@@ -289,13 +289,12 @@ async def create_prompt(request: web.Request) -> web.StreamResponse:
         description=wanted.description,
         tags=tuple(wanted.tags),
     )
-    return await edge.submit(request, who, command)
+    return await submit(request, who, command)
 
 
 async def patch_metadata(request: web.Request) -> web.StreamResponse:
     """Change description or tags by JSON Merge Patch."""
     who = edge.caller(request)
-    edge.no_query(request)
     wanted = await edge.body(request, MetadataPatch)
     command = commands.DescribePrompt(
         project=edge.project_name(request),
@@ -303,29 +302,27 @@ async def patch_metadata(request: web.Request) -> web.StreamResponse:
         patch=wanted.model_dump(exclude_unset=True),
         if_match=edge.if_match(request),
     )
-    return await edge.submit(request, who, command)
+    return await submit(request, who, command)
 
 
 async def archive_prompt(request: web.Request) -> web.StreamResponse:
     """Refuse further changes; what the prompt serves, it goes on serving."""
     who = edge.caller(request)
-    edge.no_query(request)
     wanted = await edge.body(request, ReasonRequest, optional=True)
     command = commands.ArchivePrompt(
         edge.project_name(request), edge.prompt_name(request), wanted.reason
     )
-    return await edge.submit(request, who, command)
+    return await submit(request, who, command)
 
 
 async def restore_prompt(request: web.Request) -> web.StreamResponse:
     """Accept changes again."""
     who = edge.caller(request)
-    edge.no_query(request)
     wanted = await edge.body(request, ReasonRequest, optional=True)
     command = commands.RestorePrompt(
         edge.project_name(request), edge.prompt_name(request), wanted.reason
     )
-    return await edge.submit(request, who, command)
+    return await submit(request, who, command)
 
 
 _PROMPTS = "/v1/projects/{project}/prompts"

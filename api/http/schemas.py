@@ -81,6 +81,17 @@ DECLARE: bool = Field(
 )
 
 
+class CommandQuery(Request):
+    """What every command takes."""
+
+    model_config = {"strict": False, "extra": "forbid"}
+    dry_run: bool = Field(
+        False,
+        description="Decide it in full and commit nothing; `changed` says what would be, ids and"
+        " numbers in the answer are not kept.",
+    )
+
+
 class CreateProjectRequest(Request):
     """A new project."""
 

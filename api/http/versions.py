@@ -8,6 +8,7 @@ from aiohttp import web
 from pydantic import Field
 
 from api.http import edge
+from api.http.commanding import submit
 from api.http.history import entry_for
 from api.http.problems import EdgeError
 from api.http.route import Route
@@ -43,7 +44,6 @@ class VersionsQuery(Request):
 async def commit_version(request: web.Request) -> web.StreamResponse:
     """Commit the next version; the same content again changes nothing."""
     who = edge.caller(request)
-    edge.no_query(request)
     wanted = await edge.body(request, CommitVersionRequest)
     command = commands.CommitVersion(
         project=edge.project_name(request),
@@ -53,7 +53,7 @@ async def commit_version(request: web.Request) -> web.StreamResponse:
         expected_version=wanted.expected_version,
         branch=wanted.branch,
     )
-    return await edge.submit(request, who, command)
+    return await submit(request, who, command)
 
 
 async def list_versions(request: web.Request) -> web.StreamResponse:

@@ -9,6 +9,7 @@ from aiohttp import web
 from pydantic import Field
 
 from api.http import edge
+from api.http.commanding import submit
 from api.http.problems import EdgeError
 from api.http.route import Route
 from api.http.schemas import (
@@ -232,7 +233,6 @@ def _time(seconds: float | None) -> str | None:
 async def create_webhook(request: web.Request) -> web.StreamResponse:
     """Make a webhook; its secret is in this answer and never again."""
     who = edge.caller(request)
-    edge.no_query(request)
     wanted = await edge.body(request, CreateWebhookRequest)
     _check_url(request, wanted.url)
     if len(edge.services(request).webhooks.known) >= WEBHOOKS_MAX:
@@ -241,13 +241,12 @@ async def create_webhook(request: web.Request) -> web.StreamResponse:
         wanted.url, wanted.project, wanted.folder, tuple(wanted.types), tuple(wanted.labels),
         wanted.description,
     )  # fmt: skip
-    return _unstored(await edge.submit(request, who, command, followed=True))
+    return _unstored(await submit(request, who, command, followed=True))
 
 
 async def change_webhook(request: web.Request) -> web.StreamResponse:
     """Change where to and of what; enable or disable."""
     who = edge.caller(request)
-    edge.no_query(request)
     wanted = await edge.body(request, WebhookPatch)
     patch = wanted.model_dump(exclude_unset=True, exclude={"reason"})
     if "url" in patch:
@@ -255,27 +254,25 @@ async def change_webhook(request: web.Request) -> web.StreamResponse:
     command = commands.ChangeWebhook(
         edge.path_id(request), patch, wanted.reason, edge.if_match(request)
     )
-    return await edge.submit(request, who, command, followed=True)
+    return await submit(request, who, command, followed=True)
 
 
 async def rotate_webhook_secret(request: web.Request) -> web.StreamResponse:
     """Sign with a new secret, which is in this answer and never again."""
     who = edge.caller(request)
-    edge.no_query(request)
     wanted = await edge.body(request, RotateRequest, optional=True)
     command = commands.RotateWebhookSecret(
         edge.path_id(request), wanted.overlap_hours, edge.if_match(request)
     )
-    return _unstored(await edge.submit(request, who, command, followed=True))
+    return _unstored(await submit(request, who, command, followed=True))
 
 
 async def delete_webhook(request: web.Request) -> web.StreamResponse:
     """End a webhook for good."""
     who = edge.caller(request)
-    edge.no_query(request)
     wanted = await edge.body(request, ReasonRequest, optional=True)
     command = commands.DeleteWebhook(edge.path_id(request), wanted.reason, edge.if_match(request))
-    return await edge.submit(request, who, command, followed=True)
+    return await submit(request, who, command, followed=True)
 
 
 def _check_url(request: web.Request, url: str) -> None:
