@@ -63,6 +63,7 @@ from projections.feed import Feed
 from projections.outbound import Guard, Sender, parse_networks
 from projections.past import PastCatalogs
 from projections.postgres.views import PostgresViews
+from projections.projects import ProjectView
 from projections.relay import LEASE as RELAY_LEASE
 from projections.relay import Relay
 from projections.runner import LEASE as RUNNER_LEASE
@@ -77,6 +78,7 @@ from projections.siem_sinks import new_sink
 from projections.sqlite.views import SQLiteViews
 from projections.transparency import LEASE as SEALING_LEASE
 from projections.transparency import Transparency
+from projections.uses import Uses
 from projections.views import SqlProjection, Views
 from projections.webhooks import WebhookView
 
@@ -90,7 +92,7 @@ log = logging.getLogger("scrinia")
 
 def projections() -> list[SqlProjection]:
     """Every SQL projection there is."""
-    return [Catalog(), Audit(), Search()]
+    return [Catalog(), Audit(), Search(), Uses()]
 
 
 def decide(session: Session, command: Command, caller: Caller, now: datetime, ids: Ids) -> Decision:
@@ -202,18 +204,21 @@ def _assemble(settings: Settings) -> Services:
     sealer = Sealer(recorder, sealing_key, ledger, directory.checkpoint, keys)
     sealer.resume()
     check_unsealed(recorder, keys, sealer.sealed, head)
-    access, webhooks = AccessView(), WebhookView()
-    access.load(recorder, mapper, head, keys)
-    webhooks.load(recorder, mapper, head, keys)
+    access, webhooks, projects = AccessView(), WebhookView(), ProjectView()
+    for view in (access, webhooks, projects):
+        view.load(recorder, mapper, head, keys)
     webhook_key = _webhook_key(directory, bool(webhooks.known))
     _warn_of_keys(keys, signer, sealing_key, head)
     follower = Follower(recorder, mapper, keys, readers, head)
-    serving = ServingView(recorder, repository, readers, settings.serving_bytes_max)
+    serving = ServingView(recorder, repository, projects, readers, settings.serving_bytes_max)
     committer = Committer(
         recorder, Repository(recorder, mapper, ledger), mapper, signer, ledger, decide,
         SystemIds(webhook_key), follower.committed,
     )  # fmt: skip
-    for listener in (serving.apply, access.apply, webhooks.apply, committer.follow):
+    # Projects before what is composed of them.
+    for listener in (
+        projects.apply, serving.apply, access.apply, webhooks.apply, committer.follow,
+    ):  # fmt: skip
         follower.listen(listener)
     leases = [RUNNER_LEASE, SEALING_LEASE, SCRUB_LEASE, DELIVERY_LEASE]
     leases += [RELAY_LEASE] if settings.nats else []
@@ -228,6 +233,7 @@ def _assemble(settings: Settings) -> Services:
         ledger_id=ledger, own_keys=frozenset({signer.key_id, sealing_key.key_id}),
         recorder=recorder, repository=repository, mapper=mapper,
         committer=committer, follower=follower, serving=serving, access=access, views=views,
+        projects=projects,
         runner=Runner(views, projections(), follower, recorder.contents, elections),
         feed=Feed(follower), past=PastCatalogs(recorder, mapper), elections=elections, relay=relay,
         scrub=Scrub(recorder, keys, follower, elections, settings.scrub_hours * 3600),

@@ -18,6 +18,27 @@ class CreateProject:
 
 
 @dataclass(frozen=True)
+class SetGuardrail:
+    """Compose a prompt's text into every prompt of a project, or below a folder."""
+
+    project: str
+    guardrail: str
+    prompt: str
+    folder: str | None = None
+    position: str = "prepend"
+    role: str = "system"
+
+
+@dataclass(frozen=True)
+class RemoveGuardrail:
+    """Compose a guardrail into nothing any more."""
+
+    project: str
+    guardrail: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
 class CreatePrompt:
     """Make a prompt and commit its version 1."""
 
@@ -96,21 +117,29 @@ class ForkPrompt:
 
 @dataclass(frozen=True)
 class DescribePrompt:
-    """Change description, tags, owners or status: `patch` is a JSON Merge Patch of them."""
+    """Change description, tags, owners or status: `patch` is a JSON Merge Patch of them.
+
+    `users`: as of `ArchivePrompt`, for where it archives.
+    """
 
     project: str
     name: str
     patch: dict[str, Any] = field(default_factory=dict)
     if_match: int | None = None
+    users: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class ArchivePrompt:
-    """Refuse further changes to a prompt."""
+    """Refuse further changes to a prompt.
+
+    `users`: prompts of the project that may be composed of it, as far as the caller has seen.
+    """
 
     project: str
     name: str
     reason: str | None = None
+    users: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -280,8 +309,8 @@ class RetireKey:
 
 
 Command = (
-    CreateProject | CreatePrompt | CommitVersion | CreateBranch | DeleteBranch | MergeBranch
-    | ForkPrompt | DescribePrompt | ArchivePrompt | RestorePrompt
+    CreateProject | SetGuardrail | RemoveGuardrail | CreatePrompt | CommitVersion | CreateBranch
+    | DeleteBranch | MergeBranch | ForkPrompt | DescribePrompt | ArchivePrompt | RestorePrompt
     | SetLabel | RemoveLabel | Rollback | CreatePrincipal | DeactivatePrincipal | GiveGrant
     | RevokeGrant | IssueToken | RevokeToken | CreateWebhook | ChangeWebhook
     | RotateWebhookSecret | DeleteWebhook | DisableFailingWebhook | RegisterKey | RetireKey

@@ -13,9 +13,11 @@ from typing import Any
 import rfc8785
 
 from domain import template, variables
+from domain.composition import references_in
 from domain.errors import Fault, InvalidContentError, NoCanonicalFormError, TooLargeError
 from domain.foreign import FOREIGN_FORMATS
 from domain.messages import MESSAGES_MAX, ROLES
+from domain.partials import PARTIALS_MAX, parse_reference, partials_in
 from domain.texts import STRUCTURED_FIELDS, format_of, placeholders_of, texts_of, undeclared_uses
 
 CONTENT_BYTES_MAX = 1024 * 1024
@@ -177,6 +179,8 @@ def _check(value: dict[str, Any], faults: list[Fault]) -> None:
         _check_placeholder_types(value, faults)
     if not faults and format_of(value) == "mustache":
         _check_templates(value, faults)
+    if not faults and len(references_in(value)) > PARTIALS_MAX:
+        faults.append(Fault("", "too_many", f"names at most {PARTIALS_MAX} partials itself"))
 
 
 def _check_text(text: Any, faults: list[Fault]) -> None:
@@ -194,6 +198,8 @@ def _check_messages(messages: Any, faults: list[Fault]) -> None:
             faults.append(Fault(at, "wrong_type", "must be an object"))
         elif "placeholder" in message:
             _check_placeholder(message, at, faults)
+        elif "partial" in message:
+            _check_partial(message, at, faults)
         else:
             _check_message(message, at, faults)
 
@@ -207,11 +213,22 @@ def _check_placeholder(message: dict[str, Any], at: str, faults: list[Fault]) ->
         faults.append(Fault(f"{at}/placeholder", "invalid_name", detail))
 
 
+def _check_partial(message: dict[str, Any], at: str, faults: list[Fault]) -> None:
+    if message.keys() != {"partial"}:
+        faults.append(Fault(at, "unknown_field", "a partial has no other field"))
+    try:
+        parse_reference(message["partial"] if isinstance(message["partial"], str) else "")
+    except template.TemplateError as error:
+        faults.append(Fault(f"{at}/partial", "invalid_reference", str(error)))
+
+
 def _check_message(message: dict[str, Any], at: str, faults: list[Fault]) -> None:
     if message.keys() != {"role", "content"}:
         faults.append(
             Fault(
-                at, "wrong_fields", "a message has exactly 'role' and 'content', or 'placeholder'"
+                at,
+                "wrong_fields",
+                "a message has exactly 'role' and 'content', or 'placeholder', or 'partial'",
             )
         )
     if message.get("role") not in ROLES:
@@ -287,6 +304,7 @@ def _check_templates(value: dict[str, Any], faults: list[Fault]) -> None:
     for pointer, text in texts_of(value):
         try:
             template.names_in(text)
+            partials_in(text)
         except template.TemplateError as error:
             faults.append(Fault(pointer, "invalid_template", str(error)))
 

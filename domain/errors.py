@@ -180,6 +180,48 @@ class MergeConflictError(ConflictError):
     code = "merge_conflict"
 
 
+class CompositionError(ConflictError):
+    """The prompt cannot be composed of what it names."""
+
+    code = "composition_failed"
+
+
+class PartialNotFoundError(CompositionError):
+    """A partial or guardrail names what is not there."""
+
+    code = "partial_not_found"
+
+
+class PartialCycleError(CompositionError):
+    """Prompts would be composed of themselves."""
+
+    code = "partial_cycle"
+
+
+class PartialMismatchError(CompositionError):
+    """A partial is of another kind than the place where it stands."""
+
+    code = "partial_mismatch"
+
+
+class CompositionLimitError(CompositionError):
+    """A composition is too deep, too large or of too many prompts."""
+
+    code = "composition_limit"
+
+
+class LockfileMismatchError(CompositionError):
+    """The lockfile does not fit the prompt, or what it names."""
+
+    code = "lockfile_mismatch"
+
+
+class InUseError(ConflictError):
+    """Other prompts are composed of this one."""
+
+    code = "in_use"
+
+
 class TooManyError(ConflictError):
     """A named limit on how many there may be is reached."""
 

@@ -117,7 +117,7 @@ def _one_variable(was: Variable, now: Variable) -> Iterator[str]:
 
 def _roles(content: Mapping[str, Any]) -> list[str]:
     return [
-        message.get("role") or f"placeholder {message['placeholder']}"
+        message.get("role") or " ".join(map(str, next(iter(message.items()))))
         for message in content.get("messages", ())
     ]
 

@@ -57,7 +57,7 @@ class Prompt(Aggregate):
         """The next version. `parents` are version numbers.
 
         `semver` is None on other branches than `main`; `change` says how it follows from the one
-        before: a level and reasons (`domain/interface.py`).
+        before: a level and reasons (`domain/interface.py`). `partials` are the references in it.
         """
 
         TOPIC = "io.scrinia.version.committed.v2"
@@ -70,12 +70,14 @@ class Prompt(Aggregate):
         message: ContentRef | None
         semver: str | None
         change: dict[str, Any] | None
+        partials: list[str]
 
         @staticmethod
         def upcast_v1_v2(state: dict[str, Any]) -> None:
             """From before there were semantic versions."""
             state["semver"] = f"0.0.{state['number']}"
             state["change"] = None
+            state["partials"] = []
 
     class BranchCreated(Aggregate.Event):
         """A line of versions of its own begins at a version."""
@@ -259,6 +261,7 @@ class Prompt(Aggregate):
         change: Change | None = None,
         branch: str = MAIN_BRANCH,
         merged: int | None = None,
+        partials: tuple[str, ...] = (),
     ) -> None:
         """Add the next version to a branch, on top of its head and of the version `merged`.
 
@@ -280,6 +283,7 @@ class Prompt(Aggregate):
             change={"level": change.level, "reasons": list(change.reasons)}
             if semver and change
             else None,
+            partials=list(partials),
         )
 
     def _semver_after(self, change: Change | None) -> Semver:
@@ -416,6 +420,7 @@ class Prompt(Aggregate):
         message: ContentRef | None,
         semver: str | None,
         change: dict[str, Any] | None,
+        partials: list[str],
         timestamp: datetime,
         originator_version: int,
     ) -> None:
@@ -423,8 +428,8 @@ class Prompt(Aggregate):
         self.heads[branch] = number
         self.versions.append(
             Version(
-                number, branch, tuple(parents), parsed, change, content_type, content, message,
-                timestamp, originator_version,
+                number, branch, tuple(parents), parsed, change, tuple(partials), content_type,
+                content, message, timestamp, originator_version,
             )
         )  # fmt: skip
 

@@ -7,41 +7,27 @@ from uuid import UUID
 from domain import access, commands
 from domain.deciding import check_match
 from domain.decision import Answer, Decision, Provenance
-from domain.errors import Fault, InvalidError, NameTakenError
+from domain.errors import Fault, InUseError, InvalidError, NameTakenError
 from domain.label import Act
 from domain.name import Name
 from domain.names import (
     check_label,
-    check_project_name,
     check_prompt_name,
     check_tags,
     name_id,
     project_id,
 )
+from domain.partials import parse_reference
 from domain.principal import Principal
 from domain.project import Project
 from domain.prompt import Prompt
 from domain.prompt_deciding import PromptDeciding, version_body
 
+USERS_SHOWN = 10
+
 
 class PromptCommands(PromptDeciding):
     """One method per command."""
-
-    # Projects and prompts
-
-    def create_project(self, command: commands.CreateProject) -> Decision:
-        """Make a project; NameTakenError where there is one of this name."""
-        name = check_project_name(command.project)
-        resource = access.project_resource(name)
-        provenance = self._authorise(access.PROJECT_WRITE, resource, on=access.REGISTRY)
-        if self._session.load(Project, project_id(name)) is not None:
-            raise NameTakenError(
-                f"There is a project {name} already: use it or choose another name."
-            )
-        description = self._text(command.description, "/description")
-        project = Project.create(name, description, self._now)
-        body = {"project": name, "environments": list(project.environments)}
-        return self._decision(provenance, Answer(body, made=True), project)
 
     def create_prompt(self, command: commands.CreatePrompt) -> Decision:
         """Make a prompt with its version 1; NameTakenError where the name is in use."""
@@ -76,7 +62,7 @@ class PromptCommands(PromptDeciding):
         if changes:
             prompt.describe(changes, self._now)
         if status == "archived":
-            prompt.archive(None, self._now)
+            self._archive(prompt, None, command.users)
         body = {**_status_body(prompt), "tags": list(prompt.tags), "owners": list(prompt.owners)}
         return self._decision(provenance, Answer(body), prompt)
 
@@ -108,11 +94,45 @@ class PromptCommands(PromptDeciding):
         return list(dict.fromkeys(str(owner) for owner in owners))
 
     def archive_prompt(self, command: commands.ArchivePrompt) -> Decision:
-        """Refuse further changes to a prompt."""
+        """Refuse further changes to a prompt; InUseError where others are composed of it."""
         prompt, provenance = self._prompt(command, access.PROMPT_WRITE)
-        if not prompt.archived:
-            prompt.archive(self._text(command.reason, "/reason"), self._now)
+        self._archive(prompt, command.reason, command.users)
         return self._decision(provenance, Answer(_status_body(prompt)), prompt)
+
+    def _archive(self, prompt: Prompt, reason: str | None, candidates: Iterable[str]) -> None:
+        if prompt.archived:
+            return
+        users = self._users(prompt, candidates)
+        if users:
+            raise InUseError(
+                f"{prompt.project}/{prompt.name} is in use: {', '.join(users[:USERS_SHOWN])}."
+                " Take it out of what they serve first.",
+                users=users,
+            )
+        prompt.archive(self._text(reason, "/reason"), self._now)
+
+    def _users(self, prompt: Prompt, candidates: Iterable[str]) -> list[str]:
+        """Which candidates are composed of a prompt by what they serve now, as `name@version`."""
+        found: list[str] = []
+        for name in candidates:
+            if name == prompt.name:
+                continue
+            user = self._named(prompt.project, name)
+            live = {*user.labels_set.values(), user.latest.number} if not user.archived else set()
+            shown = self._may(access.PROMPT_READ, access.prompt_resource(prompt.project, name))
+            found += [
+                f"{name}@{number}" if shown else "a prompt you may not read"
+                for number in sorted(live)
+                if any(
+                    parse_reference(reference).name == prompt.name
+                    for reference in user.version_numbered(number).partials
+                )
+            ]
+        return found + [
+            f"guardrail {guardrail.name}"
+            for guardrail in self._project(prompt.project).guardrails.values()
+            if parse_reference(guardrail.reference).name == prompt.name
+        ]
 
     def restore_prompt(self, command: commands.RestorePrompt) -> Decision:
         """Accept changes to a prompt again."""
@@ -171,6 +191,7 @@ class PromptCommands(PromptDeciding):
         current = state.target if state else None
         prompt.check_not_archived()
         if current != version:
+            self._check_move(prompt, command.label, version)
             reason = self._text(command.reason, "/reason")
             prompt.set_label(command.label, version, act, reason, self._now)
         body = _label_body(prompt, command.label, current)

@@ -1,16 +1,25 @@
 """What deciding commands on prompts shares: find the prompt, commit to it, say which version."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from domain import access
 from domain.commitment import CONTENT_MEDIA_TYPE, seal
+from domain.composition import Lookup, Source, clashes, compose, references_in
 from domain.content import PromptContent
 from domain.deciding import Deciding
 from domain.decision import Provenance
-from domain.errors import ErasedError
+from domain.errors import (
+    ErasedError,
+    LabelNotSetError,
+    PartialMismatchError,
+    PartialNotFoundError,
+    VersionNotFoundError,
+)
 from domain.interface import change_of
 from domain.name import Name
-from domain.names import check_prompt_name, name_id
+from domain.names import LABEL_LATEST, check_prompt_name, name_id
+from domain.partials import Reference
 from domain.prompt import Prompt
 from domain.version import MAIN_BRANCH, Version
 
@@ -54,6 +63,7 @@ class PromptDeciding(Deciding):
         branch: str = MAIN_BRANCH,
         merged: int | None = None,
     ) -> None:
+        partials = self._check_composition(prompt, content, branch)
         ref, row = seal(self._ids.salt(), content.canonical, CONTENT_MEDIA_TYPE)
         self._contents.append(row)
         change = None
@@ -63,8 +73,79 @@ class PromptDeciding(Deciding):
             change = change_of(before.value if before else None, after.value)
         prompt.commit(
             content.type, ref, self._text(message, "/message"), self._now,
-            change=change, branch=branch, merged=merged,
+            change=change, branch=branch, merged=merged, partials=partials,
         )  # fmt: skip
+
+    # Composition
+
+    def _check_composition(
+        self, prompt: Prompt, content: PromptContent, branch: str
+    ) -> tuple[str, ...]:
+        """What a new version names; CompositionError where it cannot be composed of that."""
+        references = references_in(content.value)
+        if not references:
+            return ()
+        number = len(prompt.versions) + 1
+        root = Source(prompt.project, prompt.name, number, content.digest, content.value)
+        own = {f"{prompt.name}@{LABEL_LATEST}": root} if branch == MAIN_BRANCH else {}
+        composed = compose(root, self._lookup(prompt.project, own, fresh=True))
+        clashing = clashes(content.value, composed.parts)
+        if clashing:
+            raise PartialMismatchError(
+                f"The prompt and its partials declare {', '.join(clashing)} with different types."
+            )
+        return tuple(map(str, references))
+
+    def _check_move(self, prompt: Prompt, label: str, number: int) -> None:
+        """CompositionError where a label's new target is composed of the label's target."""
+        version = prompt.version_numbered(number)
+        if version.partials:
+            content = self._stored(prompt, version)
+            root = Source(prompt.project, prompt.name, number, content.digest, content.value)
+            compose(root, self._lookup(prompt.project, {f"{prompt.name}@{label}": root}))
+
+    def _lookup(self, project: str, known: Mapping[str, Source], *, fresh: bool = False) -> Lookup:
+        """What references mean now; `known` are those about to mean something else.
+
+        Every stream looked at becomes a condition of the unit. `fresh`: archived prompts are not
+        taken into new versions.
+        """
+
+        def find(reference: Reference) -> Source:
+            if str(reference) in known:
+                return known[str(reference)]
+            resource = access.prompt_resource(project, reference.name)
+            claim = self._session.load(Name, name_id(project, reference.name))
+            part = self._session.load(Prompt, claim.prompt_id) if claim else None
+            if part is None or not self._may(access.PROMPT_READ, resource):
+                raise no_partial(reference, "there is no such prompt, or you may not read it")
+            if fresh:
+                part.check_not_archived()
+            return self._source(part, reference)
+
+        return find
+
+    def _source(self, part: Prompt, reference: Reference) -> Source:
+        try:
+            version = version_of(part, reference)
+        except (LabelNotSetError, VersionNotFoundError) as error:
+            raise no_partial(reference, error.detail) from None
+        content = self._held(version)
+        if content is None:
+            raise no_partial(reference, "its content was erased")
+        return Source(part.project, part.name, version.number, content.digest, content.value)
+
+
+def version_of(prompt: Prompt, reference: Reference) -> Version:
+    """What a reference to a prompt means; LabelNotSetError, VersionNotFoundError."""
+    if reference.number is not None:
+        return prompt.version_numbered(reference.number)
+    return prompt.target_of(reference.at)
+
+
+def no_partial(reference: Reference, why: str) -> PartialNotFoundError:
+    """The refusal of a reference that means nothing."""
+    return PartialNotFoundError(f"The partial {reference}: {why}", partial=str(reference))
 
 
 def version_body(prompt: Prompt, version: Version, digest: str) -> dict[str, Any]:

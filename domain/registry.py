@@ -12,12 +12,15 @@ from domain import commands
 from domain.access_commands import AccessCommands
 from domain.decision import Decision
 from domain.key_commands import KeyCommands
+from domain.project_commands import ProjectCommands
 from domain.prompt_commands import PromptCommands
 from domain.version_commands import VersionCommands
 from domain.webhook_commands import WebhookCommands
 
 
-class Registry(PromptCommands, VersionCommands, AccessCommands, WebhookCommands, KeyCommands):
+class Registry(
+    ProjectCommands, PromptCommands, VersionCommands, AccessCommands, WebhookCommands, KeyCommands
+):
     """The registry as one caller meets it at one moment."""
 
     def decide(self, command: commands.Command) -> Decision:
@@ -28,6 +31,8 @@ class Registry(PromptCommands, VersionCommands, AccessCommands, WebhookCommands,
 
 _METHODS: dict[type[Any], str] = {
     commands.CreateProject: "create_project",
+    commands.SetGuardrail: "set_guardrail",
+    commands.RemoveGuardrail: "remove_guardrail",
     commands.CreatePrompt: "create_prompt",
     commands.CommitVersion: "commit_version",
     commands.CreateBranch: "create_branch",

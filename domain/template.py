@@ -6,7 +6,7 @@ for more output than there is memory.
 """
 
 import json
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from domain.errors import InvalidVariablesError, RenderLimitError
 RENDER_STEPS_MAX = 200_000
 RENDER_OUTPUT_CHARS_MAX = 8 * 1024 * 1024
 SECTION_DEPTH_MAX = 32
+DELIMITERS = ("{{", "}}")
 TEMPLATE_TAGS_MAX = 10_000
 PARSE_CACHE_TEMPLATES = 512
 
@@ -51,7 +52,7 @@ class _Tag:
         return dict(self.groups)
 
 
-class _TagScanner:
+class TagScanner:
     """Finds tags in one pass, in place of pystache's regular expression.
 
     That one takes time in the square of the text's length where a tag is never closed or blanks
@@ -63,6 +64,7 @@ class _TagScanner:
         self._tags = 0
 
     def search(self, text: str, start: int) -> _Tag | None:
+        """The first tag at or after a character; TemplateError past TEMPLATE_TAGS_MAX of them."""
         at = text.find(self._opening, start)
         if at < 0:
             return None
@@ -112,7 +114,7 @@ class _LinearParser(_Parser):  # type: ignore[misc]  # pystache has no types
     def _compile_delimiters(self) -> None:
         if len(self._delimiters) != 2:
             raise TemplateError("a change of delimiters names two")
-        self._template_re = _TagScanner(tuple(self._delimiters))
+        self._template_re = TagScanner(tuple(self._delimiters))
 
 
 @lru_cache(maxsize=PARSE_CACHE_TEMPLATES)
@@ -128,8 +130,6 @@ def _walk(parsed: Any, names: set[str], depth: int) -> None:
         raise TemplateError(f"sections nest deeper than {SECTION_DEPTH_MAX}")
     for node in parsed._parse_tree:
         kind = type(node).__name__
-        if kind == "_PartialNode":
-            raise TemplateError(f"partials are not supported yet: {{{{> {node.key}}}}}")
         if kind in _NAMING:
             names.add(node.key)
         inner = _inside(node)
@@ -148,8 +148,8 @@ def _inside(node: Any) -> Any:
 def names_in(text: str) -> frozenset[str]:
     """The variables a template may use: the first part of every name in it, `.` left out.
 
-    Raises TemplateError where the text cannot be parsed, nests deeper than SECTION_DEPTH_MAX or
-    holds a partial. A name inside a section may belong to the section's value instead.
+    Raises TemplateError where the text cannot be parsed or nests deeper than SECTION_DEPTH_MAX. A
+    name inside a section may belong to the section's value instead; partials' names are their own.
     """
     if "{{" not in text:
         return frozenset()
@@ -162,8 +162,23 @@ def names_in(text: str) -> frozenset[str]:
 def required_names_in(text: str) -> frozenset[str]:
     """The variables a template uses outside of any section, and its outermost sections."""
     names_in(text)
-    keys = (getattr(node, "key", None) for node in _parsed(text)._parse_tree)
-    return frozenset(key.split(".")[0] for key in keys if isinstance(key, str) and key != ".")
+    keys = (node.key for node in _parsed(text)._parse_tree if type(node).__name__ in _NAMING)
+    return frozenset(key.split(".")[0] for key in keys if key != ".")
+
+
+def nodes_of(text: str) -> Iterator[Any]:
+    """Every node of a parsed template, in order, those in sections too; TemplateError."""
+    names_in(text)
+    waiting = [iter(_parsed(text)._parse_tree)]
+    while waiting:
+        for node in waiting[-1]:
+            yield node
+            inner = _inside(node)
+            if inner is not None:
+                waiting.append(iter(inner._parse_tree))
+                break
+        else:
+            waiting.pop()
 
 
 def uses_in(text: str, scalars: Set[str] = frozenset()) -> dict[str, Use]:
@@ -208,6 +223,18 @@ def as_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+def _value_or_none(stack: ContextStack, name: str) -> Any:
+    """What a section is over: nothing where there is no such name, as the specification says."""
+    try:
+        return stack.get(name)
+    except KeyNotFoundError:
+        return None
+
+
+def _refuse_partial(name: str) -> str:
+    raise TemplateError(f"the partial {name!r} is not composed")
+
+
 class _BudgetedEngine(RenderEngine):  # type: ignore[misc]  # pystache has no types
     """pystache's engine, counting what it does."""
 
@@ -215,15 +242,16 @@ class _BudgetedEngine(RenderEngine):  # type: ignore[misc]  # pystache has no ty
         super().__init__(
             literal=str,
             escape=str,
-            resolve_context=lambda stack, name: stack.get(name),
-            resolve_partial=None,
+            resolve_context=_value_or_none,
+            resolve_partial=_refuse_partial,
             to_str=as_text,
         )
         self.steps_left = RENDER_STEPS_MAX
         self.chars_left = RENDER_OUTPUT_CHARS_MAX
 
     def fetch_string(self, context: ContextStack, name: str) -> str:
-        text: str = super().fetch_string(context, name)
+        value = context.get(name)
+        text = value if isinstance(value, str) else as_text(value)
         self._spend(1, len(text))
         return text
 

@@ -25,6 +25,7 @@ class Version:
     parents: tuple[int, ...]
     semver: Semver | None
     change: Mapping[str, Any] | None
+    partials: tuple[str, ...]
     content_type: str
     content: ContentRef
     message: ContentRef | None

@@ -45,6 +45,7 @@ class Authority:
 
     principals: dict[str, Principal] = field(default_factory=dict)
     environments: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    projects: dict[str, str] = field(default_factory=dict)
     names: dict[str, tuple[str, str]] = field(default_factory=dict)
     webhooks: dict[str, access.Scope] = field(default_factory=dict)
 
@@ -118,6 +119,7 @@ class Authority:
             before = cast("Aggregate | None", self.principals.get(stream_id))
             self.principals[stream_id] = cast("Principal", event.mutate(before))
         elif isinstance(event, Project.Created):
+            self.projects[stream_id] = event.name
             self.environments[event.name] = tuple(event.environments)
         elif isinstance(event, Webhook.Created):
             self.webhooks[stream_id] = access.Scope(**event.scope)
@@ -130,6 +132,14 @@ class Authority:
 def _on_registry(_: Authority, recorded: RecordedEvent) -> Need:
     project = cast("Project.Created", recorded.event).name
     return Need(access.PROJECT_WRITE, access.project_resource(project).text, REGISTRY)
+
+
+def _on_project(authority: Authority, recorded: RecordedEvent) -> Need | None:
+    named = authority.projects.get(str(recorded.event.originator_id))
+    if named is None:
+        return None
+    resource = access.project_resource(named)
+    return Need(access.PROJECT_WRITE, resource.text, resource)
 
 
 def _on_new_prompt(_: Authority, recorded: RecordedEvent) -> Need:
@@ -200,6 +210,8 @@ def _on_key(_: Authority, recorded: RecordedEvent) -> Need:
 
 _NEEDS: dict[type[Any], Callable[[Authority, RecordedEvent], Need | None]] = {
     Project.Created: _on_registry,
+    Project.GuardrailSet: _on_project,
+    Project.GuardrailRemoved: _on_project,
     Name.Created: _on_new_prompt,
     Prompt.Created: _on_new_prompt,
     Prompt.VersionCommitted: _on_prompt,

@@ -46,6 +46,7 @@ class Audit(SqlProjection):
     """Folds every event into one record."""
 
     name = "audit"
+    edition = 2
     tables = ("audit", "audit_held")
 
     def apply(self, cursor: Cursor, recorded: RecordedEvent, texts: Texts) -> None:
@@ -144,6 +145,7 @@ def _described(data: Data) -> tuple[State, State]:
 _CHANGES: dict[str, Callable[[Data], tuple[State, State]]] = {
     "version.committed": _committed,
     "branch.deleted": _ended,
+    "guardrail.removed": _ended,
     "label.moved": _moved,
     "label.removed": _removed,
     "prompt.described": _described,

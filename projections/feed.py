@@ -4,7 +4,7 @@ One shape for SSE, JSON pages and (later) NATS and webhooks. A reader is a posit
 follower's events; nothing is queued per reader, so a slow one costs nothing but its own time.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +19,15 @@ MayRead = Callable[[RecordedEvent], bool]
 
 @dataclass(frozen=True)
 class FeedFilter:
-    """Which events: `kind` is a kind or kind.verb, `prompt` a name within `project`."""
+    """Which events: `kind` is a kind or kind.verb, `prompt` a name within `project`.
+
+    `composed_of`: prompts of the project whose events go with those of `prompt`.
+    """
 
     kind: str | None = None
     project: str | None = None
     prompt: str | None = None
+    composed_of: frozenset[str] = frozenset()
 
     def matches(self, recorded: RecordedEvent) -> bool:
         """Whether a reader asked for this event."""
@@ -36,7 +40,8 @@ class FeedFilter:
         subject = recorded.resource
         project = f"projects/{self.project}"
         if self.prompt is not None:
-            return subject == f"{project}/prompts/{self.prompt}"
+            name = subject.removeprefix(f"{project}/prompts/")
+            return name != subject and (name == self.prompt or name in self.composed_of)
         return subject == project or subject.startswith(project + "/")
 
 
@@ -58,6 +63,9 @@ def cloud_event(recorded: RecordedEvent) -> dict[str, Any]:
         **({"traceparent": trace} if trace else {}),
         "data": fields["data"],
     }
+
+
+Refresh = Callable[[FeedFilter], Awaitable[FeedFilter]]
 
 
 @dataclass(frozen=True)
@@ -102,9 +110,17 @@ class Feed:
         return position if position < self.head else None
 
     async def live(
-        self, after: int, wanted: FeedFilter, still_allowed: Callable[[], bool], may_read: MayRead
+        self,
+        after: int,
+        wanted: FeedFilter,
+        still_allowed: Callable[[], bool],
+        may_read: MayRead,
+        refreshed: Refresh | None = None,
     ) -> AsyncIterator[RecordedEvent]:
-        """Events after a position as they come, each once, in order; ends with the right to it."""
+        """Events after a position as they come, each once, in order; ends with the right to it.
+
+        `refreshed` gives the filter anew after each event, since that may change what belongs.
+        """
         position = after
         while still_allowed() and not self._closing:
             batch = await self._follower.read(position) if position < self.head else []
@@ -114,6 +130,7 @@ class Feed:
                     return
                 if wanted.matches(recorded) and may_read(recorded):
                     yield recorded
+                    wanted = await refreshed(wanted) if refreshed is not None else wanted
             if not batch:
                 if self._follower.closed:
                     return

@@ -31,6 +31,7 @@ class Search(SqlProjection):
     """Folds prompts and versions. A row's id is the position of the event that made it."""
 
     name = "search"
+    edition = 2
     tables = ("search_prompts", "search_versions", "search_variables", "search_words")
 
     def commitments(self, recorded: RecordedEvent) -> Sequence[str]:

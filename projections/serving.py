@@ -7,70 +7,54 @@ higher stream position. Answers are encoded once. Memory is bounded in bytes.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
-from hashlib import sha256
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from itertools import count
+from types import MappingProxyType
 from uuid import UUID
 
-import orjson
-from multidict import CIMultiDict
-
 from domain.access import not_found, prompt_resource
+from domain.composition import COMPOSITION_PROMPTS_MAX, Guardrail, Source, references_in
 from domain.content import digest_of
-from domain.errors import ErasedError, VersionNotFoundError
+from domain.errors import DomainError, ErasedError, NotFoundError, VersionNotFoundError
 from domain.label import LabelMove
 from domain.name import Name
-from domain.names import LABEL_LATEST, name_id
+from domain.names import LABEL_LATEST, name_id, project_id
+from domain.partials import parse_reference
+from domain.project import Project
 from domain.prompt import Prompt
-from domain.semver import parse_range
+from domain.prompt_deciding import version_of
 from domain.version import MAIN_BRANCH, Version
 from ledger.mapper import RecordedEvent
 from ledger.recorder import LedgerRecorder
 from ledger.repository import Repository
+from projections.answers import (
+    Kind,
+    Resolved,
+    encode_answer,
+    label_of,
+    live_selector,
+    select_label,
+    select_live,
+)
+from projections.composing import (
+    Assembled,
+    assemble,
+    authored,
+    decisive_position,
+    lookup_in,
+    source_of,
+)
+from projections.history import History, check_erased, fold_history
+from projections.projects import ProjectView
 
 SERVING_BYTES_MAX = 256 * 1024 * 1024
 ENTRY_OVERHEAD_BYTES = 4096
 EVENT_BYTES = 2048
 DIGESTS_AT_ONCE = 16
-IMMUTABLE = "private, max-age=31536000, immutable"
-NO_CACHE = "private, no-cache"
-
-# "range": newest in a semver range of what a label pointed to, written "label range"; "live": a
-# version as one such, written "label@number", which is how answers to ranges are kept.
-Kind = Literal["label", "version", "digest", "range", "live"]
-
-
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """An encoded answer, its strong ETag, and the headers that go with it."""
-
-    body: bytes
-    etag: str
-    headers: CIMultiDict[str]
-
-
-@dataclass
-class History:
-    """A prompt with who did each of its events and where in the ledger, by stream position."""
-
-    prompt: Prompt
-    events: list[RecordedEvent]
-
-    def apply(self, recorded: RecordedEvent) -> None:
-        """Take in the next event of the stream."""
-        recorded.event.mutate(self.prompt)
-        self.events.append(recorded)
-
-    def actor_at(self, stream_position: int) -> str:
-        """Who did the event at a stream position."""
-        actor: str = self.events[stream_position - 1].payload["actor"]["id"]
-        return actor
-
-    def position_at(self, stream_position: int) -> int:
-        """Where in the ledger the event at a stream position is."""
-        return self.events[stream_position - 1].position
+ASSEMBLY_TRIES = 8
+GATHERED_MAX = 4 * COMPOSITION_PROMPTS_MAX
 
 
 @dataclass
@@ -91,21 +75,32 @@ class Entry:
         self.size += EVENT_BYTES
         event = recorded.event
         if isinstance(event, Prompt.LabelMoved | Prompt.LabelRemoved):
-            self._drop(("label", event.label))
+            self.drop(("label", event.label))
             live = [key for key in self.answers if _is_live(key, event.label)]
             for key in live:
-                self._drop(key)
+                self.drop(key)
         elif isinstance(event, Prompt.VersionCommitted) and event.branch == MAIN_BRANCH:
-            self._drop(("label", LABEL_LATEST))
+            self.drop(("label", LABEL_LATEST))
 
-    def _drop(self, selector: tuple[Kind, str | int]) -> None:
+    def drop(self, selector: tuple[Kind, str | int]) -> int:
+        """Forget an answer; how many bytes that frees."""
         answer = self.answers.pop(selector, None)
-        if answer is not None:
-            self.size -= len(answer.body)
+        freed = len(answer.body) if answer is not None else 0
+        self.size -= freed
+        return freed
 
 
 def _is_live(key: tuple[Kind, str | int], label: str) -> bool:
     return key[0] == "live" and str(key[1]).partition("@")[0] == label
+
+
+@dataclass
+class Gathered:
+    """What references mean or why they mean nothing; where that was decided; who was looked at."""
+
+    found: dict[str, Source | DomainError]
+    positions: list[int] = field(default_factory=list)
+    seen: list[tuple[Entry, int]] = field(default_factory=list)
 
 
 class ServingView:
@@ -115,15 +110,18 @@ class ServingView:
         self,
         recorder: LedgerRecorder,
         repository: Repository,
+        projects: ProjectView,
         readers: Executor,
         bytes_max: int = SERVING_BYTES_MAX,
     ) -> None:
         self._recorder = recorder
         self._repository = repository
+        self._projects = projects
         self._readers = readers
         self._bytes_max = bytes_max
         self._entries: OrderedDict[tuple[str, str], Entry] = OrderedDict()
         self._streams: dict[str, Entry] = {}
+        self._dependents: dict[str, set[tuple[tuple[str, str], tuple[Kind, str | int]]]] = {}
         self._buffers: dict[str, list[list[RecordedEvent]]] = {}
         self._loads: dict[tuple[str, str], asyncio.Task[Entry]] = {}
         self.bytes = 0
@@ -133,11 +131,23 @@ class ServingView:
     def apply(self, batch: Sequence[RecordedEvent]) -> None:
         """Follow the ledger."""
         for recorded in batch:
+            self._forget_composed(recorded)
             for buffer in self._buffers.get(recorded.stream, ()):
                 buffer.append(recorded)
             entry = self._streams.get(recorded.stream)
             if entry is not None:
                 self._advance(entry, recorded)
+
+    def _forget_composed(self, recorded: RecordedEvent) -> None:
+        """Drop the answers that are composed of what an event may have changed."""
+        event = recorded.event
+        for key, selector in self._dependents.pop(recorded.stream, ()):
+            if (entry := self._entries.get(key)) is not None:
+                self.bytes -= entry.drop(selector)
+        if isinstance(event, Project.GuardrailSet | Project.GuardrailRemoved):
+            for (project, _), entry in self._entries.items():
+                if project_id(project) == event.originator_id:
+                    self.bytes -= sum(entry.drop(selector) for selector in list(entry.answers))
 
     def _advance(self, entry: Entry, recorded: RecordedEvent) -> None:
         ahead = recorded.payload["stream_position"] - entry.history.prompt.version
@@ -155,34 +165,42 @@ class ServingView:
         if entry is None:
             return None
         if kind == "range":
-            kind, selector = _live(entry.history.prompt, str(selector))
+            kind, selector = live_selector(entry.history.prompt, str(selector))
         answer = entry.answers.get((kind, selector))
         if answer is not None:
             self.hits += 1
             self._entries.move_to_end((project, name))
         return answer
 
-    async def resolve(self, project: str, name: str, kind: Kind, selector: str | int) -> Resolved:
-        """The encoded answer, loaded where need be.
+    async def resolve(
+        self, project: str, name: str, kind: Kind, selector: str | int, *, raw: bool = False
+    ) -> Resolved:
+        """The encoded answer, loaded where need be; `raw`: as authored, without composition.
 
-        Raises NotFoundError, VersionNotFoundError, LabelNotSetError, ErasedError.
+        Raises NotFoundError, VersionNotFoundError, LabelNotSetError, ErasedError, CompositionError.
         """
         self.misses += 1
-        while True:
+        for attempt in count():
             entry = await self.entry(project, name)
             seen = entry.history.prompt.version
-            chosen = (kind, selector)
-            if kind == "range":
-                chosen = _live(entry.history.prompt, str(selector))
-            version, move = await self._select(entry, *chosen)
+            version, move, label = await self.choose(entry, kind, selector)
             content = await self.content(entry, version)
+            assembled, settled = authored(content), True
+            if not raw:
+                assembled, settled = await self._assembled(entry, version, content)
             evicted = self._entries.get(entry.key) is not entry
             if evicted or entry.history.prompt.version != seen:
                 continue
-            label = _label_of(*chosen)
-            answer = encode_answer(entry.history, version, content, label, move)
-            self._keep(entry, chosen, answer)
+            if not settled and attempt < ASSEMBLY_TRIES:
+                continue
+            answer = encode_answer(entry.history, version, assembled, label, move)
+            if settled and not raw:
+                kept = (
+                    ("live", f"{label}@{version.number}") if kind == "range" else (kind, selector)
+                )
+                self._keep(entry, kept, answer, assembled.streams)
             return answer
+        raise AssertionError("counting ends")
 
     async def entry(self, project: str, name: str) -> Entry:
         """A loaded prompt; NotFoundError where there is none."""
@@ -273,9 +291,99 @@ class ServingView:
                 self._grow(entry, len(held))
         return held
 
-    def _keep(self, entry: Entry, selector: tuple[Kind, str | int], answer: Resolved) -> None:
+    async def choose(
+        self, entry: Entry, kind: Kind, selector: str | int
+    ) -> tuple[Version, LabelMove | None, str | None]:
+        """What is meant by a selector now: version, the move that made it so, the label."""
+        chosen = (kind, selector)
+        if kind == "range":
+            chosen = live_selector(entry.history.prompt, str(selector))
+        version, move = await self._select(entry, *chosen)
+        return version, move, label_of(*chosen)
+
+    async def resolve_with(
+        self, project: str, name: str, label: str, moved: Mapping[str, Source]
+    ) -> bytes:
+        """What a label would answer if some references (`name@label`) meant something else."""
+        entry = await self.entry(project, name)
+        version, _, _ = await self.choose(entry, "label", label)
+        content = await self.content(entry, version)
+        return (await self._assembled(entry, version, content, moved))[0].body
+
+    async def _assembled(
+        self,
+        entry: Entry,
+        version: Version,
+        content: bytes,
+        moved: Mapping[str, Source] = MappingProxyType({}),
+    ) -> tuple[Assembled, bool]:
+        """A version composed of what its references mean; whether they mean it still.
+
+        Parts that do not fit into memory all at once cannot be told to; such answers are not kept.
+        """
+        project, name = entry.key
+        guardrails, changed = self._guardrails(project, name)
+        if not version.partials and not guardrails:
+            return replace(authored(content), position=changed), True
+        references = [*version.partials, *(guardrail.reference for guardrail in guardrails)]
+        references += [str(r) for source in moved.values() for r in references_in(source.content)]
+        gathered = await self._gather(project, references, moved)
+        settled = self._guardrails(project, name) == (guardrails, changed) and all(
+            self._entries.get(part.key) is part and part.history.prompt.version == version_seen
+            for part, version_seen in gathered.seen
+        )
+        root = source_of(entry.history, version, content)
+        streams = frozenset(part.stream for part, _ in gathered.seen)
+        position = max(changed, *gathered.positions, 0)
+        lookup = lookup_in(gathered.found)
+        return assemble(root, content, lookup, guardrails, position, streams), settled
+
+    async def _gather(
+        self, project: str, references: Sequence[str], moved: Mapping[str, Source]
+    ) -> Gathered:
+        """What references mean now, and those of what they mean."""
+        gathered = Gathered(dict(moved))
+        waiting = list(references)
+        while waiting and len(gathered.found) <= GATHERED_MAX:
+            reference = parse_reference(waiting.pop())
+            if str(reference) in gathered.found:
+                continue
+            try:
+                part = await self.entry(project, reference.name)
+                gathered.seen.append((part, part.history.prompt.version))
+                meant = version_of(part.history.prompt, reference)
+                body = await self.content(part, meant)
+            except (NotFoundError, ErasedError) as error:
+                gathered.found[str(reference)] = error
+                continue
+            gathered.found[str(reference)] = source_of(part.history, meant, body)
+            gathered.positions.append(decisive_position(part.history, reference, meant))
+            waiting += meant.partials
+        return gathered
+
+    async def composed_of(self, project: str, name: str) -> frozenset[str]:
+        """The prompts of the project that a prompt's labels and its newest version name now."""
+        prompt = (await self.entry(project, name)).history.prompt
+        live = {*prompt.labels_set.values(), prompt.latest.number}
+        references = [one for number in live for one in prompt.version_numbered(number).partials]
+        references += [guardrail.reference for guardrail in self._guardrails(project, name)[0]]
+        gathered = await self._gather(project, references, {})
+        return frozenset(parse_reference(reference).name for reference in gathered.found)
+
+    def _guardrails(self, project: str, name: str) -> tuple[list[Guardrail], int]:
+        return self._projects.of(project).covering(name)
+
+    def _keep(
+        self,
+        entry: Entry,
+        selector: tuple[Kind, str | int],
+        answer: Resolved,
+        streams: frozenset[str],
+    ) -> None:
         if selector not in entry.answers and self._entries.get(entry.key) is entry:
             entry.answers[selector] = answer
+            for stream in streams:
+                self._dependents.setdefault(stream, set()).add((entry.key, selector))
             self._grow(entry, len(answer.body))
 
     def _grow(self, entry: Entry, size: int) -> None:
@@ -303,84 +411,3 @@ class ServingView:
         entry = self._entries.pop(key)
         del self._streams[entry.stream]
         self.bytes -= entry.size
-
-
-def fold_history(events: list[RecordedEvent], key: tuple[str, str]) -> History:
-    """A prompt out of its whole stream; NotFoundError where the stream is empty."""
-    prompt: Any = None
-    for recorded in events:
-        prompt = recorded.event.mutate(prompt)
-    if prompt is None:
-        raise not_found(prompt_resource(*key))
-    return History(prompt, events)
-
-
-def select_label(prompt: Prompt, label: str) -> tuple[Version, LabelMove | None]:
-    """A label's target and the move that made it so (None for `latest`)."""
-    version = prompt.target_of(label)
-    return version, None if label == LABEL_LATEST else prompt.labels[label].history[-1]
-
-
-def _live(prompt: Prompt, selector: str) -> tuple[Kind, str]:
-    """What a range means now; VersionNotFoundError, LabelNotSetError, InvalidRangeError."""
-    label, _, wanted = selector.partition(" ")
-    return "live", f"{label}@{prompt.target_in(label, parse_range(wanted)).number}"
-
-
-def select_live(prompt: Prompt, selector: str) -> tuple[Version, LabelMove]:
-    """A version that a label pointed to, and the last move that pointed there."""
-    label, _, number = selector.partition("@")
-    version = prompt.version_numbered(int(number))
-    moves = reversed(prompt.labels[label].history)
-    return version, next(move for move in moves if move.to_version == version.number)
-
-
-def select_range(prompt: Prompt, selector: str) -> tuple[Version, LabelMove]:
-    """The newest version in a range, written "label range", and the move that made it live."""
-    return select_live(prompt, _live(prompt, selector)[1])
-
-
-def _label_of(kind: Kind, selector: str | int) -> str | None:
-    if kind == "label":
-        return str(selector)
-    return str(selector).partition("@")[0] if kind == "live" else None
-
-
-def check_erased(prompt: Prompt, version: Version, body: bytes | None) -> bytes:
-    """The body, or ErasedError where there is none."""
-    if body is None:
-        raise ErasedError(
-            f"The content of {prompt.project}/{prompt.name}@{version.number} was erased."
-        )
-    return body
-
-
-def encode_answer(
-    history: History, version: Version, content: bytes, label: str | None, move: LabelMove | None
-) -> Resolved:
-    """The resolved prompt as JSON (DESIGN section 7)."""
-    prompt = history.prompt
-    decisive = move.stream_position if move else version.stream_position
-    body = orjson.dumps(
-        {
-            "ref": f"{prompt.project}/{prompt.name}@{version.number}",
-            "project": prompt.project,
-            "name": prompt.name,
-            "version": version.number,
-            "semver": str(version.semver) if version.semver else None,
-            "digest": digest_of(content),
-            "label": label,
-            "content": orjson.Fragment(content),
-            "partials": [],
-            "promoted_by": history.actor_at(decisive) if move else None,
-            "promoted_at": history.events[decisive - 1].time if move else None,
-            "position": history.position_at(decisive),
-        }
-    )
-    etag = f'"{sha256(body).hexdigest()[:32]}"'
-    headers = {
-        "Content-Type": "application/json",
-        "ETag": etag,
-        "Cache-Control": IMMUTABLE if label is None else NO_CACHE,
-    }
-    return Resolved(body, etag, CIMultiDict(headers))

@@ -16,6 +16,7 @@ from eventsourcing.persistence import PersistenceError
 from api.cli import (
     access,
     branches,
+    composing,
     importing,
     keys,
     moving,
@@ -78,6 +79,7 @@ for command in (
     projects.project,
     prompts.prompt,
     branches.branch,
+    composing.guardrail,
     promoting.label,
     promoting.promote,
     promoting.rollback,
@@ -93,6 +95,8 @@ for command in (
     cli.add_command(command)
 prompts.prompt.add_command(searching.search)
 prompts.prompt.add_command(branches.fork)
+prompts.prompt.add_command(composing.used_by)
+prompts.prompt.add_command(composing.impact)
 
 
 def main() -> None:

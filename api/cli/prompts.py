@@ -123,7 +123,7 @@ def say_commit(cli: Cli, answer: dict[str, Any]) -> None:
 def edit(cli: Cli, ref: Ref, message: str | None, declare: bool) -> None:
     """Edit the newest version in $EDITOR and commit it on top of exactly that one."""
     path = prompt_path(*ref[:2])
-    newest = cli.call("GET", path, params=selector(ref[2] or "latest"))
+    newest = cli.call("GET", path, params=selector(ref[2] or "latest") | {"raw": "true"})
     content = newest["content"]
     plain = content["type"] == "text"
     latest = cli.call("GET", path, params={"label": "latest"})["version"]
@@ -201,10 +201,12 @@ async def all_pages(client: Client, path: str, params: list[tuple[str, str]]) ->
 @prompt.command("show")
 @click.argument("ref", type=PROMPT)
 @click.option("--as-of", help="A position or an RFC 3339 time.")
+@click.option("--raw", is_flag=True, help="As authored, without composition.")
 @pass_cli
-def show(cli: Cli, ref: Ref, as_of: str | None) -> None:
-    """Show a prompt (default: what `latest` is)."""
+def show(cli: Cli, ref: Ref, as_of: str | None, raw: bool) -> None:
+    """Show a prompt (default: what `latest` is), composed of its partials and guardrails."""
     params = selector(ref[2] or "latest") | ({"as_of": as_of} if as_of else {})
+    params |= {"raw": "true"} if raw else {}
     answer = cli.call("GET", prompt_path(*ref[:2]), params=params)
     if cli.output.as_json:
         cli.output.json(answer)
@@ -212,13 +214,22 @@ def show(cli: Cli, ref: Ref, as_of: str | None) -> None:
     click.secho(f"{answer['ref']}  {answer['digest']}", bold=True)
     content = answer["content"]
     for message in content.get("messages", []):
-        click.secho(f"[{message.get('role', 'placeholder')}]", fg="cyan")
-        click.echo(message.get("content", message.get("placeholder")))
+        name, text = _shown(message)
+        click.secho(f"[{name}]", fg="cyan")
+        click.echo(text)
     if "text" in content:
         click.echo(content["text"])
     shown = ("messages", "text", "type")
     rest = {k: v for k, v in content.items() if k not in shown}
     click.echo(json.dumps(rest, ensure_ascii=False, indent=2))
+    for part in answer["partials"]:
+        click.secho(f"{part['kind']} {part['reference']} is {part['ref']}", fg="cyan")
+
+
+def _shown(message: dict[str, str]) -> tuple[str, str]:
+    if "role" in message:
+        return message["role"], message["content"]
+    return next(iter(message.items()))
 
 
 @prompt.command("diff")
@@ -260,8 +271,9 @@ def log(cli: Cli, ref: Ref, branch: str | None) -> None:
     "--var", "-v", "pairs", multiple=True, help="name=value; JSON where the variable is no string."
 )
 @click.option("--format", "format_", type=click.Choice(["messages", "text"]), default="text")
+@click.option("--lockfile", type=click.Path(exists=True), help="JSON: the `partials` of an answer.")
 @pass_cli
-def render(cli: Cli, ref: Ref, pairs: tuple[str, ...], format_: str) -> None:
+def render(cli: Cli, ref: Ref, pairs: tuple[str, ...], format_: str, lockfile: str | None) -> None:
     """Fill a prompt with variables."""
     path = prompt_path(*ref[:2])
     shown = cli.call("GET", path, params=selector(ref[2]))
@@ -271,6 +283,8 @@ def render(cli: Cli, ref: Ref, pairs: tuple[str, ...], format_: str) -> None:
     if chosen.get("version", "").isdecimal():
         chosen["version"] = int(chosen["version"])
     body = {"variables": variables, "format": format_, **chosen}
+    if lockfile is not None:
+        body["lockfile"] = _lockfile(Path(lockfile))
     answer = cli.call("POST", f"{path}/-/render", body)
     text = (
         answer["text"]
@@ -278,6 +292,18 @@ def render(cli: Cli, ref: Ref, pairs: tuple[str, ...], format_: str) -> None:
         else json.dumps(answer["messages"], ensure_ascii=False, indent=2)
     )
     cli.output.say(answer, text)
+
+
+def _lockfile(path: Path) -> list[Any]:
+    """A list of parts, or an answer that has it as `partials`."""
+    try:
+        value = json.loads(path.read_text())
+    except ValueError as error:
+        raise click.BadParameter(f"{path} is not JSON: {error}.") from None
+    parts = value.get("partials") if isinstance(value, dict) else value
+    if not isinstance(parts, list):
+        raise click.BadParameter(f"{path} holds no list of parts.")
+    return parts
 
 
 def _variable(pair: str, declared: dict[str, Any]) -> tuple[str, Any]:

@@ -4,6 +4,7 @@ from typing import Any
 
 from domain.content import TEMPLATE_FORMATS
 from domain.messages import ROLES
+from domain.partials import REFERENCE_PATTERN
 from domain.texts import STRUCTURED_FIELDS
 from domain.variables import ENUM_VALUES_MAX, VARIABLE_PATTERN, VARIABLE_TYPES, VARIABLES_MAX
 
@@ -58,6 +59,12 @@ _MESSAGE_SCHEMA = {
                 "placeholder": {"type": "string", "pattern": anchored(VARIABLE_PATTERN)}
             },
             "required": ["placeholder"],
+            "additionalProperties": False,
+        },
+        {
+            "type": "object",
+            "properties": {"partial": {"type": "string", "pattern": anchored(REFERENCE_PATTERN)}},
+            "required": ["partial"],
             "additionalProperties": False,
         },
     ]

@@ -1,6 +1,8 @@
 """Events: the ledger as CloudEvents, by pages or live (Server-Sent Events)."""
 
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Annotated
 
 import orjson
@@ -54,6 +56,7 @@ async def events(request: web.Request) -> web.StreamResponse:
     check_readable(edge.services(request).access.rights(who, now()), filtered)
     last = _last_event_id(request)
     await edge.fresh_memory(request)
+    filtered = await _with_parts(request, filtered)
     feed = edge.services(request).feed
     if "text/event-stream" in request.headers.get("Accept", ""):
         start = wanted.after if last is None else last
@@ -65,6 +68,17 @@ async def events(request: web.Request) -> web.StreamResponse:
     cursor = None if page.next_after is None else str(page.next_after)
     body = {"items": page.items, "next_cursor": cursor, "head": page.head}
     return edge.view_answer(request, body, page.head)
+
+
+async def _with_parts(request: web.Request, wanted: FeedFilter) -> FeedFilter:
+    """A prompt's filter with what it is composed of now."""
+    if wanted.project is None or wanted.prompt is None:
+        return wanted
+    try:
+        parts = await edge.services(request).serving.composed_of(wanted.project, wanted.prompt)
+    except NotFoundError:
+        parts = frozenset()  # a feed may begin before its prompt does
+    return replace(wanted, composed_of=parts)
 
 
 def _may_read(request: web.Request, who: Caller) -> MayRead:
@@ -124,7 +138,8 @@ async def _stream(
         return response.is_connected()
 
     async with response:
-        live = services.feed.live(start, wanted, still_allowed, _may_read(request, who))
+        refreshed = partial(_with_parts, request) if wanted.prompt is not None else None
+        live = services.feed.live(start, wanted, still_allowed, _may_read(request, who), refreshed)
         try:
             async for recorded in live:
                 await response.send(

@@ -17,8 +17,9 @@ from domain.prompt import Prompt
 from domain.version import Version
 from ledger.ids import now
 from projections.audit import Audit, AuditFilter, find_records, to_records
+from projections.history import History, fold_history
 from projections.past import position_of
-from projections.serving import Entry, History, fold_history
+from projections.serving import Entry
 
 REF_PATTERN = r"^([1-9][0-9]{0,8}|[a-z][a-z0-9_-]{0,35})$"
 

@@ -24,7 +24,7 @@ from domain.label import LabelMove
 from domain.names import project_id
 from domain.project import Project
 from ledger.ids import now
-from projections.serving import History
+from projections.history import History
 
 
 class AsOfQuery(Request):

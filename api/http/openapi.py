@@ -28,6 +28,7 @@ class _PathParameters(Request):
     name: PromptName
     label: LabelName
     branch: BranchName
+    guardrail: LabelName
     number: VersionNumber
 
 

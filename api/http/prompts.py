@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints
 
 from api.http import edge
 from api.http.commanding import submit
+from api.http.composing import candidates, resolve_locked
 from api.http.history import past_history
 from api.http.problems import EdgeError, problem_of
 from api.http.route import Route
@@ -37,17 +38,17 @@ from domain.errors import DomainError
 from domain.names import check_label, check_project_name, check_prompt_name
 from domain.semver import parse_range
 from ledger.ids import now
-from projections.catalog import Catalog
-from projections.listing import Page, PromptFilter, list_prompts, prompt_metadata
-from projections.past import position_of
-from projections.serving import (
+from projections.answers import (
     Kind,
     Resolved,
-    check_erased,
     encode_answer,
     select_label,
     select_range,
 )
+from projections.catalog import Catalog
+from projections.listing import Page, PromptFilter, list_prompts, prompt_metadata
+from projections.past import position_of
+from projections.past_prompts import Past
 
 LABEL_DEFAULT = "production"
 DIGEST_PATTERN = "^sha256:[0-9a-f]{64}$"
@@ -97,17 +98,19 @@ async def resolve(request: web.Request) -> web.StreamResponse:
     access.authorise(rights, PROMPT_READ, prompt_resource(project, name), moment)
     kind: Kind = "label"
     selector: str | int = LABEL_DEFAULT
+    raw = False
     if request.query_string:
         wanted = edge.query(request, ResolveQuery)
         if wanted.as_of is not None:
             return await _resolve_past(request, project, name, wanted)
         kind, selector = select(wanted.label, wanted.version, wanted.digest)
+        raw = wanted.raw
     if "Scrinia-Min-Position" in request.headers:
         await edge.fresh_memory(request)
-    resolved = services.serving.cached(project, name, kind, selector)
+    resolved = None if raw else services.serving.cached(project, name, kind, selector)
     if resolved is None:
         edge.check_path(request)
-        resolved = await services.serving.resolve(project, name, kind, selector)
+        resolved = await services.serving.resolve(project, name, kind, selector, raw=raw)
     return _resolved_answer(request, resolved, services.follower.position)
 
 
@@ -153,10 +156,9 @@ async def _resolve_past(
     history, moment = await past_history(request, project, name, wanted.as_of)
     chosen = select_label if kind == "label" else select_range
     version, move = chosen(history.prompt, str(selector))
-    services = edge.services(request)
-    found = await edge.read(request, services.repository.content, version.content["commitment"])
-    body = check_erased(history.prompt, version, found.body if found else None)
-    resolved = encode_answer(history, version, body, label, move)
+    past = Past(edge.services(request).repository, moment)
+    assembled = await edge.read(request, past.assembled, history, version, wanted.raw)
+    resolved = encode_answer(history, version, assembled, label, move)
     return _resolved_answer(request, resolved, moment)
 
 
@@ -176,6 +178,10 @@ async def _resolve_item(request: web.Request, who: Caller, item: ResolveItem) ->
         project, name = check_project_name(item.project), check_prompt_name(item.name)
         kind, selector = select(item.label, item.version, item.digest)
         services.access.authorise(who, PROMPT_READ, prompt_resource(project, name), now())
+        if item.lockfile is not None:
+            locked = [one.part for one in item.lockfile]
+            place, by = (project, name), (kind, selector)
+            return orjson.Fragment((await resolve_locked(request, who, place, by, locked)).body)
         resolved = services.serving.cached(project, name, kind, selector)
         if resolved is None:
             resolved = await services.serving.resolve(project, name, kind, selector)
@@ -301,6 +307,7 @@ async def patch_metadata(request: web.Request) -> web.StreamResponse:
         name=edge.prompt_name(request),
         patch=wanted.model_dump(exclude_unset=True),
         if_match=edge.if_match(request),
+        users=await _users(request) if wanted.status == "archived" else (),
     )
     return await submit(request, who, command)
 
@@ -310,9 +317,13 @@ async def archive_prompt(request: web.Request) -> web.StreamResponse:
     who = edge.caller(request)
     wanted = await edge.body(request, ReasonRequest, optional=True)
     command = commands.ArchivePrompt(
-        edge.project_name(request), edge.prompt_name(request), wanted.reason
+        edge.project_name(request), edge.prompt_name(request), wanted.reason, await _users(request)
     )
     return await submit(request, who, command)
+
+
+async def _users(request: web.Request) -> tuple[str, ...]:
+    return await candidates(request, edge.project_name(request), edge.prompt_name(request))
 
 
 async def restore_prompt(request: web.Request) -> web.StreamResponse:

@@ -6,6 +6,7 @@ import orjson
 from aiohttp import web
 
 from api.http import edge
+from api.http.composing import resolve_locked
 from api.http.prompts import select
 from api.http.route import Route
 from api.http.schemas import RenderedAnswer, RenderRequest
@@ -27,6 +28,10 @@ async def render(request: web.Request) -> web.StreamResponse:
     await edge.fresh_memory(request)
     kind, selector = select(wanted.label, wanted.version, wanted.digest)
     resolved = services.serving.cached(project, name, kind, selector)
+    if wanted.lockfile is not None:
+        locked = [one.part for one in wanted.lockfile]
+        by = (kind, selector)
+        resolved = await resolve_locked(request, who, (project, name), by, locked)
     if resolved is None:
         resolved = await services.serving.resolve(project, name, kind, selector)
     rendered = await edge.read(request, _fill, orjson.loads(resolved.body), wanted)

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 from api.http.content_schema import CONTENT_SCHEMA, anchored
 from api.http.moments import Moment
 from domain.access import PERMISSIONS, ROLES
+from domain.composition import COMPOSITION_PROMPTS_MAX
 from domain.deciding import TEXT_BYTES_MAX
 from domain.names import (
     BRANCH_PATTERN,
@@ -23,14 +24,18 @@ from domain.names import (
     SEGMENT_CHARS_MAX,
     TAG_PATTERN,
     TAGS_MAX,
+    check_prompt_name,
 )
+from domain.partials import REFERENCE_PATTERN
 from domain.prompt import OWNERS_MAX
 from domain.semver import RANGE_CHARS_MAX
 from domain.version import MAIN_BRANCH
+from projections.composing import LockedPart
 
 TEXT_CHARS_MAX = TEXT_BYTES_MAX // 4
 RENDERED_VARIABLES_MAX = 1024
 RESOLVE_ITEMS_MAX = 100
+LOCKFILE_PARTS_MAX = 4 * COMPOSITION_PROMPTS_MAX
 # A range has an operator; domain/semver.py says what else it is.
 RANGE_PATTERN = r"^\s*[~^<>=]"
 
@@ -152,6 +157,30 @@ class RollbackRequest(Request):
     reason: FreeText | None = None
 
 
+class LockedPartRequest(Request):
+    """One line of a lockfile: an item of a resolved prompt's `partials`, as it was answered."""
+
+    kind: Literal["partial", "guardrail"]
+    reference: Annotated[str, Field(max_length=250, pattern=anchored(REFERENCE_PATTERN))]
+    ref: str | None = None
+    project: ProjectName | None = None
+    name: PromptName
+    version: VersionNumber
+    digest: str = Field(pattern="^sha256:[0-9a-f]{64}$")
+    guardrail: dict[str, str] | None = None
+
+    @property
+    def part(self) -> LockedPart:
+        """What composing goes by."""
+        name = check_prompt_name(self.name)
+        return LockedPart(
+            self.kind, self.reference, name, self.version, self.digest, self.guardrail
+        )
+
+
+Lockfile = Annotated[list[LockedPartRequest], Field(max_length=LOCKFILE_PARTS_MAX)]
+
+
 class ResolveItem(Request):
     """One prompt to resolve: by one of label (default `production`), version, digest.
 
@@ -165,6 +194,9 @@ class ResolveItem(Request):
     label: str | None = None
     version: VersionChoice | None = None
     digest: str | None = Field(None, pattern="^sha256:[0-9a-f]{64}$")
+    lockfile: Lockfile | None = Field(
+        None, description="Compose of exactly this, whatever labels point at now."
+    )
 
 
 class ResolveRequest(Request):
@@ -182,6 +214,9 @@ class RenderRequest(Request):
     digest: str | None = Field(None, pattern="^sha256:[0-9a-f]{64}$")
     format: Literal["messages", "text"] = "messages"
     allow_extra: bool = False
+    lockfile: Lockfile | None = Field(
+        None, description="Compose of exactly this, whatever labels point at now."
+    )
 
 
 class CreatePrincipalRequest(Request):

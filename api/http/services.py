@@ -19,6 +19,7 @@ from projections.delivery import Delivery
 from projections.elections import Elections
 from projections.feed import Feed
 from projections.past import PastCatalogs
+from projections.projects import ProjectView
 from projections.relay import Relay
 from projections.runner import Runner
 from projections.scrub import Scrub
@@ -55,6 +56,7 @@ class Services:
     follower: Follower
     serving: ServingView
     access: AccessView
+    projects: ProjectView
     views: Views
     runner: Runner
     feed: Feed

@@ -27,7 +27,7 @@ from domain.content import digest_of
 from domain.texts import variables_of
 from domain.version import Version
 from projections.cursors import decode_cursor, encode_cursor
-from projections.serving import History, check_erased
+from projections.history import History, check_erased
 
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 

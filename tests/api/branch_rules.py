@@ -76,6 +76,8 @@ class BranchRules(Rules):
                 "source_version": head,
             }
             answer = self._send("POST", self._path(name, "/-/merge"), body)
+        if not self._composes(answer, name, text, into):
+            return
         self._expect(answer, 201)
         prompt.written.add(into)
         assert answer.body["version"] == prompt.commit(text, into, head)
@@ -90,11 +92,14 @@ class BranchRules(Rules):
         origin = self.prompts[name]
         if version is not None and version > len(origin.versions):
             self._expect(answer, 404, "version_not_found")
-        elif to in self.prompts:
+            return
+        if to in self.prompts:
             self._expect(answer, 409, "name_taken")
-        else:
+            return
+        text = origin.versions[(version or origin.heads["main"]) - 1]
+        if self._composes(answer, to, text, "main"):
             self._expect(answer, 201)
-            self.prompts[to] = ModelPrompt(origin.versions[(version or origin.heads["main"]) - 1])
+            self.prompts[to] = ModelPrompt(text)
 
     @rule(name=NAMES)
     def every_version_can_be_reconstructed(self, name: str) -> None:

@@ -1,5 +1,7 @@
 """What prompts and labels are to the state machine: imports nothing from the domain."""
 
+import re
+
 
 class ModelLabel:
     def __init__(self) -> None:
@@ -53,3 +55,67 @@ class ModelPrompt:
         if theirs in (base, ours):
             return ours
         return theirs if ours == base else None
+
+
+class Refused(Exception):
+    """A composition that is refused, with the code it is refused by."""
+
+
+TAG = re.compile(r"\{\{> (?P<name>[^@]+)@(?P<at>[^}]+)\}\}")
+Place = tuple[str, int]
+
+
+def compose(
+    prompts: dict[str, ModelPrompt],
+    place: Place,
+    text: str,
+    moved: dict[tuple[str, str], tuple[Place, str]],
+    *,
+    fresh: bool = False,
+    path: tuple[Place, ...] = (),
+) -> str:
+    """A text with what it names in its place; `moved` are references about to mean another."""
+    if place in path:
+        raise Refused("partial_cycle")
+    if len(path) > 8:
+        raise Refused("composition_limit")
+    found = TAG.search(text)
+    if found is None:
+        return text
+    name, at = found["name"], found["at"]
+    if (name, at) in moved:
+        target, body = moved[name, at]
+    else:
+        target = name, _meant(prompts, name, at, fresh)
+        body = prompts[name].versions[target[1] - 1]
+    inner = compose(prompts, target, body, moved, fresh=fresh, path=(*path, place))
+    return text.replace(found[0], inner)
+
+
+def _meant(prompts: dict[str, ModelPrompt], name: str, at: str, fresh: bool) -> int:
+    if name not in prompts:
+        raise Refused("partial_not_found")
+    prompt = prompts[name]
+    if fresh and prompt.archived:
+        raise Refused("prompt_archived")
+    if at == "latest":
+        return prompt.heads["main"]
+    if at.isdecimal():
+        number = int(at) if int(at) <= len(prompt.versions) else None
+    else:
+        number = prompt.labels[at].target if at in prompt.labels else None
+    if number is None:
+        raise Refused("partial_not_found")
+    return number
+
+
+def users(prompts: dict[str, ModelPrompt], name: str) -> set[str]:
+    """The other prompts in use that name a prompt in what they serve, as `name@number`."""
+    found = set()
+    for other, prompt in prompts.items():
+        live = {label.target for label in prompt.labels.values()} | {prompt.heads["main"]}
+        for number in live - {None}:
+            tag = TAG.search(prompt.versions[number - 1])
+            if tag and tag["name"] == name and other != name and not prompt.archived:
+                found.add(f"{other}@{number}")
+    return found

@@ -3,8 +3,17 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from tests.api.model import ModelLabel, ModelPrompt
-from tests.api.rules import LABELS, NAMES, REASONS, TEXTS, Rules, command
+from tests.api.model import ModelLabel, ModelPrompt, users
+from tests.api.rules import (
+    BRANCHES,
+    LABELS,
+    NAMES,
+    PARTIALS,
+    REASONS,
+    TEXTS,
+    Rules,
+    command,
+)
 from tests.harness import text_content
 
 
@@ -48,10 +57,20 @@ class PromptRules(Rules):
         elif prompt.text(branch) == text:
             self._expect(answer, 200)
             assert not answer.body["changed"]
-        else:
+        elif self._composes(answer, name, text, branch):
             self._expect(answer, 201)
             prompt.written.add(branch)
             assert answer.body["version"] == prompt.commit(text, branch)
+
+    @rule(name=NAMES, text=PARTIALS, branch=BRANCHES)
+    def commit_what_names_another(self, name: str, text: str, branch: str) -> None:
+        self.commit(name, text, None, branch)
+
+    @rule(name=NAMES, text=PARTIALS, label=LABELS)
+    def serve_what_names_another(self, name: str, text: str, label: str) -> None:
+        self.commit(name, text, None)
+        if name in self.prompts:
+            self.set_label(name, label, self.prompts[name].heads["main"], None)
 
     @command("patch_metadata", name=NAMES, description=st.none() | TEXTS,
              tags=st.lists(st.sampled_from(["x", "y", "z"])))  # fmt: skip
@@ -69,9 +88,16 @@ class PromptRules(Rules):
     @command("archive_prompt", name=NAMES)
     def archive(self, name: str) -> None:
         answer = self._send("POST", self._path(name, "/-/archive"))
-        if not self._absent(name, answer):
-            assert answer.body["changed"] != self.prompts[name].archived
-            self.prompts[name].archived = True
+        if self._absent(name, answer):
+            return
+        using = users(self.prompts, name)
+        using |= {f"guardrail {g}" for g, p in self.guardrails.items() if p.split("@")[0] == name}
+        if using and not self.prompts[name].archived:
+            self._expect(answer, 409, "in_use")
+            assert set(answer.body["users"]) == using
+            return
+        assert answer.body["changed"] != self.prompts[name].archived
+        self.prompts[name].archived = True
 
     @command("restore_prompt", name=NAMES)
     def restore(self, name: str) -> None:
@@ -91,6 +117,10 @@ class PromptRules(Rules):
         prompt = self.prompts[name]
         if version > len(prompt.versions):
             self._expect(answer, 404, "version_not_found")
+            return
+        now = prompt.labels[label].target if label in prompt.labels else None
+        text = prompt.versions[version - 1]
+        if now != version and not self._composes(answer, name, text, None, label, version):
             return
         fresh = label not in prompt.labels
         state = prompt.labels.setdefault(label, ModelLabel())
@@ -144,6 +174,11 @@ class PromptRules(Rules):
             self._expect(answer, 409, "no_earlier_target")
         else:
             target = state.returns[-2] if to is None else to
+            text = self.prompts[name].versions[target - 1]
+            if state.target != target and not self._composes(
+                answer, name, text, None, label, target
+            ):
+                return
             self._expect(answer, 200)
             assert answer.body["changed"] == (state.target != target)
             if state.target != target:

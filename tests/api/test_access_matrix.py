@@ -63,6 +63,11 @@ TABLE = {
     "GET …/-/history":                              "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200",
     "GET …/-/diff":                                 "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200",
     "POST …/-/render":                              "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200",
+    "GET …/-/used-by":                              "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200",
+    "GET …/-/impact":                               "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200",
+    "GET /v1/projects/{project}/guardrails":        "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200",
+    "PUT /v1/projects/{project}/guardrails/{guardrail}":"401 404 403 403 403 403 403 404 201 403 201 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403",
+    "DELETE /v1/projects/{project}/guardrails/{guardrail}":"401 404 403 403 403 403 403 404 200 403 200 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403",
     "GET /v1/principals":                           "401 403 403 403 403 403 200 403 200 403 403 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403",
     "POST /v1/principals":                          "401 403 403 403 403 403 403 403 201 403 403 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403",
     "PATCH /v1/principals/{id}":                    "401 403 403 403 403 403 403 403 200 403 403 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403",
@@ -205,6 +210,14 @@ class World:
             path = path.replace("{key_id}", made["key_id"])
         if row == "GET /v1/search":
             path += "?q=one"
+        if row == "GET …/-/impact":
+            path += "?version=2"
+        if "{guardrail}" in path:
+            path = path.replace("{guardrail}", f"g{self.number % 8}")
+            body = {"prompt": "support/triage@1", "folder": "empty"}
+            await self.admin.call("DELETE", path)
+            if method == "DELETE":
+                await self.admin.ok("PUT", path, body)
         if row == "GET …/-/diff":
             path += "?from=1&to=2"
         bodies = {
@@ -221,6 +234,9 @@ class World:
                 "source_version": 3,
             },
             "POST …/-/fork": {"name": f"support/fork{self.number}"},
+            "PUT /v1/projects/{project}/guardrails/{guardrail}": {
+                "prompt": "support/triage@1", "folder": "empty",
+            },
             "PUT …/-/labels/{label}": {"version": 1},
             "POST …/-/rollback": {"label": "staging"},
             "POST …/-/render": {"variables": {}},

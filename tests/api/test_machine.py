@@ -19,9 +19,9 @@ from api.http.routes import ROUTES
 from ledger.signing import Signer
 from ledger.trust import possession_text
 from tests.api.branch_rules import BranchRules
-from tests.api.model import ModelPrompt
+from tests.api.model import ModelPrompt, Refused, compose
 from tests.api.prompt_rules import PromptRules
-from tests.api.rules import COVERED, EXAMPLES, LABELS, NAMES, STEPS, TYPES, command
+from tests.api.rules import COVERED, EXAMPLES, GUARDRAILS, LABELS, NAMES, STEPS, TYPES, command
 from tests.harness import Answer, Sync, registry_thread, text_content, verify
 
 
@@ -36,6 +36,7 @@ class RegistryMachine(PromptRules, BranchRules):
         self.tokens: dict[str, tuple[str, str, bool]] = {}
         self.keys: dict[str, bool] = {}
         self.ledger = self.client.ok("GET", "/v1/version")["ledger"]
+        self.guardrails: dict[str, str] = {}
         self.webhooks: dict[str, dict[str, object]] = {}
         self.sent: list[tuple[str, str, dict | None, str, Answer]] = []
         self.moments: list[tuple[int, str, str, tuple[int, object]]] = []
@@ -136,10 +137,37 @@ class RegistryMachine(PromptRules, BranchRules):
         if state is None or state.target is None:
             self._expect(answer, 404, "label_not_set")
             return 404, None
+        place = name, state.target
+        try:
+            text = compose(self.prompts, place, prompt.versions[state.target - 1], {})
+        except Refused as refused:
+            self._expect(answer, 409, str(refused))
+            return 409, None
         self._expect(answer, 200)
-        assert answer.body["content"]["text"] == prompt.versions[state.target - 1]
+        assert answer.body["content"]["text"] == text
         assert answer.body["version"] == state.target
         return 200, answer.body
+
+    # Guardrails, of folders in which nothing lies
+
+    @command("set_guardrail", guardrail=GUARDRAILS, prompt=st.sampled_from(["a", "folder/b@1"]))
+    def set_guardrail(self, guardrail: str, prompt: str) -> None:
+        body = {"prompt": prompt, "folder": "empty"}
+        path = f"/v1/projects/{self.project}/guardrails/{guardrail}"
+        answer = self._send("PUT", path, body)
+        name, _, at = prompt.partition("@")
+        text = f"{{{{> {name}@{at or 'production'}}}}}"
+        if self._composes(answer, "", text, None):
+            was = self.guardrails.get(guardrail)
+            self._expect(answer, 200 if was else 201)
+            assert answer.body["changed"] == (was != prompt)
+            self.guardrails[guardrail] = prompt
+
+    @command("remove_guardrail", guardrail=GUARDRAILS)
+    def remove_guardrail(self, guardrail: str) -> None:
+        path = f"/v1/projects/{self.project}/guardrails/{guardrail}"
+        answer = self._send("DELETE", path)
+        self._expect(answer, 200 if self.guardrails.pop(guardrail, None) else 404)
 
     # Webhooks, of types there are no events of: nothing is sent
 
@@ -288,7 +316,7 @@ def test_the_api_agrees_with_the_model(
     case().runTest()
     assert machine.sequences >= 30 and machine.steps >= 30 * 40
     head = client.position
-    for name in ("catalog", "audit"):
+    for name in ("catalog", "audit", "search", "uses"):
         comparison = client.ok("POST", f"/v1/projections/{name}/compare")
         assert comparison["equal"], comparison
         client.ok("POST", f"/v1/projections/{name}/rebuild")

@@ -58,6 +58,9 @@ def _existing(admin: Sync, operation_id: str) -> dict[str, str]:
     admin.ok("POST", f"{path}/-/versions", on_side)
     for label, version in (("staging", 1), ("staging", 2), ("production", 1)):
         admin.ok("PUT", f"{path}/-/labels/{label}", {"version": version})
+    if operation_id == "remove_guardrail":
+        body = {"prompt": name, "folder": "empty"}
+        admin.ok("PUT", "/v1/projects/acme/guardrails/safe", body)
     principal = admin.ok("POST", "/v1/principals", {"type": "service", "name": "x"})
     principal_id = principal["principal_id"]
     grant = admin.ok("POST", "/v1/grants", {"principal_id": principal_id, "role": "viewer"})
@@ -75,6 +78,7 @@ def _existing(admin: Sync, operation_id: str) -> dict[str, str]:
         "name": name,
         "label": "staging",
         "branch": "side",
+        "guardrail": "safe",
         "number": "1",
         "projection": "catalog",
         "principal": principal_id,
@@ -104,6 +108,7 @@ BODIES = {
     "create_branch": {"branch": "other"},
     "fork_prompt": {"name": "forked"},
     "merge_branch": {"source": "side"},
+    "set_guardrail": {"prompt": "set-guardrail"},
     "change_webhook": {"types": ["ledger"]},
     "redeliver": {"after": 0},
     "render": {"variables": {}, "version": 1},
@@ -111,7 +116,7 @@ BODIES = {
     "resolve_many": {"items": [{"project": "acme", "name": "x"}]},
     "set_label": {"version": 2},
 }
-QUERIES = {"search": {"q": "one"}, "get_diff": {"from": "1", "to": "2"}}
+QUERIES = {"impact": {"version": "2"}, "search": {"q": "one"}, "get_diff": {"from": "1", "to": "2"}}
 
 
 @pytest.mark.timeout(600)

@@ -90,7 +90,7 @@ def test_rendering_has_a_budget() -> None:
 
 def test_templates_are_refused_that_cannot_be_rendered() -> None:
     deep = "{{#a}}" * 40 + "{{/a}}" * 40
-    for body in ("{{#a}}", "{{/a}}", "{{#a}}{{/b}}", "{{> part}}", deep):
+    for body in ("{{#a}}", "{{/a}}", "{{#a}}{{/b}}", "{{> Part!}}", "{{> part@}}", deep):
         with pytest.raises(InvalidContentError):
             PromptContent.parse(text(body))
         assert PromptContent.parse(text(body, template_format="none"))

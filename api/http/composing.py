@@ -1,0 +1,258 @@
+"""Composition: guardrails, what uses a prompt, what a move would change, lockfiles."""
+
+from functools import partial
+from typing import Annotated, Any, Literal
+
+import orjson
+from aiohttp import web
+from pydantic import Field
+
+from api.http import edge
+from api.http.commanding import submit
+from api.http.history import entry_for
+from api.http.route import Route
+from api.http.schemas import (
+    CommandAnswer,
+    LabelName,
+    ObjectAnswer,
+    PageAnswer,
+    PromptName,
+    ReasonRequest,
+    Request,
+    VersionNumber,
+)
+from domain import access, commands
+from domain.access import PROJECT_WRITE, PROMPT_READ, not_found, project_resource, prompt_resource
+from domain.composition import Source
+from domain.errors import CompositionError
+from domain.interface import change_of
+from domain.messages import ROLES
+from domain.names import check_label
+from domain.partials import REFERENCE_PATTERN, parse_reference
+from domain.project_commands import POSITIONS, guardrail_body
+from ledger.ids import now
+from projections.answers import Kind, Resolved, encode_answer
+from projections.catalog import Catalog
+from projections.composing import LockedPart, assemble, locked_lookup, source_of
+from projections.uses import Use, Uses, uses_of
+
+IMPACT_MAX = 256
+
+
+class GuardrailRequest(Request):
+    """What is composed in, where: below a folder, or into every prompt of the project."""
+
+    prompt: Annotated[str, Field(pattern=f"^(?:{REFERENCE_PATTERN})$", max_length=250)]
+    folder: PromptName | None = None
+    position: Annotated[str, Field(pattern=f"^({'|'.join(POSITIONS)})$")] = "prepend"
+    role: Annotated[str, Field(pattern=f"^({'|'.join(ROLES)})$")] = "system"
+
+
+class UsesQuery(Request):
+    """Only what some label or `latest` means now, or every version ever committed."""
+
+    model_config = {"strict": False, "extra": "forbid"}
+    versions: Literal["live", "all"] = "live"
+
+
+class ImpactQuery(Request):
+    """Which label would be moved, to which version."""
+
+    model_config = {"strict": False, "extra": "forbid"}
+    label: LabelName = "production"
+    version: VersionNumber
+
+
+# Guardrails
+
+
+async def list_guardrails(request: web.Request) -> web.StreamResponse:
+    """The guardrails of a project, by name."""
+    who = edge.caller(request)
+    project = edge.project_name(request)
+    edge.no_query(request)
+    services = edge.services(request)
+    rights = services.access.rights(who, now())
+    if access.readable_folders(rights, project, now()) == ():
+        raise not_found(project_resource(project))
+    await edge.fresh_memory(request)
+    known = services.projects.of(project).project
+    if known is None:
+        raise not_found(project_resource(project))
+    items = [guardrail_body(one) for _, one in sorted(known.guardrails.items())]
+    body = {"items": items, "next_cursor": None}
+    return edge.view_answer(request, body, services.follower.position)
+
+
+async def set_guardrail(request: web.Request) -> web.StreamResponse:
+    """Compose a text prompt into every prompt of a project, or below a folder."""
+    who = edge.caller(request)
+    wanted = await edge.body(request, GuardrailRequest)
+    command = commands.SetGuardrail(
+        project=edge.project_name(request),
+        guardrail=check_label(request.match_info["guardrail"]),
+        prompt=wanted.prompt,
+        folder=wanted.folder,
+        position=wanted.position,
+        role=wanted.role,
+    )
+    return await submit(request, who, command)
+
+
+async def remove_guardrail(request: web.Request) -> web.StreamResponse:
+    """Compose a guardrail into nothing any more."""
+    who = edge.caller(request)
+    wanted = await edge.body(request, ReasonRequest, optional=True)
+    name = check_label(request.match_info["guardrail"])
+    command = commands.RemoveGuardrail(edge.project_name(request), name, wanted.reason)
+    return await submit(request, who, command)
+
+
+# Backlinks
+
+
+async def users_of(request: web.Request, project: str, name: str) -> tuple[list[Use], int]:
+    """What names a prompt, as far as the view has come, which is waited for where asked."""
+    await edge.fresh_view(request, Uses.name)
+    await edge.fresh_view(request, Catalog.name)
+    services = edge.services(request)
+    question = partial(uses_of, project=project, target=name)
+    found: tuple[list[Use], int] = await edge.read(
+        request, services.views.read, question, Uses.name
+    )
+    return found
+
+
+async def candidates(request: web.Request, project: str, name: str) -> tuple[str, ...]:
+    """Prompts that may be composed of one, for the registry to look at."""
+    uses, _ = await users_of(request, project, name)
+    return tuple(sorted({use.name for use in uses if use.live}))
+
+
+async def used_by(request: web.Request) -> web.StreamResponse:
+    """The versions that are composed of a prompt: those the caller may read."""
+    wanted = edge.query(request, UsesQuery)
+    who = edge.caller(request)
+    entry = await entry_for(request)
+    project, name = entry.key
+    uses, position = await users_of(request, project, name)
+    rights = edge.services(request).access.rights(who, now())
+    items = [
+        {
+            "ref": f"{project}/{use.name}@{use.number}", "project": project, "name": use.name,
+            "version": use.number, "reference": use.reference, "labels": list(use.labels),
+            "live": use.live,
+        }
+        for use in uses
+        if (use.live or wanted.versions == "all")
+        and access.permitted(rights, PROMPT_READ, prompt_resource(project, use.name), now()).allowed
+    ]  # fmt: skip
+    return edge.view_answer(request, {"items": items, "next_cursor": None}, position)
+
+
+async def impact(request: web.Request) -> web.StreamResponse:
+    """What would change, and what would break, if a label of this prompt moved to a version."""
+    wanted = edge.query(request, ImpactQuery)
+    who = edge.caller(request)
+    entry = await entry_for(request)
+    project, name = entry.key
+    services = edge.services(request)
+    rights = services.access.rights(who, now())
+    version = entry.history.prompt.version_numbered(wanted.version)
+    body = await services.serving.content(entry, version)
+    moved = {f"{name}@{check_label(wanted.label)}": source_of(entry.history, version, body)}
+    items: list[dict[str, Any]] = []
+    waiting, seen = [(name, wanted.label)], {(name, wanted.label)}
+    while waiting and len(items) < IMPACT_MAX:
+        target, label = waiting.pop(0)
+        for use in (await users_of(request, project, target))[0]:
+            if not use.live or parse_reference(use.reference).at != label:
+                continue
+            for at in use.labels:
+                if (use.name, at) in seen:
+                    continue
+                seen.add((use.name, at))
+                waiting.append((use.name, at))
+                resource = prompt_resource(project, use.name)
+                if access.permitted(rights, PROMPT_READ, resource, now()).allowed:
+                    items.append(await _affected(request, project, use.name, at, moved))
+    answer = {"label": wanted.label, "version": wanted.version, "items": items}
+    return edge.view_answer(request, answer, services.follower.position)
+
+
+async def _affected(
+    request: web.Request, project: str, name: str, label: str, moved: dict[str, Source]
+) -> dict[str, Any]:
+    """How a prompt's answer under a label would change: a level with reasons, or what breaks."""
+    item: dict[str, Any] = {"name": name, "label": label, "ref": f"{project}/{name}@{label}"}
+    serving = edge.services(request).serving
+    try:
+        before = (await serving.resolve(project, name, "label", label)).body
+        after = await serving.resolve_with(project, name, label, moved)
+    except CompositionError as error:
+        return item | {"breaks": True, "code": error.code, "detail": error.detail}
+    change = change_of(orjson.loads(before)["content"], orjson.loads(after))
+    return item | {"breaks": False, "level": change.level, "reasons": list(change.reasons)}
+
+
+# Lockfiles
+
+
+async def resolve_locked(
+    request: web.Request,
+    who: access.Caller,
+    place: tuple[str, str],
+    by: tuple[Kind, str | int],
+    lockfile: list[LockedPart],
+) -> Resolved:
+    """A version composed of exactly what a lockfile names; LockfileMismatchError."""
+    project, name = place
+    services = edge.services(request)
+    entry = await services.serving.entry(*place)
+    version, move, label = await services.serving.choose(entry, *by)
+    body = await services.serving.content(entry, version)
+    covering = {one.reference for one in services.projects.of(project).covering(name)[0]}
+    sources: dict[tuple[str, int], Source] = {}
+    for part in lockfile:
+        resource = prompt_resource(project, part.name)
+        if part.kind == "guardrail" and part.reference not in covering:
+            services.access.authorise(who, PROMPT_READ, resource, now())
+        if part.name != parse_reference(part.reference).name:
+            raise not_found(resource)
+        locked = await services.serving.entry(project, part.name)
+        locked_version = locked.history.prompt.version_numbered(part.version)
+        held = await services.serving.content(locked, locked_version)
+        sources[part.name, part.version] = source_of(locked.history, locked_version, held)
+    lookup, guardrails = locked_lookup(lockfile, lambda one, number: sources[one, number])
+    root = source_of(entry.history, version, body)
+    assembled = assemble(root, body, lookup, guardrails)
+    return encode_answer(entry.history, version, assembled, label, move)
+
+
+_PROJECT = "/v1/projects/{project}"
+_PROMPT = _PROJECT + "/prompts/{name}"
+_GUARDRAIL = _PROJECT + "/guardrails/{guardrail}"
+ROUTES = (
+    Route(
+        "GET", _PROJECT + "/guardrails", list_guardrails, "List guardrails", "composition",
+        PROMPT_READ, answers={200: PageAnswer}, headers=("Scrinia-Min-Position",),
+    ),
+    Route(
+        "PUT", _GUARDRAIL, set_guardrail, "Set a guardrail", "composition", PROJECT_WRITE,
+        body=GuardrailRequest, answers={200: CommandAnswer, 201: CommandAnswer}, command=True,
+    ),
+    Route(
+        "DELETE", _GUARDRAIL, remove_guardrail, "Remove a guardrail", "composition", PROJECT_WRITE,
+        body=ReasonRequest, body_optional=True, answers={200: CommandAnswer}, command=True,
+    ),
+    Route(
+        "GET", _PROMPT + "/-/used-by", used_by, "What is composed of a prompt", "composition",
+        PROMPT_READ, query=UsesQuery, answers={200: PageAnswer},
+        headers=("Scrinia-Min-Position",),
+    ),
+    Route(
+        "GET", _PROMPT + "/-/impact", impact, "What a move would change", "composition",
+        PROMPT_READ, query=ImpactQuery, answers={200: ObjectAnswer, 410: "Erased"},
+        headers=("Scrinia-Min-Position",),
+    ),
+)  # fmt: skip

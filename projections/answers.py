@@ -1,0 +1,106 @@
+"""What resolving a prompt answers: how versions are selected, how answers are encoded."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Literal
+
+import orjson
+from multidict import CIMultiDict
+
+from domain.label import LabelMove
+from domain.names import LABEL_LATEST
+from domain.prompt import Prompt
+from domain.semver import parse_range
+from domain.version import Version
+from projections.composing import Assembled
+from projections.history import History
+
+IMMUTABLE = "private, max-age=31536000, immutable"
+NO_CACHE = "private, no-cache"
+
+# "range": newest in a semver range of what a label pointed to, written "label range"; "live": a
+# version as one such, written "label@number", which is how answers to ranges are kept.
+Kind = Literal["label", "version", "digest", "range", "live"]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """An encoded answer, its strong ETag, and the headers that go with it."""
+
+    body: bytes
+    etag: str
+    headers: CIMultiDict[str]
+
+
+def select_label(prompt: Prompt, label: str) -> tuple[Version, LabelMove | None]:
+    """A label's target and the move that made it so (None for `latest`)."""
+    version = prompt.target_of(label)
+    return version, None if label == LABEL_LATEST else prompt.labels[label].history[-1]
+
+
+def live_selector(prompt: Prompt, selector: str) -> tuple[Kind, str]:
+    """What a range means now; VersionNotFoundError, LabelNotSetError, InvalidRangeError."""
+    label, _, wanted = selector.partition(" ")
+    return "live", f"{label}@{prompt.target_in(label, parse_range(wanted)).number}"
+
+
+def select_live(prompt: Prompt, selector: str) -> tuple[Version, LabelMove]:
+    """A version that a label pointed to, and the last move that pointed there."""
+    label, _, number = selector.partition("@")
+    version = prompt.version_numbered(int(number))
+    moves = reversed(prompt.labels[label].history)
+    return version, next(move for move in moves if move.to_version == version.number)
+
+
+def select_range(prompt: Prompt, selector: str) -> tuple[Version, LabelMove]:
+    """The newest version in a range, written "label range", and the move that made it live."""
+    return select_live(prompt, live_selector(prompt, selector)[1])
+
+
+def kept_under(
+    kind: Kind, selector: str | int, label: str | None, version: Version
+) -> tuple[Kind, str | int]:
+    """What an answer is kept under: that to a range as what the range meant."""
+    return ("live", f"{label}@{version.number}") if kind == "range" else (kind, selector)
+
+
+def label_of(kind: Kind, selector: str | int) -> str | None:
+    """The label that a selector goes by, if any."""
+    if kind == "label":
+        return str(selector)
+    return str(selector).partition("@")[0] if kind == "live" else None
+
+
+def encode_answer(
+    history: History,
+    version: Version,
+    assembled: Assembled,
+    label: str | None,
+    move: LabelMove | None,
+) -> Resolved:
+    """The resolved prompt as JSON (DESIGN section 7)."""
+    prompt = history.prompt
+    decisive = move.stream_position if move else version.stream_position
+    body = orjson.dumps(
+        {
+            "ref": f"{prompt.project}/{prompt.name}@{version.number}",
+            "project": prompt.project,
+            "name": prompt.name,
+            "version": version.number,
+            "semver": str(version.semver) if version.semver else None,
+            "digest": assembled.digest,
+            "label": label,
+            "content": orjson.Fragment(assembled.body),
+            "partials": [part.as_data() for part in assembled.parts],
+            "promoted_by": history.actor_at(decisive) if move else None,
+            "promoted_at": history.events[decisive - 1].time if move else None,
+            "position": max(history.position_at(decisive), assembled.position),
+        }
+    )
+    etag = f'"{sha256(body).hexdigest()[:32]}"'
+    headers = {
+        "Content-Type": "application/json",
+        "ETag": etag,
+        "Cache-Control": NO_CACHE if label is not None or assembled.moving else IMMUTABLE,
+    }
+    return Resolved(body, etag, CIMultiDict(headers))

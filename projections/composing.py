@@ -1,0 +1,124 @@
+"""What a prompt answers is composed of: now, at a past moment, or as a lockfile has it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from domain.composition import Guardrail, Lookup, Part, Source, compose
+from domain.content import digest_of
+from domain.errors import DomainError, LockfileMismatchError
+from domain.partials import Reference
+from domain.prompt_deciding import no_partial
+from domain.version import Version
+from projections.history import History
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """A version's content as it is answered: composed bytes, parts, whether they can move.
+
+    `position`: the last that decided on a part; `streams`: whose events can change it.
+    """
+
+    body: bytes
+    digest: str
+    parts: tuple[Part, ...] = ()
+    moving: bool = False
+    position: int = 0
+    streams: frozenset[str] = frozenset()
+
+
+def authored(body: bytes) -> Assembled:
+    """A content as it was written."""
+    return Assembled(body, digest_of(body))
+
+
+def source_of(history: History, version: Version, body: bytes) -> Source:
+    """A version as something to compose of."""
+    prompt = history.prompt
+    content = orjson.loads(body)
+    return Source(prompt.project, prompt.name, version.number, digest_of(body), content)
+
+
+def decisive_position(history: History, reference: Reference, version: Version) -> int:
+    """Where in the ledger a reference came to mean what it means."""
+    prompt = history.prompt
+    if reference.number is None and reference.at in prompt.labels:
+        return history.position_at(prompt.labels[reference.at].history[-1].stream_position)
+    return history.position_at(version.stream_position)
+
+
+def lookup_in(found: Mapping[str, Source | DomainError]) -> Lookup:
+    """References as they were gathered; what was not found is refused as it was."""
+
+    def find(reference: Reference) -> Source:
+        source = found.get(str(reference))
+        if source is None:
+            raise no_partial(reference, "there is no such prompt")
+        if isinstance(source, DomainError):
+            raise no_partial(reference, source.detail)
+        return source
+
+    return find
+
+
+def assemble(
+    root: Source,
+    body: bytes,
+    lookup: Lookup,
+    guardrails: Sequence[Guardrail],
+    position: int = 0,
+    streams: frozenset[str] = frozenset(),
+) -> Assembled:
+    """A root composed; CompositionError."""
+    composed = compose(root, lookup, guardrails)
+    if composed.parts:
+        body = orjson.dumps(composed.content)
+    moving = composed.moving
+    return Assembled(body, root.digest, composed.parts, moving, position, streams)
+
+
+# Lockfiles
+
+
+@dataclass(frozen=True)
+class LockedPart:
+    """A line of a lockfile as it is given back."""
+
+    kind: str
+    reference: str
+    name: str
+    version: int
+    digest: str
+    guardrail: Mapping[str, str] | None = None
+
+
+def locked_lookup(
+    parts: Sequence[LockedPart], load: Callable[[str, int], Source]
+) -> tuple[Lookup, list[Guardrail]]:
+    """What references mean by a lockfile, and its guardrails; LockfileMismatchError."""
+    locked = {part.reference: part for part in parts}
+
+    def find(reference: Reference) -> Source:
+        part = locked.get(str(reference))
+        if part is None:
+            raise LockfileMismatchError(f"The lockfile does not say what {reference} means.")
+        source = load(part.name, part.version)
+        if source.digest != part.digest:
+            raise LockfileMismatchError(
+                f"{source.ref} is {source.digest}, and the lockfile says {part.digest}."
+            )
+        return source
+
+    guardrails = [_guardrail(part) for part in parts if part.kind == "guardrail"]
+    return find, guardrails
+
+
+def _guardrail(part: LockedPart) -> Guardrail:
+    about: Mapping[str, Any] = part.guardrail or {}
+    return Guardrail(
+        about.get("name", ""), None, part.reference, about.get("position", "prepend"),
+        about.get("role", "system"),
+    )  # fmt: skip

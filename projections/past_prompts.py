@@ -1,0 +1,72 @@
+"""What a prompt was composed of at a past position."""
+
+from dataclasses import dataclass
+
+from domain.composition import Source
+from domain.errors import DomainError
+from domain.name import Name
+from domain.names import name_id, project_id
+from domain.partials import Reference
+from domain.project import Project
+from domain.prompt import Prompt
+from domain.prompt_deciding import no_partial, version_of
+from domain.version import Version
+from ledger.repository import Repository
+from projections.composing import (
+    Assembled,
+    assemble,
+    authored,
+    decisive_position,
+    source_of,
+)
+from projections.history import History, check_erased, fold_history
+from projections.projects import KnownProject
+
+
+@dataclass
+class Past:
+    """Prompts as of a position. Every method reads the ledger."""
+
+    repository: Repository
+    position: int
+
+    def assembled(self, history: History, version: Version, raw: bool) -> Assembled:
+        """A version composed of what its references meant then; `raw`: as authored."""
+        prompt = history.prompt
+        body = self._body(prompt, version)
+        if raw:
+            return authored(body)
+        known = self._project(prompt.project)
+        guardrails, changed = known.covering(prompt.name)
+        decisive = [changed]
+
+        def find(reference: Reference) -> Source:
+            part = self._history(prompt.project, reference)
+            try:
+                meant = version_of(part.prompt, reference)
+                decisive.append(decisive_position(part, reference, meant))
+                return source_of(part, meant, self._body(part.prompt, meant))
+            except DomainError as error:
+                raise no_partial(reference, error.detail) from None
+
+        root = source_of(history, version, body)
+        made = assemble(root, body, find, guardrails)
+        return Assembled(made.body, made.digest, made.parts, made.moving, max(decisive))
+
+    def _history(self, project: str, reference: Reference) -> History:
+        until = self.position
+        claim = self.repository.load(Name, name_id(project, reference.name), until_position=until)
+        if claim.aggregate is None:
+            raise no_partial(reference, "there was no such prompt then")
+        events = self.repository.history(Prompt, claim.aggregate.prompt_id, until_position=until)
+        return fold_history(events, (project, reference.name))
+
+    def _project(self, project: str) -> KnownProject:
+        known, until = KnownProject(), self.position
+        for recorded in self.repository.history(Project, project_id(project), until_position=until):
+            known.take(recorded)
+        return known
+
+    def _body(self, prompt: Prompt, version: Version) -> bytes:
+        found = self.repository.content(version.content["commitment"])
+        return check_erased(prompt, version, found.body if found else None)
