@@ -63,6 +63,27 @@ class CommitVersion:
 
 
 @dataclass(frozen=True)
+class CommitItem:
+    """One prompt's next version among several; `create`: its first, where there is none."""
+
+    project: str
+    name: str
+    content: PromptContent
+    message: str | None = None
+    expected_version: int | None = None
+    branch: str = MAIN_BRANCH
+    create: bool = False
+
+
+@dataclass(frozen=True)
+class CommitMany:
+    """Commit versions of several prompts, all or none; `message` where an item has none."""
+
+    items: tuple[CommitItem, ...]
+    message: str | None = None
+
+
+@dataclass(frozen=True)
 class CreateBranch:
     """Begin a branch at a version (None: the head of `main`)."""
 
@@ -309,8 +330,9 @@ class RetireKey:
 
 
 Command = (
-    CreateProject | SetGuardrail | RemoveGuardrail | CreatePrompt | CommitVersion | CreateBranch
-    | DeleteBranch | MergeBranch | ForkPrompt | DescribePrompt | ArchivePrompt | RestorePrompt
+    CreateProject | SetGuardrail | RemoveGuardrail | CreatePrompt | CommitVersion | CommitMany
+    | CreateBranch | DeleteBranch | MergeBranch | ForkPrompt | DescribePrompt | ArchivePrompt
+    | RestorePrompt
     | SetLabel | RemoveLabel | Rollback | CreatePrincipal | DeactivatePrincipal | GiveGrant
     | RevokeGrant | IssueToken | RevokeToken | CreateWebhook | ChangeWebhook
     | RotateWebhookSecret | DeleteWebhook | DisableFailingWebhook | RegisterKey | RetireKey

@@ -60,10 +60,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Change:
-    """An aggregate as it is now and the events that made it so, in order; maybe none."""
+    """An aggregate as it is now and the events that made it so, in order; maybe none.
+
+    `provenance`: where these events have another than the decision, of which they are one of many.
+    """
 
     aggregate: Aggregate
     events: tuple[CanMutateAggregate[UUID], ...]
+    provenance: Provenance | None = None
 
 
 @dataclass(frozen=True)

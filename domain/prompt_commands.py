@@ -7,14 +7,12 @@ from uuid import UUID
 from domain import access, commands
 from domain.deciding import check_match
 from domain.decision import Answer, Decision, Provenance
-from domain.errors import Fault, InUseError, InvalidError, NameTakenError
+from domain.errors import Fault, InUseError, InvalidError
 from domain.label import Act
-from domain.name import Name
 from domain.names import (
     check_label,
     check_prompt_name,
     check_tags,
-    name_id,
     project_id,
 )
 from domain.partials import parse_reference
@@ -34,16 +32,7 @@ class PromptCommands(PromptDeciding):
         name = check_prompt_name(command.name)
         resource = access.prompt_resource(command.project, name)
         provenance = self._authorise(access.PROMPT_WRITE, resource)
-        self._project(command.project)
-        if self._session.load(Name, name_id(command.project, name)) is not None:
-            raise NameTakenError(
-                f"There is a prompt {command.project}/{name} already: commit a version to it."
-            )
-        prompt_id = self._ids.new_id()
-        claim = Name.claim(command.project, name, prompt_id, self._now)
-        description = self._text(command.description, "/description")
-        tags = check_tags(list(command.tags))
-        prompt = Prompt.create(prompt_id, command.project, name, description, tags, self._now)
+        claim, prompt = self._create(command.project, name, command.description, command.tags)
         self._commit(prompt, command.content, command.message)
         body = version_body(prompt, prompt.latest, command.content.digest)
         answer = Answer(body, made=True)

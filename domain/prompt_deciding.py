@@ -1,24 +1,27 @@
 """What deciding commands on prompts shares: find the prompt, commit to it, say which version."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from domain import access
+from domain.commands import CommitItem, CommitVersion
 from domain.commitment import CONTENT_MEDIA_TYPE, seal
 from domain.composition import Lookup, Source, clashes, compose, references_in
 from domain.content import PromptContent
 from domain.deciding import Deciding
-from domain.decision import Provenance
+from domain.decision import Ids, Provenance, Session
 from domain.errors import (
     ErasedError,
     LabelNotSetError,
+    NameTakenError,
     PartialMismatchError,
     PartialNotFoundError,
     VersionNotFoundError,
 )
 from domain.interface import change_of
 from domain.name import Name
-from domain.names import LABEL_LATEST, check_prompt_name, name_id
+from domain.names import LABEL_LATEST, check_prompt_name, check_tags, name_id
 from domain.partials import Reference
 from domain.prompt import Prompt
 from domain.version import MAIN_BRANCH, Version
@@ -26,6 +29,10 @@ from domain.version import MAIN_BRANCH, Version
 
 class PromptDeciding(Deciding):
     """A decision on prompts."""
+
+    def __init__(self, session: Session, caller: access.Caller, now: datetime, ids: Ids) -> None:
+        super().__init__(session, caller, now, ids)
+        self._made: dict[tuple[str, str], Prompt] = {}
 
     def _prompt(
         self, command: Any, permission: str, environment: str | None = None
@@ -36,15 +43,41 @@ class PromptDeciding(Deciding):
         return self._named(command.project, name), provenance
 
     def _named(self, project: str, name: str) -> Prompt:
-        claim = self._session.load(Name, name_id(project, name))
-        prompt = self._session.load(Prompt, claim.prompt_id) if claim else None
+        prompt = self._find(project, name)
         if prompt is None:
             raise access.not_found(access.prompt_resource(project, name))
         return prompt
 
+    def _find(self, project: str, name: str) -> Prompt | None:
+        """The prompt of a name, also one that this decision makes."""
+        if (project, name) in self._made:
+            return self._made[project, name]
+        claim = self._session.load(Name, name_id(project, name))
+        return self._session.load(Prompt, claim.prompt_id) if claim else None
+
+    def _create(
+        self, project: str, name: str, description: str | None, tags: Iterable[str],
+        origin: dict[str, Any] | None = None,
+    ) -> tuple[Name, Prompt]:  # fmt: skip
+        """A new prompt without a version yet, and the claim to its name; NameTakenError."""
+        self._project(project)
+        if self._find(project, name) is not None:
+            raise NameTakenError(
+                f"There is a prompt {project}/{name} already: commit a version to it."
+            )
+        prompt_id = self._ids.new_id()
+        prompt = Prompt.create(
+            prompt_id, project, name, self._text(description, "/description"),
+            check_tags(list(tags)), self._now, origin,
+        )  # fmt: skip
+        self._made[project, name] = prompt
+        return Name.claim(project, name, prompt_id, self._now), prompt
+
     def _held(self, version: Version) -> PromptContent | None:
         """A version's content; None where it was erased."""
-        held = self._session.content(version.content["commitment"])
+        commitment = version.content["commitment"]
+        pending = (one for one in self._contents if one.commitment == commitment)
+        held = next(pending, None) or self._session.content(commitment)
         return PromptContent.stored(held.body) if held is not None else None
 
     def _stored(self, prompt: Prompt, version: Version) -> PromptContent:
@@ -75,6 +108,17 @@ class PromptDeciding(Deciding):
             content.type, ref, self._text(message, "/message"), self._now,
             change=change, branch=branch, merged=merged, partials=partials,
         )  # fmt: skip
+
+    def _commit_next(
+        self, prompt: Prompt, item: CommitVersion | CommitItem, message: str | None
+    ) -> tuple[bool, dict[str, Any]]:
+        """Commit to a branch; whether its head is the same already, and what to answer."""
+        prompt.check_not_archived()
+        prompt.check_expected(item.expected_version, item.branch)
+        same = self._is_held(prompt.head(item.branch).content, item.content.canonical)
+        if not same:
+            self._commit(prompt, item.content, message, item.branch)
+        return same, version_body(prompt, prompt.head(item.branch), item.content.digest)
 
     # Composition
 
@@ -115,9 +159,8 @@ class PromptDeciding(Deciding):
             if str(reference) in known:
                 return known[str(reference)]
             resource = access.prompt_resource(project, reference.name)
-            claim = self._session.load(Name, name_id(project, reference.name))
-            part = self._session.load(Prompt, claim.prompt_id) if claim else None
-            if part is None or not self._may(access.PROMPT_READ, resource):
+            part = self._find(project, reference.name)
+            if part is None or not part.versions or not self._may(access.PROMPT_READ, resource):
                 raise no_partial(reference, "there is no such prompt, or you may not read it")
             if fresh:
                 part.check_not_archived()

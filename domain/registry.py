@@ -10,6 +10,7 @@ from typing import Any
 
 from domain import commands
 from domain.access_commands import AccessCommands
+from domain.commit_commands import CommitCommands
 from domain.decision import Decision
 from domain.key_commands import KeyCommands
 from domain.project_commands import ProjectCommands
@@ -19,7 +20,13 @@ from domain.webhook_commands import WebhookCommands
 
 
 class Registry(
-    ProjectCommands, PromptCommands, VersionCommands, AccessCommands, WebhookCommands, KeyCommands
+    ProjectCommands,
+    PromptCommands,
+    VersionCommands,
+    CommitCommands,
+    AccessCommands,
+    WebhookCommands,
+    KeyCommands,
 ):
     """The registry as one caller meets it at one moment."""
 
@@ -35,6 +42,7 @@ _METHODS: dict[type[Any], str] = {
     commands.RemoveGuardrail: "remove_guardrail",
     commands.CreatePrompt: "create_prompt",
     commands.CommitVersion: "commit_version",
+    commands.CommitMany: "commit_many",
     commands.CreateBranch: "create_branch",
     commands.DeleteBranch: "delete_branch",
     commands.MergeBranch: "merge_branch",

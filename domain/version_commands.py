@@ -9,12 +9,10 @@ from domain.errors import (
     InvalidContentError,
     InvalidNameError,
     MergeConflictError,
-    NameTakenError,
     StaleVersionError,
 )
 from domain.merge import merge_contents
-from domain.name import Name
-from domain.names import check_branch, check_prompt_name, check_tags, name_id
+from domain.names import check_branch, check_prompt_name
 from domain.prompt import Prompt
 from domain.prompt_deciding import PromptDeciding, version_body
 from domain.version import MAIN_BRANCH, Version, ancestors, merge_base
@@ -26,15 +24,8 @@ class VersionCommands(PromptDeciding):
     def commit_version(self, command: commands.CommitVersion) -> Decision:
         """Commit the next version of a branch; nothing happens where its head is the same."""
         prompt, provenance = self._prompt(command, access.PROMPT_WRITE)
-        prompt.check_not_archived()
-        prompt.check_expected(command.expected_version, command.branch)
-        head = prompt.head(command.branch)
-        same = self._is_held(head.content, command.content.canonical)
-        if not same:
-            self._commit(prompt, command.content, command.message, command.branch)
-            head = prompt.head(command.branch)
-        answer = Answer(version_body(prompt, head, command.content.digest), made=not same)
-        return self._decision(provenance, answer, prompt)
+        same, body = self._commit_next(prompt, command, command.message)
+        return self._decision(provenance, Answer(body, made=not same), prompt)
 
     # Branches
 
@@ -104,18 +95,11 @@ class VersionCommands(PromptDeciding):
         name = check_prompt_name(command.to_name)
         resource = access.prompt_resource(command.to_project, name)
         provenance = self._authorise(access.PROMPT_WRITE, resource)
-        self._project(command.to_project)
         version = _chosen(origin, command)
         content = self._stored(origin, version)
-        if self._session.load(Name, name_id(command.to_project, name)) is not None:
-            raise NameTakenError(f"There is a prompt {command.to_project}/{name} already.")
-        prompt_id = self._ids.new_id()
-        claim = Name.claim(command.to_project, name, prompt_id, self._now)
-        description = self._text(command.description, "/description")
-        prompt = Prompt.create(
-            prompt_id, command.to_project, name, description, check_tags(list(command.tags)),
-            self._now, _origin(origin, version),
-        )  # fmt: skip
+        claim, prompt = self._create(
+            command.to_project, name, command.description, command.tags, _origin(origin, version)
+        )
         self._commit(prompt, content, command.message)
         body = version_body(prompt, prompt.latest, content.digest)
         body["origin"] = f"{origin.project}/{origin.name}@{version.number}"

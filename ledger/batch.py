@@ -304,8 +304,9 @@ class Batch:
         signed: list[SignedEvent] = []
         for event in change.events:
             stamped = Stamped(
-                event, stream, self._ids.new_id(), prev, decision.provenance, submission.request
-            )
+                event, stream, self._ids.new_id(), prev, change.provenance or decision.provenance,
+                submission.request,
+            )  # fmt: skip
             signed.append(self._mapper.to_stored_event(stamped))
             prev = previous_hash(signed[-1].state)
         return signed

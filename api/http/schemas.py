@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 from api.http.content_schema import CONTENT_SCHEMA, anchored
 from api.http.moments import Moment
 from domain.access import PERMISSIONS, ROLES
+from domain.commit_commands import COMMIT_ITEMS_MAX
 from domain.composition import COMPOSITION_PROMPTS_MAX
 from domain.deciding import TEXT_BYTES_MAX
 from domain.names import (
@@ -123,6 +124,26 @@ class CommitVersionRequest(Request):
     branch: BranchName = MAIN_BRANCH
     expected_version: VersionNumber | None = None
     declare_variables: bool = DECLARE
+
+
+class CommitItemRequest(Request):
+    """One prompt's next version among several; with `create` its first, where there is none."""
+
+    project: ProjectName
+    name: PromptName
+    content: Content
+    message: FreeText | None = None
+    branch: BranchName = MAIN_BRANCH
+    expected_version: VersionNumber | None = None
+    create: bool = False
+    declare_variables: bool = DECLARE
+
+
+class CommitManyRequest(Request):
+    """Versions of several prompts, all or none; `message` where an item has none."""
+
+    items: Annotated[list[CommitItemRequest], Field(min_length=1, max_length=COMMIT_ITEMS_MAX)]
+    message: FreeText | None = None
 
 
 class MetadataPatch(Request):
@@ -300,6 +321,12 @@ class VersionCommandAnswer(CommandAnswer):
     semver: str | None
     change: dict[str, Any] | None
     digest: str
+
+
+class CommitManyAnswer(CommandAnswer):
+    """What became of each item, in the order of the request."""
+
+    items: list[dict[str, Any]]
 
 
 class LabelCommandAnswer(CommandAnswer):

@@ -14,6 +14,9 @@ from api.http.problems import EdgeError
 from api.http.route import Route
 from api.http.schemas import (
     BranchName,
+    CommitItemRequest,
+    CommitManyAnswer,
+    CommitManyRequest,
     CommitVersionRequest,
     PageAnswer,
     Request,
@@ -23,7 +26,9 @@ from api.http.schemas import (
 from domain import commands
 from domain.access import PROMPT_READ, PROMPT_WRITE
 from domain.commitment import Content
-from domain.content import digest_of
+from domain.content import PromptContent, digest_of
+from domain.errors import Fault, InvalidContentError
+from domain.names import check_project_name
 from domain.texts import variables_of
 from domain.version import Version
 from projections.cursors import decode_cursor, encode_cursor
@@ -54,6 +59,34 @@ async def commit_version(request: web.Request) -> web.StreamResponse:
         branch=wanted.branch,
     )
     return await submit(request, who, command)
+
+
+async def commit_many(request: web.Request) -> web.StreamResponse:
+    """Commit versions of several prompts in one transaction, partials first: all or none."""
+    who = edge.caller(request)
+    wanted = await edge.body(request, CommitManyRequest)
+    items = [
+        commands.CommitItem(
+            project=check_project_name(item.project),
+            name=item.name,
+            content=await _content_of(request, index, item),
+            message=item.message,
+            expected_version=item.expected_version,
+            branch=item.branch,
+            create=item.create,
+        )
+        for index, item in enumerate(wanted.items)
+    ]
+    return await submit(request, who, commands.CommitMany(tuple(items), wanted.message))
+
+
+async def _content_of(request: web.Request, index: int, item: CommitItemRequest) -> PromptContent:
+    try:
+        return await edge.content(request, item.content, declare=item.declare_variables)
+    except InvalidContentError as error:
+        at = f"/items/{index}/content"
+        faults = [Fault(at + f.pointer, f.code, f.detail) for f in error.faults]
+        raise InvalidContentError(f"{at}: {error.detail}", faults) from None
 
 
 async def list_versions(request: web.Request) -> web.StreamResponse:
@@ -130,8 +163,14 @@ def _version_item(history: History, version: Version, held: dict[str, Content]) 
     }
 
 
+_COMMITS = "/v1/commits"
 _VERSIONS = "/v1/projects/{project}/prompts/{name}/-/versions"
 ROUTES = (
+    Route(
+        "POST", _COMMITS, commit_many, "Commit to several prompts", "versions", PROMPT_WRITE,
+        body=CommitManyRequest, answers={200: CommitManyAnswer, 201: CommitManyAnswer},
+        command=True,
+    ),
     Route(
         "POST", _VERSIONS, commit_version, "Commit a version", "versions", PROMPT_WRITE,
         body=CommitVersionRequest, answers={200: VersionCommandAnswer, 201: VersionCommandAnswer},

@@ -35,6 +35,9 @@ class ModelPrompt:
         self.tags: list[str] = []
         self.archived = False
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ModelPrompt) and self.versions == other.versions
+
     def commit(self, text: str, branch: str = "main", merged: int | None = None) -> int:
         self.versions.append(text)
         self.parents.append({self.heads[branch], *([merged] if merged else [])})

@@ -1,9 +1,11 @@
 """Projects, prompts, versions and labels in the state machine."""
 
+from copy import deepcopy
+
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
-from tests.api.model import ModelLabel, ModelPrompt, users
+from tests.api.model import ModelLabel, ModelPrompt, Refused, compose, users
 from tests.api.rules import (
     BRANCHES,
     LABELS,
@@ -61,6 +63,48 @@ class PromptRules(Rules):
             self._expect(answer, 201)
             prompt.written.add(branch)
             assert answer.body["version"] == prompt.commit(text, branch)
+
+    @command("commit_many", texts=st.permutations(["a", "folder/b"]), plain=TEXTS,
+             tag=PARTIALS, create=st.booleans())  # fmt: skip
+    def commit_two(self, texts: list[str], plain: str, tag: str, create: bool) -> None:
+        """Two prompts at once: one of them may name the other."""
+        bodies = dict(zip(texts, (plain, tag), strict=True))
+        items = [
+            {"project": self.project, "name": name, "content": text_content(text), "create": create}
+            for name, text in bodies.items()
+        ]
+        answer = self._send("POST", "/v1/commits", {"items": items})
+        before = deepcopy(self.prompts)
+        for name, text in bodies.items():
+            refusal = self._commit_one(name, text, create)
+            if refusal is not None:
+                self.prompts = before
+                self._expect(answer, *refusal)
+                return
+        self._expect(answer, 201 if self.prompts != before else 200)
+        versions = [self.prompts[item["name"]].heads["main"] for item in items]
+        assert [item["version"] for item in answer.body["items"]] == versions
+
+    def _commit_one(self, name: str, text: str, create: bool) -> tuple[int, str] | None:
+        """What one of several does to the model, or how it is refused."""
+        prompt = self.prompts.get(name)
+        if prompt is None and not create:
+            return 404, "not_found"
+        if prompt is not None and prompt.archived:
+            return 409, "prompt_archived"
+        if prompt is not None and prompt.text() == text:
+            return None
+        place = name, len(prompt.versions) + 1 if prompt else 1
+        try:
+            compose(self.prompts, place, text, {(name, "latest"): (place, text)}, fresh=True)
+        except Refused as refused:
+            return 409, str(refused)
+        if prompt is None:
+            self.prompts[name] = ModelPrompt(text)
+        else:
+            prompt.written.add("main")
+            prompt.commit(text)
+        return None
 
     @rule(name=NAMES, text=PARTIALS, branch=BRANCHES)
     def commit_what_names_another(self, name: str, text: str, branch: str) -> None:

@@ -47,6 +47,7 @@ TABLE = {
     "POST …/-/restore":                             "401 404 403 200 403 403 403 404 200 403 200 200 403 401 401 403 200 403 403 403 403 403 403 403 200 403 200",
     "GET …/-/versions":                             "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200",
     "POST …/-/versions":                            "401 404 403 201 403 403 403 404 201 403 201 201 403 401 401 403 201 403 403 403 403 403 403 403 201 403 201",
+    "POST /v1/commits":                             "401 404 403 201 403 403 403 404 201 403 201 201 403 401 401 403 201 403 403 403 403 403 403 403 201 403 201",
     "GET …/-/versions/{number}":                    "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200",
     "GET …/-/branches":                             "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200",
     "POST …/-/branches":                            "401 404 403 201 403 403 403 404 201 403 201 201 403 401 401 403 201 403 403 403 403 403 403 403 201 403 201",
@@ -228,6 +229,11 @@ class World:
             "POST /v1/resolve": {"items": [{"project": "acme", "name": "support/triage"}]},
             "PATCH …/-/metadata": {"tags": ["t"]},
             "POST …/-/versions": {"content": text_content(f"new {self.number}")},
+            "POST /v1/commits": {"items": [
+                {"project": "acme", "name": name, "content": text_content(f"all {self.number}"),
+                 "create": True}
+                for name in ("support/triage", f"support/c{self.number}")
+            ]},
             "POST …/-/branches": {"branch": "side"},
             "POST …/-/merge": {
                 "source": "side", "content": text_content("merged"), "expected_version": 2,

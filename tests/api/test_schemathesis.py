@@ -105,6 +105,11 @@ BODIES = {
     "create_project": {"project": "another"},
     "create_prompt": {"name": "another", "content": text_content("one")},
     "create_webhook": {"url": "https://localhost/", "types": ["epoch"]},
+    "commit_many": {
+        "items": [
+            {"project": "acme", "name": "many", "content": text_content("one"), "create": True},
+        ]
+    },
     "create_branch": {"branch": "other"},
     "fork_prompt": {"name": "forked"},
     "merge_branch": {"source": "side"},
