@@ -52,6 +52,17 @@ class Output:
         for line in unified.splitlines():
             click.secho(line, fg=_diff_colour(line))
 
+    def words(self, texts: Sequence[dict[str, Any]]) -> None:
+        """Changed texts word for word: coloured on a terminal, else `[-went-]` and `{+came+}`."""
+        marks = {"equal": "{}", "delete": "[-{}-]", "insert": "{{+{}+}}"}
+        colours = {"equal": None, "delete": "red", "insert": "green"}
+        for text in texts:
+            click.secho(text["pointer"], bold=True)
+            for piece in text["words"]:
+                marked = marks[piece["op"]].format(piece["text"])
+                click.secho(marked, fg=colours[piece["op"]], nl=False)
+            click.echo()
+
     @contextmanager
     def progress(self, label: str) -> Iterator[Callable[[int, int], None]]:
         """A progress bar on a terminal's error stream; the callee is given (done, of)."""

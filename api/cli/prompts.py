@@ -16,6 +16,7 @@ from api.cli.client import (
     prompt_path,
 )
 from api.cli.context import PROMPT, Cli, pass_cli, selector
+from domain.semantic_diff import summary
 
 Ref = tuple[str, str, str | None]
 
@@ -236,15 +237,21 @@ def _shown(message: dict[str, str]) -> tuple[str, str]:
 @click.argument("ref", type=PROMPT)
 @click.argument("from_", metavar="FROM")
 @click.argument("to", default="latest")
+@click.option("--words", is_flag=True, help="Word for word instead of by line.")
 @pass_cli
-def diff(cli: Cli, ref: Ref, from_: str, to: str) -> None:
-    """Compare two versions, each by number or label."""
+def diff(cli: Cli, ref: Ref, from_: str, to: str, words: bool) -> None:
+    """Compare two versions, each by number, label, or branch:NAME."""
     path = f"{prompt_path(*ref[:2])}/-/diff"
     answer = cli.call("GET", path, params={"from": from_, "to": to})
     if cli.output.as_json:
         cli.output.json(answer)
+        return
+    if words:
+        cli.output.words(answer["semantic"]["texts"])
     else:
         cli.output.diff(answer["unified"])
+    for line in summary(answer["semantic"]):
+        click.secho(line, fg="cyan")
 
 
 @prompt.command("log")

@@ -10,10 +10,12 @@ from api.http import edge
 from api.http.route import Route
 from api.http.schemas import DiffAnswer, PageAnswer, Request
 from domain.access import PROMPT_READ, not_found, prompt_resource
+from domain.content import PromptContent
 from domain.diff import diff_contents
 from domain.name import Name
-from domain.names import check_label, name_id
+from domain.names import BRANCH_PATTERN, check_label, name_id
 from domain.prompt import Prompt
+from domain.semantic_diff import semantic_diff
 from domain.version import Version
 from ledger.ids import now
 from projections.audit import Audit, AuditFilter, find_records, to_records
@@ -21,7 +23,8 @@ from projections.history import History, fold_history
 from projections.past import position_of
 from projections.serving import Entry
 
-REF_PATTERN = r"^([1-9][0-9]{0,8}|[a-z][a-z0-9_-]{0,35})$"
+BRANCH_PREFIX = "branch:"
+REF_PATTERN = rf"^([1-9][0-9]{{0,8}}|[a-z][a-z0-9_-]{{0,35}}|{BRANCH_PREFIX}{BRANCH_PATTERN})$"
 
 
 class HistoryQuery(Request):
@@ -33,7 +36,7 @@ class HistoryQuery(Request):
 
 
 class DiffQuery(Request):
-    """Two versions, each by number or label."""
+    """Two versions, each by number, label, or `branch:` and a branch."""
 
     model_config = {"strict": False, "extra": "forbid"}
     from_: Annotated[str, Field(alias="from", pattern=REF_PATTERN)]
@@ -95,7 +98,7 @@ async def get_history(request: web.Request) -> web.StreamResponse:
 
 
 async def get_diff(request: web.Request) -> web.StreamResponse:
-    """A line diff of two versions."""
+    """Two versions by line, word for word, and by what the change means."""
     wanted = edge.query(request, DiffQuery)
     entry = await entry_for(request)
     services = edge.services(request)
@@ -105,12 +108,15 @@ async def get_diff(request: web.Request) -> web.StreamResponse:
     new = await services.serving.content(entry, after)
     refs = [f"{prompt.project}/{prompt.name}@{version.number}" for version in (before, after)]
     diff = await edge.read(request, diff_contents, old, new, *refs)
+    sides = [PromptContent.stored(side).value for side in (old, new)]
+    semantic = await edge.read(request, semantic_diff, *sides)
     body = {
         "from": before.number,
         "to": after.number,
         "unified": diff.unified,
         "added": diff.added,
         "removed": diff.removed,
+        "semantic": semantic,
     }
     return edge.view_answer(request, body, services.follower.position)
 
@@ -118,6 +124,8 @@ async def get_diff(request: web.Request) -> web.StreamResponse:
 def _version(prompt: Prompt, ref: str) -> Version:
     if ref.isdecimal():
         return prompt.version_numbered(int(ref))
+    if ref.startswith(BRANCH_PREFIX):
+        return prompt.head(ref.removeprefix(BRANCH_PREFIX))
     return prompt.target_of(check_label(ref, reserved=True))
 
 

@@ -434,11 +434,12 @@ class EventPageAnswer(PageAnswer):
 
 
 class DiffAnswer(Answer):
-    """A line diff of two versions."""
+    """Two versions by line (`unified`), and by what the change means (`semantic`)."""
 
     unified: str
     added: int
     removed: int
+    semantic: dict[str, Any]
 
 
 class ObjectAnswer(Answer):

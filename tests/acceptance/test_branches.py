@@ -26,6 +26,11 @@ async def test_a_branch_is_merged_by_line_and_gets_its_semver_then(api: Api) -> 
     assert compared["conflicts"] == []
     latest = await api.ok("GET", f"{PATH}?label=latest")
     assert latest["version"] == 3
+    diff = await api.ok("GET", f"{PATH}/-/diff", params={"from": "latest", "to": "branch:bold"})
+    assert (diff["from"], diff["to"]) == (3, 2) and "-C" in diff["unified"]
+    assert diff["semantic"]["change"] == {"level": "minor", "reasons": ["text_changed"]}
+    none = await api.call("GET", f"{PATH}/-/diff", params={"from": "1", "to": "branch:none"})
+    assert (none.status, none.code) == (404, "branch_not_found")
     merged = await api.ok("POST", f"{PATH}/-/merge", {"source": "bold", "message": "both"})
     assert (merged["version"], merged["semver"], merged["branch"]) == (4, "1.2.0", "main")
     shown = await api.ok("GET", f"{PATH}/-/versions/4")
@@ -151,6 +156,8 @@ def test_branches_on_the_command_line(server: Process, tmp_path: Path) -> None:
         "--expected-version", "3", "--source-version", "2",
     )  # fmt: skip
     assert "acme/mail@4 committed (1.2.0" in merged
+    shown = ok("prompt", "diff", "acme/mail", "1", "4", "--words")
+    assert "[-b\n-]" in shown and "minor: text_changed" in shown
     assert "4        1.2.0" in ok("prompt", "log", "acme/mail")
     assert "shorter" in ok("branch", "list", "acme/mail")
     ok("branch", "delete", "acme/mail", "shorter")
