@@ -16,9 +16,10 @@ from domain import template, variables
 from domain.errors import Fault, InvalidVariablesError, UnsupportedFormatError
 from domain.foreign import FOREIGN_FORMATS
 from domain.messages import Message, messages_problem, text_of
+from domain.provider_shapes import PROVIDERS
 from domain.texts import format_of, placeholders_of, texts_of
 
-FORMATS = ("messages", "text")
+FORMATS = ("messages", "text", *PROVIDERS)
 Fill = Callable[[str], str]
 Histories = Mapping[str, list[Message]]
 

@@ -16,6 +16,7 @@ from api.cli.client import (
     prompt_path,
 )
 from api.cli.context import PROMPT, Cli, pass_cli, selector
+from domain.rendering import FORMATS
 from domain.semantic_diff import summary
 
 Ref = tuple[str, str, str | None]
@@ -277,7 +278,7 @@ def log(cli: Cli, ref: Ref, branch: str | None) -> None:
 @click.option(
     "--var", "-v", "pairs", multiple=True, help="name=value; JSON where the variable is no string."
 )
-@click.option("--format", "format_", type=click.Choice(["messages", "text"]), default="text")
+@click.option("--format", "format_", type=click.Choice(FORMATS), default="text")
 @click.option("--lockfile", type=click.Path(exists=True), help="JSON: the `partials` of an answer.")
 @pass_cli
 def render(cli: Cli, ref: Ref, pairs: tuple[str, ...], format_: str, lockfile: str | None) -> None:
@@ -293,12 +294,11 @@ def render(cli: Cli, ref: Ref, pairs: tuple[str, ...], format_: str, lockfile: s
     if lockfile is not None:
         body["lockfile"] = _lockfile(Path(lockfile))
     answer = cli.call("POST", f"{path}/-/render", body)
-    text = (
-        answer["text"]
-        if format_ == "text"
-        else json.dumps(answer["messages"], ensure_ascii=False, indent=2)
-    )
+    shown = answer[format_]
+    text = shown if format_ == "text" else json.dumps(shown, ensure_ascii=False, indent=2)
     cli.output.say(answer, text)
+    if answer.get("left_out") and not cli.output.as_json:
+        click.echo(f"{format_} has no place for: {', '.join(answer['left_out'])}", err=True)
 
 
 def _lockfile(path: Path) -> list[Any]:

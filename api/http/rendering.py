@@ -12,6 +12,7 @@ from api.http.route import Route
 from api.http.schemas import RenderedAnswer, RenderRequest
 from domain.access import PROMPT_READ, prompt_resource
 from domain.errors import InvalidContentError
+from domain.provider_shapes import PROVIDERS, provider_request
 from domain.rendering import render_messages, render_text
 from domain.template import TemplateError
 from ledger.ids import now
@@ -40,11 +41,14 @@ async def render(request: web.Request) -> web.StreamResponse:
 
 def _fill(resolved: dict[str, Any], wanted: RenderRequest) -> dict[str, Any]:
     content = resolved.pop("content")
-    fill = render_messages if wanted.format == "messages" else render_text
+    fill = render_text if wanted.format == "text" else render_messages
     try:
-        rendered = fill(content, wanted.variables, allow_extra=wanted.allow_extra)
+        rendered: Any = fill(content, wanted.variables, allow_extra=wanted.allow_extra)
     except TemplateError as error:
         raise InvalidContentError(f"The stored template cannot be rendered: {error}.") from None
+    if wanted.format in PROVIDERS:
+        request, left_out = provider_request(wanted.format, content, rendered)
+        return {**resolved, wanted.format: request, "left_out": left_out}
     config = {"config": content["config"]} if "config" in content else {}
     return {**resolved, **config, wanted.format: rendered}
 

@@ -233,7 +233,7 @@ class RenderRequest(Request):
     label: LabelName | None = None
     version: VersionChoice | None = None
     digest: str | None = Field(None, pattern="^sha256:[0-9a-f]{64}$")
-    format: Literal["messages", "text"] = "messages"
+    format: Literal["messages", "text", "openai", "anthropic", "gemini"] = "messages"
     allow_extra: bool = False
     lockfile: Lockfile | None = Field(
         None, description="Compose of exactly this, whatever labels point at now."
@@ -361,7 +361,10 @@ class ResolvedItemsAnswer(Answer):
 
 
 class RenderedAnswer(Answer):
-    """A rendered prompt: `messages` or `text`, as asked."""
+    """A rendered prompt: under `messages`, `text` or a provider's name, as asked.
+
+    `left_out`: fields of the content that the provider has no place for.
+    """
 
     ref: str
     version: int

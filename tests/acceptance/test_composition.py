@@ -61,6 +61,18 @@ async def test_what_a_partials_label_means_is_served_from_the_move_on(acme: Api)
     assert rendered["messages"][0]["content"] == "Be <stern>, {{> tone}}"
 
 
+async def test_a_prompt_rendered_for_a_provider(acme: Api) -> None:
+    await publish(acme, "tone", "kind")
+    await publish(acme, "mail", "Be {{> tone}}, {{x}}", config={"model": "m", "seed": 1})
+    body = {"variables": {"x": "you"}}
+    path = f"{PROMPTS}/mail/-/render"
+    for provider in ("openai", "anthropic", "gemini"):
+        answer = await acme.ok("POST", path, body | {"format": provider})
+        assert "Be kind, you" in json.dumps(answer[provider])
+        assert answer["partials"][0]["ref"] == "acme/tone@1"
+    assert answer["left_out"] == ["config.model"]
+
+
 async def test_a_lockfile_gives_the_same_bytes_whatever_labels_do(acme: Api) -> None:
     await publish(acme, "tone", "kind")
     await publish(acme, "rail", "Never lie.")
