@@ -105,7 +105,9 @@ Lookup = Callable[[Reference], Source]
 
 def references_in(content: Mapping[str, Any]) -> list[Reference]:
     """The prompts that a checked content names itself, each once, in order."""
-    found = [parse_reference(m["partial"]) for m in content.get("messages", ()) if "partial" in m]
+    bodies = (content, *content.get("locales", {}).values())
+    messages = [message for body in bodies for message in body.get("messages", ())]
+    found = [parse_reference(message["partial"]) for message in messages if "partial" in message]
     if format_of(content) == "mustache":
         found += [one for _, text in texts_of(content) for one in partials_in(text)]
     return list(dict.fromkeys(found))

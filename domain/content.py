@@ -16,6 +16,7 @@ from domain import template, variables
 from domain.composition import references_in
 from domain.errors import Fault, InvalidContentError, NoCanonicalFormError, TooLargeError
 from domain.foreign import FOREIGN_FORMATS
+from domain.locales import BODY_FIELD, LOCALE_PATTERN, LOCALES_MAX, is_locale
 from domain.messages import MESSAGES_MAX, ROLES
 from domain.partials import PARTIALS_MAX, parse_reference, partials_in
 from domain.texts import STRUCTURED_FIELDS, format_of, placeholders_of, texts_of, undeclared_uses
@@ -28,9 +29,8 @@ EXAMPLES_MAX = 256
 TYPES = ("text", "chat", "structured")
 TEMPLATE_FORMATS = ("mustache", "none", *FOREIGN_FORMATS)
 _SHARED_FIELDS = frozenset(
-    {"type", "template_format", "variables", "config", "tools", "output_schema"}
+    {"type", "template_format", "variables", "config", "tools", "output_schema", "locales"}
 )
-_BODY_FIELD = {"text": "text", "chat": "messages", "structured": "fields"}
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def _check(value: dict[str, Any], faults: list[Fault]) -> None:
         known = ", ".join(TYPES)
         faults.append(Fault("/type", "unknown_type", f"must be one of {known}"))
         return
-    body = _BODY_FIELD[kind]
+    body = BODY_FIELD[kind]
     for field in sorted(value.keys() - _SHARED_FIELDS - {body}):
         faults.append(
             Fault(f"/{_pointer(field)}", "unknown_field", f"not a field of a {kind} prompt")
@@ -175,6 +175,8 @@ def _check(value: dict[str, Any], faults: list[Fault]) -> None:
     else:
         _BODY_CHECKS[kind](value[body], faults)
     _check_shared(value, faults)
+    if "locales" in value and not faults:
+        _check_locales(value, faults)
     if not faults:
         _check_placeholder_types(value, faults)
     if not faults and format_of(value) == "mustache":
@@ -289,6 +291,39 @@ def _check_shared(value: dict[str, Any], faults: list[Fault]) -> None:
         )
     if "variables" in value:
         variables.check_declarations(value["variables"], faults)
+
+
+def _check_locales(value: dict[str, Any], faults: list[Fault]) -> None:
+    """Translations: of the body, with a note for people; the same placeholders as the base."""
+    locales, body = value["locales"], BODY_FIELD[value["type"]]
+    if not isinstance(locales, dict) or len({str(name).lower() for name in locales}) < len(locales):
+        faults.append(Fault("/locales", "wrong_type", "must be an object of tag to translation"))
+        return
+    if len(locales) > LOCALES_MAX:
+        faults.append(Fault("/locales", "too_many", f"at most {LOCALES_MAX} locales"))
+    for name, translation in locales.items():
+        at = f"/locales/{_pointer(name)}"
+        if not is_locale(name):
+            faults.append(Fault(at, "invalid_name", f"a locale is {LOCALE_PATTERN}"))
+        if not isinstance(translation, dict) or body not in translation:
+            faults.append(Fault(at, "missing", f"a translation has its own '{body}'"))
+            continue
+        for field in sorted(translation.keys() - {body, "note"}):
+            faults.append(Fault(f"{at}/{_pointer(field)}", "unknown_field", "not of a translation"))
+        if not isinstance(translation.get("note", ""), str):
+            faults.append(Fault(f"{at}/note", "wrong_type", "must be a string"))
+        _check_translation(at, value, translation, faults)
+
+
+def _check_translation(
+    at: str, value: dict[str, Any], translation: dict[str, Any], faults: list[Fault]
+) -> None:
+    found: list[Fault] = []
+    _BODY_CHECKS[value["type"]](translation[BODY_FIELD[value["type"]]], found)
+    faults += [Fault(at + one.pointer, one.code, one.detail) for one in found]
+    if not found and not placeholders_of(translation) <= placeholders_of(value):
+        detail = "has a placeholder that the base has not"
+        faults.append(Fault(f"{at}/messages", "unknown_placeholder", detail))
 
 
 def _check_placeholder_types(value: dict[str, Any], faults: list[Fault]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from domain.json_values import same
 from domain.schemas import allows_no_more
 from domain.semver import Level
-from domain.texts import format_of, placeholders_of, texts_of
+from domain.texts import base_texts, format_of, placeholders_of
 from domain.variables import Variable, declarations
 
 # Every reason, with the level it makes a change.
@@ -37,6 +37,7 @@ REASONS: dict[str, Level] = {
     "config_changed": "minor",
     "tools_changed": "minor",
     "output_schema_changed": "minor",
+    "locales_changed": "minor",
     "whitespace_changed": "patch",
     "nothing_changed": "patch",
 }
@@ -69,7 +70,7 @@ def _reasons(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[st
     if _roles(before) != _roles(after):
         yield "message_roles_changed"
     yield from _text_reasons(before, after)
-    for field in ("config", "tools"):
+    for field in ("config", "tools", "locales"):
         if not same(before.get(field), after.get(field)):
             yield f"{field}_changed"
     yield from _schema_reasons(before.get("output_schema"), after.get("output_schema"))
@@ -123,7 +124,7 @@ def _roles(content: Mapping[str, Any]) -> list[str]:
 
 
 def _text_reasons(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
-    old, new = texts_of(before), texts_of(after)
+    old, new = base_texts(before), base_texts(after)
     if old == new:
         return
     yield "whitespace_changed" if _squeezed(old) == _squeezed(new) else "text_changed"

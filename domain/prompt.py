@@ -57,7 +57,8 @@ class Prompt(Aggregate):
         """The next version. `parents` are version numbers.
 
         `semver` is None on other branches than `main`; `change` says how it follows from the one
-        before: a level and reasons (`domain/interface.py`). `partials` are the references in it.
+        before: a level and reasons (`domain/interface.py`). `partials` are the references in it,
+        `locales` its translations, each with whether it is older than the base.
         """
 
         TOPIC = "io.scrinia.version.committed.v2"
@@ -71,6 +72,7 @@ class Prompt(Aggregate):
         semver: str | None
         change: dict[str, Any] | None
         partials: list[str]
+        locales: dict[str, bool]
 
         @staticmethod
         def upcast_v1_v2(state: dict[str, Any]) -> None:
@@ -78,6 +80,7 @@ class Prompt(Aggregate):
             state["semver"] = f"0.0.{state['number']}"
             state["change"] = None
             state["partials"] = []
+            state["locales"] = {}
 
     class BranchCreated(Aggregate.Event):
         """A line of versions of its own begins at a version."""
@@ -262,6 +265,7 @@ class Prompt(Aggregate):
         branch: str = MAIN_BRANCH,
         merged: int | None = None,
         partials: tuple[str, ...] = (),
+        locales: Mapping[str, bool] | None = None,
     ) -> None:
         """Add the next version to a branch, on top of its head and of the version `merged`.
 
@@ -284,6 +288,7 @@ class Prompt(Aggregate):
             if semver and change
             else None,
             partials=list(partials),
+            locales=dict(locales or {}),
         )
 
     def _semver_after(self, change: Change | None) -> Semver:
@@ -421,6 +426,7 @@ class Prompt(Aggregate):
         semver: str | None,
         change: dict[str, Any] | None,
         partials: list[str],
+        locales: dict[str, bool],
         timestamp: datetime,
         originator_version: int,
     ) -> None:
@@ -428,8 +434,8 @@ class Prompt(Aggregate):
         self.heads[branch] = number
         self.versions.append(
             Version(
-                number, branch, tuple(parents), parsed, change, tuple(partials), content_type,
-                content, message, timestamp, originator_version,
+                number, branch, tuple(parents), parsed, change, tuple(partials), locales,
+                content_type, content, message, timestamp, originator_version,
             )
         )  # fmt: skip
 

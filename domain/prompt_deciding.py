@@ -20,6 +20,7 @@ from domain.errors import (
     VersionNotFoundError,
 )
 from domain.interface import change_of
+from domain.locales import staleness
 from domain.name import Name
 from domain.names import LABEL_LATEST, check_prompt_name, check_tags, name_id
 from domain.partials import Reference
@@ -99,15 +100,21 @@ class PromptDeciding(Deciding):
         partials = self._check_composition(prompt, content, branch)
         ref, row = seal(self._ids.salt(), content.canonical, CONTENT_MEDIA_TYPE)
         self._contents.append(row)
+        after = PromptContent.stored(content.canonical).value
+        head = prompt.head(branch) if prompt.versions else None
+        before = self._value(head)
         change = None
-        if branch == MAIN_BRANCH and prompt.versions:
-            before = self._held(prompt.latest)
-            after = PromptContent.stored(content.canonical)
-            change = change_of(before.value if before else None, after.value)
+        if branch == MAIN_BRANCH and head is not None:
+            change = change_of(before, after)
+        locales = staleness(before, head.locales if head else {}, after)
         prompt.commit(
-            content.type, ref, self._text(message, "/message"), self._now,
-            change=change, branch=branch, merged=merged, partials=partials,
+            content.type, ref, self._text(message, "/message"), self._now, change=change,
+            branch=branch, merged=merged, partials=partials, locales=locales,
         )  # fmt: skip
+
+    def _value(self, version: Version | None) -> dict[str, Any] | None:
+        held = self._held(version) if version is not None else None
+        return held.value if held is not None else None
 
     def _commit_next(
         self, prompt: Prompt, item: CommitVersion | CommitItem, message: str | None

@@ -14,7 +14,7 @@ from domain.composition import references_in
 from domain.interface import change_of
 from domain.json_values import same, written
 from domain.schemas import allows_no_more
-from domain.texts import format_of, texts_of
+from domain.texts import base_texts, format_of, texts_of
 
 WORDS_MAX = 4_000
 LINES_MAX = 20_000
@@ -89,7 +89,7 @@ def _schema(before: Any, after: Any) -> dict[str, bool]:
 
 
 def _tokens(content: Mapping[str, Any]) -> int:
-    texts = "".join(text for _, text in texts_of(content)) + _tools_text(content)
+    texts = "".join(text for _, text in base_texts(content)) + _tools_text(content)
     return -(-len(texts.encode()) // TOKEN_BYTES)
 
 
@@ -133,7 +133,7 @@ def _in_order(content: Mapping[str, Any]) -> Iterator[str | None]:
         for message in content["messages"]:
             yield f"{message['role']}:{message['content']}" if "content" in message else None
     else:
-        yield from (text for _, text in texts_of(content))
+        yield from (text for _, text in base_texts(content))
 
 
 # Words

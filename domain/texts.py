@@ -11,19 +11,31 @@ STRUCTURED_FIELDS = ("role", "task", "context", "constraints", "output_format", 
 
 
 def texts_of(value: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Every text of a checked content that is a template, with its JSON pointer, in order."""
+    """Every text of a checked content that is a template, with its JSON pointer, in order.
+
+    The base language's first, then those of translations.
+    """
+    found = base_texts(value)
+    for locale, translation in value.get("locales", {}).items():
+        at = f"/locales/{locale}"
+        found += [(at + p, text) for p, text in base_texts({"type": value["type"], **translation})]
+    return found
+
+
+def base_texts(value: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The texts of the base language."""
     match value["type"]:
         case "text":
-            return [("/text", value["text"])]
+            return [("/text", value["text"])] if "text" in value else []
         case "chat":
             return [
                 (f"/messages/{index}/content", message["content"])
-                for index, message in enumerate(value["messages"])
+                for index, message in enumerate(value.get("messages", ()))
                 if "content" in message
             ]
     found: list[tuple[str, str]] = []
     for name in STRUCTURED_FIELDS:
-        _collect_texts(f"/fields/{name}", value["fields"].get(name), found)
+        _collect_texts(f"/fields/{name}", value.get("fields", {}).get(name), found)
     return found
 
 

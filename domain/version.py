@@ -17,7 +17,7 @@ class Version:
 
     `parents` are numbers: none for the first, two for a merge (the branch merged into comes first).
     Versions on other branches than `main` have no semver; `change` (level, reasons) says how it
-    follows from the one before.
+    follows from the one before. `locales`: its translations, and whether each is stale.
     """
 
     number: int
@@ -26,6 +26,7 @@ class Version:
     semver: Semver | None
     change: Mapping[str, Any] | None
     partials: tuple[str, ...]
+    locales: Mapping[str, bool]
     content_type: str
     content: ContentRef
     message: ContentRef | None

@@ -1,6 +1,7 @@
 """What resolving a prompt answers: how versions are selected, how answers are encoded."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Literal
 
@@ -8,6 +9,7 @@ import orjson
 from multidict import CIMultiDict
 
 from domain.label import LabelMove
+from domain.locales import chosen_locale
 from domain.names import LABEL_LATEST
 from domain.prompt import Prompt
 from domain.semver import parse_range
@@ -30,6 +32,24 @@ class Resolved:
     body: bytes
     etag: str
     headers: CIMultiDict[str]
+
+
+@dataclass
+class Answers:
+    """An answer in the languages it was asked for in; `locales` are those there are."""
+
+    locales: tuple[str, ...]
+    by_locale: dict[str | None, Resolved] = field(default_factory=dict)
+
+    def to(self, languages: Sequence[str]) -> Resolved | None:
+        """What someone who wants these languages is answered, if it is at hand."""
+        locale = chosen_locale(languages, self.locales) if languages and self.locales else None
+        return self.by_locale.get(locale)
+
+    @property
+    def bytes(self) -> int:
+        """The size of all bodies."""
+        return sum(len(answer.body) for answer in self.by_locale.values())
 
 
 def select_label(prompt: Prompt, label: str) -> tuple[Version, LabelMove | None]:
@@ -90,6 +110,8 @@ def encode_answer(
             "semver": str(version.semver) if version.semver else None,
             "digest": assembled.digest,
             "label": label,
+            "locale": assembled.locale,
+            "locales": {name: {"stale": stale} for name, stale in version.locales.items()},
             "content": orjson.Fragment(assembled.body),
             "partials": [part.as_data() for part in assembled.parts],
             "promoted_by": history.actor_at(decisive) if move else None,
@@ -103,4 +125,8 @@ def encode_answer(
         "ETag": etag,
         "Cache-Control": NO_CACHE if label is not None or assembled.moving else IMMUTABLE,
     }
+    if version.locales:
+        headers["Vary"] = "Accept-Language"
+    if assembled.locale is not None:
+        headers["Content-Language"] = assembled.locale
     return Resolved(body, etag, CIMultiDict(headers))

@@ -9,6 +9,7 @@ import orjson
 from domain.composition import Guardrail, Lookup, Part, Source, compose
 from domain.content import digest_of
 from domain.errors import DomainError, LockfileMismatchError
+from domain.locales import chosen_locale, localised
 from domain.partials import Reference
 from domain.prompt_deciding import no_partial
 from domain.version import Version
@@ -19,7 +20,8 @@ from projections.history import History
 class Assembled:
     """A version's content as it is answered: composed bytes, parts, whether they can move.
 
-    `position`: the last that decided on a part; `streams`: whose events can change it.
+    `position`: the last that decided on a part; `streams`: whose events can change it; `locale`:
+    None is the base language.
     """
 
     body: bytes
@@ -28,6 +30,7 @@ class Assembled:
     moving: bool = False
     position: int = 0
     streams: frozenset[str] = frozenset()
+    locale: str | None = None
 
 
 def authored(body: bytes) -> Assembled:
@@ -35,11 +38,17 @@ def authored(body: bytes) -> Assembled:
     return Assembled(body, digest_of(body))
 
 
-def source_of(history: History, version: Version, body: bytes) -> Source:
-    """A version as something to compose of."""
+def source_of(history: History, version: Version, body: bytes, locale: str | None = None) -> Source:
+    """A version as something to compose of, in one language."""
     prompt = history.prompt
-    content = orjson.loads(body)
+    content = localised(orjson.loads(body), locale)
     return Source(prompt.project, prompt.name, version.number, digest_of(body), content)
+
+
+def part_of(history: History, version: Version, body: bytes, locale: str | None) -> Source:
+    """A version as a part of something in a language: in that one, if it can be."""
+    wanted = (locale,) if locale is not None else ()
+    return source_of(history, version, body, chosen_locale(wanted, version.locales))
 
 
 def decisive_position(history: History, reference: Reference, version: Version) -> int:
@@ -66,18 +75,14 @@ def lookup_in(found: Mapping[str, Source | DomainError]) -> Lookup:
 
 def assemble(
     root: Source,
-    body: bytes,
     lookup: Lookup,
     guardrails: Sequence[Guardrail],
-    position: int = 0,
-    streams: frozenset[str] = frozenset(),
+    locale: str | None = None,
 ) -> Assembled:
-    """A root composed; CompositionError."""
+    """A root in one language, composed; CompositionError."""
     composed = compose(root, lookup, guardrails)
-    if composed.parts:
-        body = orjson.dumps(composed.content)
-    moving = composed.moving
-    return Assembled(body, root.digest, composed.parts, moving, position, streams)
+    body = orjson.dumps(composed.content)
+    return Assembled(body, root.digest, composed.parts, composed.moving, locale=locale)
 
 
 # Lockfiles

@@ -1,9 +1,11 @@
 """What a prompt was composed of at a past position."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from domain.composition import Source
 from domain.errors import DomainError
+from domain.locales import chosen_locale
 from domain.name import Name
 from domain.names import name_id, project_id
 from domain.partials import Reference
@@ -17,6 +19,7 @@ from projections.composing import (
     assemble,
     authored,
     decisive_position,
+    part_of,
     source_of,
 )
 from projections.history import History, check_erased, fold_history
@@ -30,7 +33,9 @@ class Past:
     repository: Repository
     position: int
 
-    def assembled(self, history: History, version: Version, raw: bool) -> Assembled:
+    def assembled(
+        self, history: History, version: Version, raw: bool, languages: Sequence[str]
+    ) -> Assembled:
         """A version composed of what its references meant then; `raw`: as authored."""
         prompt = history.prompt
         body = self._body(prompt, version)
@@ -39,19 +44,19 @@ class Past:
         known = self._project(prompt.project)
         guardrails, changed = known.covering(prompt.name)
         decisive = [changed]
+        locale = chosen_locale(languages, version.locales)
 
         def find(reference: Reference) -> Source:
             part = self._history(prompt.project, reference)
             try:
                 meant = version_of(part.prompt, reference)
                 decisive.append(decisive_position(part, reference, meant))
-                return source_of(part, meant, self._body(part.prompt, meant))
+                return part_of(part, meant, self._body(part.prompt, meant), locale)
             except DomainError as error:
                 raise no_partial(reference, error.detail) from None
 
-        root = source_of(history, version, body)
-        made = assemble(root, body, find, guardrails)
-        return Assembled(made.body, made.digest, made.parts, made.moving, max(decisive))
+        made = assemble(source_of(history, version, body, locale), find, guardrails, locale)
+        return replace(made, position=max(decisive))
 
     def _history(self, project: str, reference: Reference) -> History:
         until = self.position

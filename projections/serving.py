@@ -19,6 +19,7 @@ from domain.composition import COMPOSITION_PROMPTS_MAX, Guardrail, Source, refer
 from domain.content import digest_of
 from domain.errors import DomainError, ErasedError, NotFoundError, VersionNotFoundError
 from domain.label import LabelMove
+from domain.locales import chosen_locale
 from domain.name import Name
 from domain.names import LABEL_LATEST, name_id, project_id
 from domain.partials import parse_reference
@@ -30,9 +31,11 @@ from ledger.mapper import RecordedEvent
 from ledger.recorder import LedgerRecorder
 from ledger.repository import Repository
 from projections.answers import (
+    Answers,
     Kind,
     Resolved,
     encode_answer,
+    kept_under,
     label_of,
     live_selector,
     select_label,
@@ -44,6 +47,7 @@ from projections.composing import (
     authored,
     decisive_position,
     lookup_in,
+    part_of,
     source_of,
 )
 from projections.history import History, check_erased, fold_history
@@ -66,7 +70,7 @@ class Entry:
     history: History
     contents: dict[int, bytes] = field(default_factory=dict)
     digests: dict[int, str] = field(default_factory=dict)
-    answers: dict[tuple[Kind, str | int], Resolved] = field(default_factory=dict)
+    answers: dict[tuple[Kind, str | int], Answers] = field(default_factory=dict)
     size: int = ENTRY_OVERHEAD_BYTES
 
     def apply(self, recorded: RecordedEvent) -> None:
@@ -83,9 +87,9 @@ class Entry:
             self.drop(("label", LABEL_LATEST))
 
     def drop(self, selector: tuple[Kind, str | int]) -> int:
-        """Forget an answer; how many bytes that frees."""
-        answer = self.answers.pop(selector, None)
-        freed = len(answer.body) if answer is not None else 0
+        """Forget an answer in every language; how many bytes that frees."""
+        answers = self.answers.pop(selector, None)
+        freed = answers.bytes if answers is not None else 0
         self.size -= freed
         return freed
 
@@ -159,25 +163,41 @@ class ServingView:
         elif ahead > 1:
             self._evict(entry.key)
 
-    def cached(self, project: str, name: str, kind: Kind, selector: str | int) -> Resolved | None:
+    def cached(
+        self,
+        project: str,
+        name: str,
+        kind: Kind,
+        selector: str | int,
+        languages: Sequence[str] = (),
+    ) -> Resolved | None:
         """The encoded answer, if it is at hand: the path of every hot read."""
         entry = self._entries.get((project, name))
         if entry is None:
             return None
         if kind == "range":
             kind, selector = live_selector(entry.history.prompt, str(selector))
-        answer = entry.answers.get((kind, selector))
+        answers = entry.answers.get((kind, selector))
+        answer = answers.to(languages) if answers is not None else None
         if answer is not None:
             self.hits += 1
             self._entries.move_to_end((project, name))
         return answer
 
     async def resolve(
-        self, project: str, name: str, kind: Kind, selector: str | int, *, raw: bool = False
+        self,
+        project: str,
+        name: str,
+        kind: Kind,
+        selector: str | int,
+        languages: Sequence[str] = (),
+        *,
+        raw: bool = False,
     ) -> Resolved:
         """The encoded answer, loaded where need be; `raw`: as authored, without composition.
 
-        Raises NotFoundError, VersionNotFoundError, LabelNotSetError, ErasedError, CompositionError.
+        `languages`: in the first of these that there is, else in the base language. Raises
+        NotFoundError, VersionNotFoundError, LabelNotSetError, ErasedError, CompositionError.
         """
         self.misses += 1
         for attempt in count():
@@ -187,7 +207,8 @@ class ServingView:
             content = await self.content(entry, version)
             assembled, settled = authored(content), True
             if not raw:
-                assembled, settled = await self._assembled(entry, version, content)
+                locale = chosen_locale(languages, version.locales)
+                assembled, settled = await self._assembled(entry, version, content, locale)
             evicted = self._entries.get(entry.key) is not entry
             if evicted or entry.history.prompt.version != seen:
                 continue
@@ -195,10 +216,8 @@ class ServingView:
                 continue
             answer = encode_answer(entry.history, version, assembled, label, move)
             if settled and not raw:
-                kept = (
-                    ("live", f"{label}@{version.number}") if kind == "range" else (kind, selector)
-                )
-                self._keep(entry, kept, answer, assembled.streams)
+                kept = kept_under(kind, selector, label, version)
+                self._keep(entry, kept, version, assembled, answer)
             return answer
         raise AssertionError("counting ends")
 
@@ -308,13 +327,14 @@ class ServingView:
         entry = await self.entry(project, name)
         version, _, _ = await self.choose(entry, "label", label)
         content = await self.content(entry, version)
-        return (await self._assembled(entry, version, content, moved))[0].body
+        return (await self._assembled(entry, version, content, None, moved))[0].body
 
     async def _assembled(
         self,
         entry: Entry,
         version: Version,
         content: bytes,
+        locale: str | None,
         moved: Mapping[str, Source] = MappingProxyType({}),
     ) -> tuple[Assembled, bool]:
         """A version composed of what its references mean; whether they mean it still.
@@ -323,25 +343,29 @@ class ServingView:
         """
         project, name = entry.key
         guardrails, changed = self._guardrails(project, name)
-        if not version.partials and not guardrails:
+        if not version.partials and not guardrails and not version.locales:
             return replace(authored(content), position=changed), True
         references = [*version.partials, *(guardrail.reference for guardrail in guardrails)]
         references += [str(r) for source in moved.values() for r in references_in(source.content)]
-        gathered = await self._gather(project, references, moved)
+        gathered = await self._gather(project, references, moved, locale)
         settled = self._guardrails(project, name) == (guardrails, changed) and all(
             self._entries.get(part.key) is part and part.history.prompt.version == version_seen
             for part, version_seen in gathered.seen
         )
-        root = source_of(entry.history, version, content)
+        root = source_of(entry.history, version, content, locale)
+        made = assemble(root, lookup_in(gathered.found), guardrails, locale)
         streams = frozenset(part.stream for part, _ in gathered.seen)
         position = max(changed, *gathered.positions, 0)
-        lookup = lookup_in(gathered.found)
-        return assemble(root, content, lookup, guardrails, position, streams), settled
+        return replace(made, position=position, streams=streams), settled
 
     async def _gather(
-        self, project: str, references: Sequence[str], moved: Mapping[str, Source]
+        self,
+        project: str,
+        references: Sequence[str],
+        moved: Mapping[str, Source],
+        locale: str | None = None,
     ) -> Gathered:
-        """What references mean now, and those of what they mean."""
+        """What references mean now, and those of what they mean, in the language of the whole."""
         gathered = Gathered(dict(moved))
         waiting = list(references)
         while waiting and len(gathered.found) <= GATHERED_MAX:
@@ -356,7 +380,7 @@ class ServingView:
             except (NotFoundError, ErasedError) as error:
                 gathered.found[str(reference)] = error
                 continue
-            gathered.found[str(reference)] = source_of(part.history, meant, body)
+            gathered.found[str(reference)] = part_of(part.history, meant, body, locale)
             gathered.positions.append(decisive_position(part.history, reference, meant))
             waiting += meant.partials
         return gathered
@@ -377,12 +401,14 @@ class ServingView:
         self,
         entry: Entry,
         selector: tuple[Kind, str | int],
+        version: Version,
+        assembled: Assembled,
         answer: Resolved,
-        streams: frozenset[str],
     ) -> None:
-        if selector not in entry.answers and self._entries.get(entry.key) is entry:
-            entry.answers[selector] = answer
-            for stream in streams:
+        answers = entry.answers.setdefault(selector, Answers(tuple(version.locales)))
+        if assembled.locale not in answers.by_locale and self._entries.get(entry.key) is entry:
+            answers.by_locale[assembled.locale] = answer
+            for stream in assembled.streams:
                 self._dependents.setdefault(stream, set()).add((entry.key, selector))
             self._grow(entry, len(answer.body))
 

@@ -203,12 +203,14 @@ async def all_pages(client: Client, path: str, params: list[tuple[str, str]]) ->
 @prompt.command("show")
 @click.argument("ref", type=PROMPT)
 @click.option("--as-of", help="A position or an RFC 3339 time.")
-@click.option("--raw", is_flag=True, help="As authored, without composition.")
+@click.option("--locale", help="In this language, if there is a translation.")
+@click.option("--raw", is_flag=True, help="As authored: every language, without composition.")
 @pass_cli
-def show(cli: Cli, ref: Ref, as_of: str | None, raw: bool) -> None:
+def show(cli: Cli, ref: Ref, as_of: str | None, locale: str | None, raw: bool) -> None:
     """Show a prompt (default: what `latest` is), composed of its partials and guardrails."""
     params = selector(ref[2] or "latest") | ({"as_of": as_of} if as_of else {})
     params |= {"raw": "true"} if raw else {}
+    params |= {"locale": locale} if locale else {}
     answer = cli.call("GET", prompt_path(*ref[:2]), params=params)
     if cli.output.as_json:
         cli.output.json(answer)
@@ -224,6 +226,9 @@ def show(cli: Cli, ref: Ref, as_of: str | None, raw: bool) -> None:
     shown = ("messages", "text", "type")
     rest = {k: v for k, v in content.items() if k not in shown}
     click.echo(json.dumps(rest, ensure_ascii=False, indent=2))
+    for name, state in answer["locales"].items():
+        served = ", served" if name == answer["locale"] else ""
+        click.secho(f"locale {name}{' (stale)' if state['stale'] else ''}{served}", fg="cyan")
     for part in answer["partials"]:
         click.secho(f"{part['kind']} {part['reference']} is {part['ref']}", fg="cyan")
 
@@ -279,9 +284,17 @@ def log(cli: Cli, ref: Ref, branch: str | None) -> None:
     "--var", "-v", "pairs", multiple=True, help="name=value; JSON where the variable is no string."
 )
 @click.option("--format", "format_", type=click.Choice(FORMATS), default="text")
+@click.option("--locale", help="In this language, if there is a translation.")
 @click.option("--lockfile", type=click.Path(exists=True), help="JSON: the `partials` of an answer.")
 @pass_cli
-def render(cli: Cli, ref: Ref, pairs: tuple[str, ...], format_: str, lockfile: str | None) -> None:
+def render(
+    cli: Cli,
+    ref: Ref,
+    pairs: tuple[str, ...],
+    format_: str,
+    locale: str | None,
+    lockfile: str | None,
+) -> None:
     """Fill a prompt with variables."""
     path = prompt_path(*ref[:2])
     shown = cli.call("GET", path, params=selector(ref[2]))
@@ -291,6 +304,8 @@ def render(cli: Cli, ref: Ref, pairs: tuple[str, ...], format_: str, lockfile: s
     if chosen.get("version", "").isdecimal():
         chosen["version"] = int(chosen["version"])
     body = {"variables": variables, "format": format_, **chosen}
+    if locale is not None:
+        body["locale"] = locale
     if lockfile is not None:
         body["lockfile"] = _lockfile(Path(lockfile))
     answer = cli.call("POST", f"{path}/-/render", body)

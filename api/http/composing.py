@@ -1,5 +1,6 @@
 """Composition: guardrails, what uses a prompt, what a move would change, lockfiles."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -26,6 +27,7 @@ from domain.access import PROJECT_WRITE, PROMPT_READ, not_found, project_resourc
 from domain.composition import Source
 from domain.errors import CompositionError
 from domain.interface import change_of
+from domain.locales import chosen_locale
 from domain.messages import ROLES
 from domain.names import check_label
 from domain.partials import REFERENCE_PATTERN, parse_reference
@@ -33,7 +35,7 @@ from domain.project_commands import POSITIONS, guardrail_body
 from ledger.ids import now
 from projections.answers import Kind, Resolved, encode_answer
 from projections.catalog import Catalog
-from projections.composing import LockedPart, assemble, locked_lookup, source_of
+from projections.composing import LockedPart, assemble, locked_lookup, part_of, source_of
 from projections.uses import Use, Uses, uses_of
 
 IMPACT_MAX = 256
@@ -204,6 +206,7 @@ async def resolve_locked(
     place: tuple[str, str],
     by: tuple[Kind, str | int],
     lockfile: list[LockedPart],
+    tags: Sequence[str],
 ) -> Resolved:
     """A version composed of exactly what a lockfile names; LockfileMismatchError."""
     project, name = place
@@ -211,6 +214,7 @@ async def resolve_locked(
     entry = await services.serving.entry(*place)
     version, move, label = await services.serving.choose(entry, *by)
     body = await services.serving.content(entry, version)
+    locale = chosen_locale(tags, version.locales)
     covering = {one.reference for one in services.projects.of(project).covering(name)[0]}
     sources: dict[tuple[str, int], Source] = {}
     for part in lockfile:
@@ -222,10 +226,10 @@ async def resolve_locked(
         locked = await services.serving.entry(project, part.name)
         locked_version = locked.history.prompt.version_numbered(part.version)
         held = await services.serving.content(locked, locked_version)
-        sources[part.name, part.version] = source_of(locked.history, locked_version, held)
+        sources[part.name, part.version] = part_of(locked.history, locked_version, held, locale)
     lookup, guardrails = locked_lookup(lockfile, lambda one, number: sources[one, number])
-    root = source_of(entry.history, version, body)
-    assembled = assemble(root, body, lookup, guardrails)
+    root = source_of(entry.history, version, body, locale)
+    assembled = assemble(root, lookup, guardrails, locale)
     return encode_answer(entry.history, version, assembled, label, move)
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from domain.content import TEMPLATE_FORMATS
+from domain.locales import LOCALE_PATTERN, LOCALES_MAX
 from domain.messages import ROLES
 from domain.partials import REFERENCE_PATTERN
 from domain.texts import STRUCTURED_FIELDS
@@ -82,9 +83,22 @@ _FIELD_SCHEMAS: dict[str, Any] = {
 
 
 def _content_variant(kind: str, body: str, schema: dict[str, Any]) -> dict[str, Any]:
+    translation = {
+        "type": "object",
+        "properties": {body: schema, "note": {"type": "string"}},
+        "required": [body],
+        "additionalProperties": False,
+    }
+    locales = {
+        "type": "object",
+        "maxProperties": LOCALES_MAX,
+        "propertyNames": {"pattern": anchored(LOCALE_PATTERN)},
+        "additionalProperties": translation,
+    }
+    properties = {"type": {"const": kind}, body: schema, "locales": locales}
     return {
         "type": "object",
-        "properties": {"type": {"const": kind}, body: schema, **_SHARED_PROPERTIES},
+        "properties": {**properties, **_SHARED_PROPERTIES},
         "required": ["type", body],
         "additionalProperties": False,
     }

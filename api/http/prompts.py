@@ -12,12 +12,14 @@ from api.http import edge
 from api.http.commanding import submit
 from api.http.composing import candidates, resolve_locked
 from api.http.history import past_history
+from api.http.languages import languages
 from api.http.problems import EdgeError, problem_of
 from api.http.route import Route
 from api.http.schemas import (
     CommandAnswer,
     CreatePromptRequest,
     LabelName,
+    Locale,
     MetadataAnswer,
     MetadataPatch,
     PageAnswer,
@@ -65,7 +67,8 @@ class ResolveQuery(Request):
     version: VersionChoice | None = Field(None, description="A number, or a range such as ^1.2.")
     digest: str | None = Field(None, pattern=DIGEST_PATTERN)
     as_of: str | None = Field(None, description="A ledger position or an RFC 3339 time.")
-    raw: bool = Field(False, description="As authored, without composition.")
+    locale: Locale | None = Field(None, description="A language tag; beats Accept-Language.")
+    raw: bool = Field(False, description="As authored: every language, without composition.")
 
 
 class ListQuery(Request):
@@ -98,19 +101,20 @@ async def resolve(request: web.Request) -> web.StreamResponse:
     access.authorise(rights, PROMPT_READ, prompt_resource(project, name), moment)
     kind: Kind = "label"
     selector: str | int = LABEL_DEFAULT
-    raw = False
+    raw, locale = False, None
     if request.query_string:
         wanted = edge.query(request, ResolveQuery)
         if wanted.as_of is not None:
             return await _resolve_past(request, project, name, wanted)
         kind, selector = select(wanted.label, wanted.version, wanted.digest)
-        raw = wanted.raw
+        raw, locale = wanted.raw, wanted.locale
+    tags = languages(request, locale)
     if "Scrinia-Min-Position" in request.headers:
         await edge.fresh_memory(request)
-    resolved = None if raw else services.serving.cached(project, name, kind, selector)
+    resolved = None if raw else services.serving.cached(project, name, kind, selector, tags)
     if resolved is None:
         edge.check_path(request)
-        resolved = await services.serving.resolve(project, name, kind, selector, raw=raw)
+        resolved = await services.serving.resolve(project, name, kind, selector, tags, raw=raw)
     return _resolved_answer(request, resolved, services.follower.position)
 
 
@@ -157,7 +161,8 @@ async def _resolve_past(
     chosen = select_label if kind == "label" else select_range
     version, move = chosen(history.prompt, str(selector))
     past = Past(edge.services(request).repository, moment)
-    assembled = await edge.read(request, past.assembled, history, version, wanted.raw)
+    tags = languages(request, wanted.locale)
+    assembled = await edge.read(request, past.assembled, history, version, wanted.raw, tags)
     resolved = encode_answer(history, version, assembled, label, move)
     return _resolved_answer(request, resolved, moment)
 
@@ -178,13 +183,15 @@ async def _resolve_item(request: web.Request, who: Caller, item: ResolveItem) ->
         project, name = check_project_name(item.project), check_prompt_name(item.name)
         kind, selector = select(item.label, item.version, item.digest)
         services.access.authorise(who, PROMPT_READ, prompt_resource(project, name), now())
+        tags = languages(request, item.locale)
         if item.lockfile is not None:
             locked = [one.part for one in item.lockfile]
             place, by = (project, name), (kind, selector)
-            return orjson.Fragment((await resolve_locked(request, who, place, by, locked)).body)
-        resolved = services.serving.cached(project, name, kind, selector)
+            answer = await resolve_locked(request, who, place, by, locked, tags)
+            return orjson.Fragment(answer.body)
+        resolved = services.serving.cached(project, name, kind, selector, tags)
         if resolved is None:
-            resolved = await services.serving.resolve(project, name, kind, selector)
+            resolved = await services.serving.resolve(project, name, kind, selector, tags)
         return orjson.Fragment(resolved.body)
     except (DomainError, EdgeError) as error:
         return problem_of(error).as_json(request[edge.REQUEST_ID])

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from api.http import edge
 from api.http.composing import resolve_locked
+from api.http.languages import languages
 from api.http.prompts import select
 from api.http.route import Route
 from api.http.schemas import RenderedAnswer, RenderRequest
@@ -28,13 +29,14 @@ async def render(request: web.Request) -> web.StreamResponse:
     services.access.authorise(who, PROMPT_READ, prompt_resource(project, name), now())
     await edge.fresh_memory(request)
     kind, selector = select(wanted.label, wanted.version, wanted.digest)
-    resolved = services.serving.cached(project, name, kind, selector)
+    tags = languages(request, wanted.locale)
+    resolved = services.serving.cached(project, name, kind, selector, tags)
     if wanted.lockfile is not None:
         locked = [one.part for one in wanted.lockfile]
         by = (kind, selector)
-        resolved = await resolve_locked(request, who, (project, name), by, locked)
+        resolved = await resolve_locked(request, who, (project, name), by, locked, tags)
     if resolved is None:
-        resolved = await services.serving.resolve(project, name, kind, selector)
+        resolved = await services.serving.resolve(project, name, kind, selector, tags)
     rendered = await edge.read(request, _fill, orjson.loads(resolved.body), wanted)
     return edge.view_answer(request, rendered, services.follower.position)
 

@@ -16,6 +16,7 @@ from domain.access import PERMISSIONS, ROLES
 from domain.commit_commands import COMMIT_ITEMS_MAX
 from domain.composition import COMPOSITION_PROMPTS_MAX
 from domain.deciding import TEXT_BYTES_MAX
+from domain.locales import LOCALE_PATTERN
 from domain.names import (
     BRANCH_PATTERN,
     LABEL_PATTERN,
@@ -79,6 +80,7 @@ BranchName = Annotated[str, WithJsonSchema({"type": "string", "pattern": anchore
 Tag = Annotated[str, WithJsonSchema({"type": "string", "pattern": anchored(TAG_PATTERN)})]
 Tags = Annotated[list[Tag], Field(max_length=TAGS_MAX)]
 VersionNumber = Annotated[int, Field(ge=1, le=2**31)]
+Locale = Annotated[str, Field(pattern=anchored(LOCALE_PATTERN))]
 VersionRange = Annotated[str, Field(max_length=RANGE_CHARS_MAX, pattern=RANGE_PATTERN)]
 VersionChoice = VersionNumber | VersionRange
 Id = Annotated[UUID, Field(strict=False)]
@@ -215,6 +217,7 @@ class ResolveItem(Request):
     label: str | None = None
     version: VersionChoice | None = None
     digest: str | None = Field(None, pattern="^sha256:[0-9a-f]{64}$")
+    locale: Locale | None = Field(None, description="A language tag; beats Accept-Language.")
     lockfile: Lockfile | None = Field(
         None, description="Compose of exactly this, whatever labels point at now."
     )
@@ -235,6 +238,7 @@ class RenderRequest(Request):
     digest: str | None = Field(None, pattern="^sha256:[0-9a-f]{64}$")
     format: Literal["messages", "text", "openai", "anthropic", "gemini"] = "messages"
     allow_extra: bool = False
+    locale: Locale | None = Field(None, description="A language tag; beats Accept-Language.")
     lockfile: Lockfile | None = Field(
         None, description="Compose of exactly this, whatever labels point at now."
     )
@@ -347,6 +351,8 @@ class ResolvedAnswer(Answer):
     semver: str | None
     digest: str
     label: str | None
+    locale: str | None
+    locales: dict[str, Any]
     content: dict[str, Any]
     partials: list[Any]
     promoted_by: str | None

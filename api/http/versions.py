@@ -152,6 +152,7 @@ def _version_item(history: History, version: Version, held: dict[str, Content]) 
         "branch": version.branch,
         "semver": str(version.semver) if version.semver else None,
         "change": version.change,
+        "locales": {name: {"stale": stale} for name, stale in version.locales.items()},
         "type": version.content_type,
         "digest": digest_of(content.body) if content else None,
         "message": message.body.decode() if message else None,
