@@ -32,12 +32,13 @@ async def submit(
     one does not from the answer on. EdgeError 400 for any parameter but `dry_run`.
     """
     dry_run = edge.query(request, CommandQuery).dry_run if request.query_string else False
+    idempotency = await _idempotency(request)
     began = time.monotonic()
     submission = Submission(
         command=command,
         caller=who,
         request=_request_data(request),
-        idempotency=None if dry_run else await _idempotency(request),
+        idempotency=None if dry_run else idempotency,
         bytes=len(await edge.read_body(request)),
         dry_run=dry_run,
     )

@@ -52,7 +52,7 @@ async def _refused(api: Api, status: int, code: str, *call: object, **options: o
         (b'{"content": {"type": "text"}}', 422, "invalid_content"),
         (b'{"content": {"type": "text", "text": 7}}', 422, "invalid_content"),
         (b'{"content": {"type": "text", "text": "{{#a}}"}}', 422, "invalid_content"),
-        (b'{"content": {"type": "text", "text": "{{> other}}"}}', 422, "invalid_content"),
+        (b'{"content": {"type": "text", "text": "{{> Other}}"}}', 422, "invalid_content"),
         (b'{"content": {"type": "chat", "messages": []}}', 422, "invalid_content"),
         (b'{"content": {"type": "chat", "messages": [{"role": "king", "content": ""}]}}', 422,
          "invalid_content"),
