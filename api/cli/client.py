@@ -72,12 +72,13 @@ def _token(settings: Settings) -> str:
 
 
 class Client:
-    """One session with a server."""
+    """One session with a server, which reads its own writes."""
 
     def __init__(self, session: aiohttp.ClientSession, target: Target) -> None:
         self._session = session
         self._url = target.url
         self._dry_run = target.dry_run
+        self._position = 0
 
     async def call(
         self,
@@ -93,6 +94,8 @@ class Client:
             params = {**(params or {}), "dry_run": "true"}
         data = None if body is None else orjson.dumps(body)
         sent = {"Content-Type": "application/json"} if data is not None else {}
+        if method == "GET" and self._position:
+            sent["Scrinia-Min-Position"] = str(self._position)
         sent |= headers or {}
         try:
             async with self._session.request(
@@ -111,6 +114,8 @@ class Client:
         answer = _parsed(raw)
         if response.status >= 400:
             raise ServerRefusedError(answer)
+        if isinstance(answer, dict) and "changed" in answer:
+            self._position = max(self._position, answer["position"])
         return answer
 
     @asynccontextmanager

@@ -27,6 +27,7 @@ from api.cli import (
     searching,
     trail,
     webhooks,
+    working_copy,
 )
 from api.cli.client import ServerRefusedError, UnreachableError
 from api.cli.context import (
@@ -76,6 +77,9 @@ for command in (
     moving.backup,
     moving.restore,
     importing.import_command,
+    working_copy.pull,
+    working_copy.push,
+    working_copy.status,
     projects.project,
     prompts.prompt,
     branches.branch,
