@@ -98,6 +98,7 @@ for command in (
 ):
     cli.add_command(command)
 prompts.prompt.add_command(searching.search)
+prompts.prompt.add_command(searching.similar)
 prompts.prompt.add_command(branches.fork)
 prompts.prompt.add_command(composing.used_by)
 prompts.prompt.add_command(composing.impact)

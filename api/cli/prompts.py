@@ -76,9 +76,11 @@ def create(
         "message": message,
         "description": description,
         "tags": list(tags),
+        "report_similar": True,
     }
     answer = cli.call("POST", f"{project_path(project)}/prompts", body)
     cli.output.say(answer, f"{answer['ref']} {answer['digest']}")
+    _warn_of_similar(cli, answer)
 
 
 @prompt.command("commit")
@@ -104,8 +106,18 @@ def commit(
         "message": message,
         "expected_version": expected_version,
         "branch": branch,
+        "report_similar": True,
     }
-    say_commit(cli, cli.call("POST", f"{prompt_path(*ref[:2])}/-/versions", body))
+    answer = cli.call("POST", f"{prompt_path(*ref[:2])}/-/versions", body)
+    say_commit(cli, answer)
+    _warn_of_similar(cli, answer)
+
+
+def _warn_of_similar(cli: Cli, answer: dict[str, Any]) -> None:
+    for item in answer["similar"] if not cli.output.as_json else ():
+        click.secho(
+            f"almost the same as {item['ref']} ({item['similarity']:.0%})", fg="yellow", err=True
+        )
 
 
 def say_commit(cli: Cli, answer: dict[str, Any]) -> None:

@@ -1,10 +1,11 @@
-"""`scrinia prompt search`."""
+"""`scrinia prompt search` and `similar`."""
 
 from typing import Any
 
 import click
 
 from api.cli.context import Cli, pass_cli
+from api.cli.prompts import content_of
 
 
 @click.command()
@@ -54,6 +55,20 @@ def search(
             click.echo(f"  {excerpt['pointer']}: {_marked(excerpt)}")
     if answer["next_cursor"] is not None:
         click.echo("There is more: narrow it, or raise --limit.")
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, allow_dash=True))
+@click.option("--project", help="Only in this one.")
+@click.option("--threshold", type=float, default=0.8, help="How similar, from 0 to 1.")
+@pass_cli
+def similar(cli: Cli, file: str, project: str | None, threshold: float) -> None:
+    """Find prompts that are almost the same as FILE."""
+    content = content_of(file, declare=True)["content"]
+    body = {"content": content, "project": project, "threshold": threshold}
+    answer = cli.call("POST", "/v1/similar", body)
+    rows = [(item["ref"], f"{item['similarity']:.0%}") for item in answer["items"]]
+    cli.output.table(answer, ("prompt", "similarity"), rows)
 
 
 def _marked(excerpt: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@
 import logging
 import re
 import time
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -24,12 +25,18 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 async def submit(
-    request: web.Request, who: Caller, command: Command, *, followed: bool = False
+    request: web.Request,
+    who: Caller,
+    command: Command,
+    *,
+    followed: bool = False,
+    beside: Mapping[str, Any] | None = None,
 ) -> web.Response:
     """Have a command decided and committed, and answer: 201 for what was made, else 200.
 
     `followed`: answer when this process acts on it too, so that a new token works and a revoked
-    one does not from the answer on. EdgeError 400 for any parameter but `dry_run`.
+    one does not from the answer on. `beside`: what is answered too. EdgeError 400 for any parameter
+    but `dry_run`.
     """
     dry_run = edge.query(request, CommandQuery).dry_run if request.query_string else False
     idempotency = await _idempotency(request)
@@ -50,7 +57,7 @@ async def submit(
     follower = edge.services(request).follower
     if followed and not dry_run and follower.position < outcome.position:
         await follower.wait_beyond(outcome.position - 1, edge.MIN_POSITION_WAIT_SECONDS)
-    return _command_answer(outcome)
+    return _command_answer(outcome, beside or {})
 
 
 async def _committed(request: web.Request, submission: Submission) -> Outcome:
@@ -79,11 +86,12 @@ def _log_command(
     )  # fmt: skip
 
 
-def _command_answer(outcome: Outcome) -> web.Response:
+def _command_answer(outcome: Outcome, beside: Mapping[str, Any]) -> web.Response:
     headers = {"Scrinia-Position": str(outcome.position)}
     if outcome.replayed:
         headers["Idempotency-Replayed"] = "true"
-    return edge.answer(outcome.body, status=201 if outcome.made else 200, headers=headers)
+    body = {**outcome.body, **beside}
+    return edge.answer(body, status=201 if outcome.made else 200, headers=headers)
 
 
 def _request_data(request: web.Request) -> dict[str, Any]:

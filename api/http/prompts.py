@@ -34,6 +34,7 @@ from api.http.schemas import (
     VersionChoice,
     VersionCommandAnswer,
 )
+from api.http.similar import beside_commit
 from domain import access, commands
 from domain.access import PROMPT_READ, PROMPT_WRITE, Caller, not_found, prompt_resource
 from domain.errors import DomainError
@@ -302,7 +303,10 @@ async def create_prompt(request: web.Request) -> web.StreamResponse:
         description=wanted.description,
         tags=tuple(wanted.tags),
     )
-    return await submit(request, who, command)
+    own = (command.project, command.name)
+    value = command.content.value
+    beside = await beside_commit(request, who, value, own, wanted.report_similar)
+    return await submit(request, who, command, beside=beside)
 
 
 async def patch_metadata(request: web.Request) -> web.StreamResponse:

@@ -19,6 +19,7 @@ from api.http import (
     prompts,
     rendering,
     search,
+    similar,
     versions,
     webhooks,
 )
@@ -41,6 +42,7 @@ ROUTES: tuple[Route, ...] = (
     *history.ROUTES,
     *rendering.ROUTES,
     *search.ROUTES,
+    *similar.ROUTES,
     *projects.ROUTES,
     *access.ROUTES,
     *audit.ROUTES,

@@ -84,6 +84,9 @@ Locale = Annotated[str, Field(pattern=anchored(LOCALE_PATTERN))]
 VersionRange = Annotated[str, Field(max_length=RANGE_CHARS_MAX, pattern=RANGE_PATTERN)]
 VersionChoice = VersionNumber | VersionRange
 Id = Annotated[UUID, Field(strict=False)]
+SIMILAR: bool = Field(
+    False, description="Answer too which other prompts are almost the same (`similar`)."
+)
 DECLARE: bool = Field(
     False, description="Declare the variables that the texts use and the content does not."
 )
@@ -116,6 +119,7 @@ class CreatePromptRequest(Request):
     description: FreeText | None = None
     tags: Tags = []
     declare_variables: bool = DECLARE
+    report_similar: bool = SIMILAR
 
 
 class CommitVersionRequest(Request):
@@ -126,6 +130,7 @@ class CommitVersionRequest(Request):
     branch: BranchName = MAIN_BRANCH
     expected_version: VersionNumber | None = None
     declare_variables: bool = DECLARE
+    report_similar: bool = SIMILAR
 
 
 class CommitItemRequest(Request):

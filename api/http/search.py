@@ -70,7 +70,7 @@ async def search(request: web.Request) -> web.StreamResponse:
     await edge.fresh_view(request, Catalog.name)
     await edge.fresh_view(request, Search.name)
     filtered = SearchFilter(
-        query=asked, places=await _places(request, rights, wanted.project),
+        query=asked, places=await readable_places(request, rights, wanted.project),
         substring=wanted.match == "parts", every_version=wanted.versions == "all",
         folder=wanted.folder, tags=tuple(wanted.tag), any_tags=tuple(wanted.any_tag),
         label=wanted.label, owner=str(wanted.owner) if wanted.owner else None,
@@ -87,7 +87,7 @@ async def search(request: web.Request) -> web.StreamResponse:
     return edge.view_answer(request, {"items": items, "next_cursor": next_cursor}, position)
 
 
-async def _places(
+async def readable_places(
     request: web.Request, rights: Rights, project: str | None
 ) -> dict[str, tuple[str, ...] | None]:
     """Where the caller may read; NotFoundError for a project in which it may not."""

@@ -23,6 +23,7 @@ from api.http.schemas import (
     VersionAnswer,
     VersionCommandAnswer,
 )
+from api.http.similar import beside_commit
 from domain import commands
 from domain.access import PROMPT_READ, PROMPT_WRITE
 from domain.commitment import Content
@@ -58,7 +59,10 @@ async def commit_version(request: web.Request) -> web.StreamResponse:
         expected_version=wanted.expected_version,
         branch=wanted.branch,
     )
-    return await submit(request, who, command)
+    own = (command.project, command.name)
+    value = command.content.value
+    beside = await beside_commit(request, who, value, own, wanted.report_similar)
+    return await submit(request, who, command, beside=beside)
 
 
 async def commit_many(request: web.Request) -> web.StreamResponse:

@@ -105,6 +105,7 @@ BODIES = {
     "create_project": {"project": "another"},
     "create_prompt": {"name": "another", "content": text_content("one")},
     "create_webhook": {"url": "https://localhost/", "types": ["epoch"]},
+    "find_similar": {"content": text_content("one")},
     "commit_many": {
         "items": [
             {"project": "acme", "name": "many", "content": text_content("one"), "create": True},
