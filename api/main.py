@@ -30,7 +30,7 @@ from api.http.routes import make_app
 from api.http.services import Services
 from api.settings import Settings, bracketed
 from domain.access import SYSTEM_CALLER, Caller
-from domain.commands import Command
+from domain.commands import Command, ExpireLabel
 from domain.decision import Decision, Ids, Session
 from domain.keys import CHECKPOINT_PURPOSE, EVENT_PURPOSE, WEBHOOK_PURPOSE
 from domain.registry import Registry
@@ -59,6 +59,8 @@ from projections.deliveries import Deliveries
 from projections.delivery import LEASE as DELIVERY_LEASE
 from projections.delivery import Delivery
 from projections.elections import Elections
+from projections.expiry import LEASE as EXPIRY_LEASE
+from projections.expiry import Expiry
 from projections.feed import Feed
 from projections.outbound import Guard, Sender, parse_networks
 from projections.past import PastCatalogs
@@ -220,7 +222,7 @@ def _assemble(settings: Settings) -> Services:
         projects.apply, serving.apply, access.apply, webhooks.apply, committer.follow,
     ):  # fmt: skip
         follower.listen(listener)
-    leases = [RUNNER_LEASE, SEALING_LEASE, SCRUB_LEASE, DELIVERY_LEASE]
+    leases = [RUNNER_LEASE, SEALING_LEASE, SCRUB_LEASE, DELIVERY_LEASE, EXPIRY_LEASE]
     leases += [RELAY_LEASE] if settings.nats else []
     leases += [SIEM_LEASE] if settings.siem else []
     elections = Elections(views, leases if settings.worker else [])
@@ -237,6 +239,7 @@ def _assemble(settings: Settings) -> Services:
         runner=Runner(views, projections(), follower, recorder.contents, elections),
         feed=Feed(follower), past=PastCatalogs(recorder, mapper), elections=elections, relay=relay,
         scrub=Scrub(recorder, keys, follower, elections, settings.scrub_hours * 3600),
+        expiry=Expiry(views, readers, elections, partial(_expire, committer)),
         transparency=Transparency(sealer, follower, readers, elections),
         readers=readers, operators=operators, webhooks=webhooks, deliveries=deliveries,
         courier=courier, telemetry=_telemetry(settings),
@@ -283,6 +286,11 @@ async def _as_system(committer: Committer, command: Command) -> int:
     """What a part of the registry wishes, decided like everybody's commands; its position."""
     request = {"id": str(SystemIds().new_id())}
     return (await committer.submit(Submission(command, SYSTEM_CALLER, request))).position
+
+
+async def _expire(committer: Committer, project: str, name: str, label: str) -> int:
+    """A label's end, decided like every command; its position."""
+    return await _as_system(committer, ExpireLabel(project, name, label))
 
 
 async def _stop(

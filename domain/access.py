@@ -231,6 +231,7 @@ class Caller:
 # Who disables webhooks that fail. No token speaks for it: only a part of the registry can be it.
 SYSTEM_CALLER = Caller("system", "", via="delivery")
 SYSTEM_ACTOR = {"type": "system", "id": "system", "via": "delivery", "credential": None}
+SYSTEM_EXPIRY_ACTOR = {**SYSTEM_ACTOR, "via": "expiry"}
 SYSTEM_RESTORE_ACTOR = {**SYSTEM_ACTOR, "via": "restore"}
 RESTORE_PERMISSION = "restore"
 

@@ -48,6 +48,7 @@ class CreatePrompt:
     message: str | None = None
     description: str | None = None
     tags: tuple[str, ...] = ()
+    draft: bool = False
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,17 @@ class DescribePrompt:
 
 
 @dataclass(frozen=True)
+class DeprecatePrompt:
+    """Tell consumers not to use a prompt any more: until when they may, what instead."""
+
+    project: str
+    name: str
+    successor: str | None = None
+    sunset_at: datetime | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
 class ArchivePrompt:
     """Refuse further changes to a prompt.
 
@@ -174,7 +186,10 @@ class RestorePrompt:
 
 @dataclass(frozen=True)
 class SetLabel:
-    """Point a label at a version; a promotion where the label is an environment."""
+    """Point a label at a version; a promotion where the label is an environment.
+
+    `expires_at`: when it points nowhere again (None: when it is moved).
+    """
 
     project: str
     name: str
@@ -182,6 +197,16 @@ class SetLabel:
     version: int
     reason: str | None = None
     if_match: int | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class ExpireLabel:
+    """Let a label point nowhere whose time is over. The registry's own."""
+
+    project: str
+    name: str
+    label: str
 
 
 @dataclass(frozen=True)
@@ -332,7 +357,7 @@ class RetireKey:
 Command = (
     CreateProject | SetGuardrail | RemoveGuardrail | CreatePrompt | CommitVersion | CommitMany
     | CreateBranch | DeleteBranch | MergeBranch | ForkPrompt | DescribePrompt | ArchivePrompt
-    | RestorePrompt
+    | RestorePrompt | DeprecatePrompt | ExpireLabel
     | SetLabel | RemoveLabel | Rollback | CreatePrincipal | DeactivatePrincipal | GiveGrant
     | RevokeGrant | IssueToken | RevokeToken | CreateWebhook | ChangeWebhook
     | RotateWebhookSecret | DeleteWebhook | DisableFailingWebhook | RegisterKey | RetireKey

@@ -1,6 +1,7 @@
 """What deciding any command shares: authorise by the one policy, load, seal texts, sum up."""
 
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,9 @@ from domain.access import AUTHZ_GRANTS_MAX, POLICY, Caller, Resource
 from domain.commitment import TEXT_MEDIA_TYPE, Content, ContentRef, is_same, seal
 from domain.decision import Answer, Decision, Ids, Provenance, Session, changes_of
 from domain.errors import (
+    Fault,
     ForbiddenError,
+    InvalidError,
     NoCanonicalFormError,
     PreconditionFailedError,
     TooLargeError,
@@ -62,7 +65,12 @@ class Deciding:
             return False
         return access.permitted(rights, permission, resource, self._now).allowed
 
-    def _as_system(self, permission: str, resource: Resource) -> Provenance:
+    def _as_system(
+        self,
+        permission: str,
+        resource: Resource,
+        actor: Mapping[str, Any] = access.SYSTEM_ACTOR,
+    ) -> Provenance:
         """Only a part of the registry itself may; `ledger/authority.py` says which events."""
         if self._caller != access.SYSTEM_CALLER:
             raise ForbiddenError("Only the registry itself does this.")
@@ -72,7 +80,7 @@ class Deciding:
             "resource": resource.text,
             "grants": [],
         }
-        return Provenance(access.SYSTEM_ACTOR, authz)
+        return Provenance(dict(actor), authz)
 
     def _project(self, name: str) -> Project:
         project = self._session.load(Project, project_id(name))
@@ -126,6 +134,26 @@ def encoded(text: str, pointer: str) -> bytes:
     if len(body) > TEXT_BYTES_MAX:
         raise TooLargeError(f"{pointer} has more than {TEXT_BYTES_MAX} bytes.")
     return body
+
+
+def checked_moment(
+    given: datetime | None, pointer: str, after: datetime | None = None
+) -> datetime | None:
+    """A moment in UTC; InvalidError where it has no offset, or lies not after another."""
+    if given is None:
+        return None
+    if given.tzinfo is None:
+        detail = "needs a UTC offset, such as Z"
+    elif after is not None and given <= after:
+        detail = "must lie in the future"
+    else:
+        return given.astimezone(UTC)
+    raise InvalidError(f"{pointer} {detail}.", [Fault(pointer, "invalid_moment", detail)])
+
+
+def moment_text(moment: datetime | None) -> str | None:
+    """RFC 3339, or None."""
+    return moment.isoformat() if moment is not None else None
 
 
 def check_match(if_match: int | None, current: int) -> None:

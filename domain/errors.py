@@ -240,6 +240,12 @@ class ArchivedError(ConflictError):
     code = "prompt_archived"
 
 
+class DraftError(ConflictError):
+    """The prompt is a draft."""
+
+    code = "prompt_draft"
+
+
 class NoEarlierTargetError(ConflictError):
     """The label has no earlier target to roll back to."""
 

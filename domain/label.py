@@ -15,10 +15,11 @@ class LabelMove:
 
     from_version: int | None
     to_version: int | None
-    act: Act | Literal["removal"]
+    act: Act | Literal["removal", "expiry"]
     reason: ContentRef | None
     moved_at: datetime
     stream_position: int
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,21 @@ class Label:
     target: int | None
     returns: tuple[int, ...]
     history: tuple[LabelMove, ...]
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """Until when it points where it points (None: until it is moved)."""
+        return self.history[-1].expires_at if self.history else None
+
+    def expired(self, at: datetime) -> bool:
+        """Whether its time is over."""
+        return self.expires_at is not None and self.expires_at <= at
+
+    def require_target(self) -> int:
+        """The version it points at; ValueError where it points nowhere."""
+        if self.target is None:
+            raise ValueError("the label points nowhere")
+        return self.target
 
     def moved(self, move: LabelMove) -> "Label":
         """This label after `move`. A rollback forgets the targets it leaves."""

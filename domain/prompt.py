@@ -12,27 +12,20 @@ from eventsourcing.domain import Aggregate, event
 
 from domain.commitment import ContentRef
 from domain.errors import (
-    ArchivedError,
     BranchExistsError,
-    BranchNotFoundError,
-    LabelNotSetError,
-    NeverLiveError,
-    NoEarlierTargetError,
-    StaleVersionError,
     TooManyError,
-    VersionNotFoundError,
 )
 from domain.interface import Change
 from domain.label import Act, Label, LabelMove
-from domain.names import LABEL_LATEST
-from domain.semver import FIRST, Range, Semver
+from domain.prompt_state import Deprecation, PromptState
+from domain.semver import FIRST, Semver
 from domain.version import MAIN_BRANCH, Version
 
 OWNERS_MAX = 16
 BRANCHES_MAX = 256
 
 
-class Prompt(Aggregate):
+class Prompt(PromptState, Aggregate):
     """A named thing under version control."""
 
     TOPIC = "io.scrinia.prompt"
@@ -47,11 +40,13 @@ class Prompt(Aggregate):
         description: ContentRef | None
         tags: list[str]
         origin: dict[str, Any] | None
+        draft: bool
 
         @staticmethod
         def upcast_v1_v2(state: dict[str, Any]) -> None:
-            """Nothing was forked then."""
+            """Nothing was forked then, nor a draft."""
             state["origin"] = None
+            state["draft"] = False
 
     class VersionCommitted(Aggregate.Event):
         """The next version. `parents` are version numbers.
@@ -97,14 +92,21 @@ class Prompt(Aggregate):
         head: int
 
     class LabelMoved(Aggregate.Event):
-        """A label points at another version than before."""
+        """A label points at another version than before, until `expires_at` (None: until moved)."""
 
-        TOPIC = "io.scrinia.label.moved.v1"
+        TOPIC = "io.scrinia.label.moved.v2"
+        class_version = 2
         label: str
         from_: int | None
         to: int
         act: Act
         reason: ContentRef | None
+        expires_at: str | None
+
+        @staticmethod
+        def upcast_v1_v2(state: dict[str, Any]) -> None:
+            """Labels did not expire then."""
+            state["expires_at"] = None
 
     class LabelRemoved(Aggregate.Event):
         """A label points nowhere any more."""
@@ -113,6 +115,13 @@ class Prompt(Aggregate):
         label: str
         from_: int
         reason: ContentRef | None
+
+    class LabelExpired(Aggregate.Event):
+        """A label points nowhere any more, since its time was over."""
+
+        TOPIC = "io.scrinia.label.expired.v1"
+        label: str
+        from_: int
 
     class Described(Aggregate.Event):
         """Description, tags or owners changed: field → {"from", "to"}."""
@@ -124,6 +133,19 @@ class Prompt(Aggregate):
         """The prompt takes no more changes; what it serves, it goes on serving."""
 
         TOPIC = "io.scrinia.prompt.archived.v1"
+        reason: ContentRef | None
+
+    class Activated(Aggregate.Event):
+        """A draft is ready to be promoted, or a deprecated prompt is to be used again."""
+
+        TOPIC = "io.scrinia.prompt.activated.v1"
+
+    class Deprecated(Aggregate.Event):
+        """The prompt is not to be used any more, but `successor`; it goes on until `sunset_at`."""
+
+        TOPIC = "io.scrinia.prompt.deprecated.v1"
+        successor: str | None
+        sunset_at: str | None
         reason: ContentRef | None
 
     class Restored(Aggregate.Event):
@@ -139,6 +161,7 @@ class Prompt(Aggregate):
         description: ContentRef | None,
         tags: list[str],
         origin: dict[str, Any] | None,
+        draft: bool,
     ) -> None:
         self.project = project
         self.name = name
@@ -146,6 +169,8 @@ class Prompt(Aggregate):
         self.tags = tuple(tags)
         self.owners: tuple[str, ...] = ()
         self.archived = False
+        self.draft = draft
+        self.deprecation: Deprecation | None = None
         self.origin = origin
         self.versions: list[Version] = []
         self.heads: dict[str, int] = {}
@@ -161,6 +186,8 @@ class Prompt(Aggregate):
         tags: list[str],
         at: datetime,
         origin: dict[str, Any] | None = None,
+        *,
+        draft: bool = False,
     ) -> "Prompt":
         """A new prompt; commit version 1 in the same unit."""
         return cls._create(
@@ -172,84 +199,7 @@ class Prompt(Aggregate):
             description=description,
             tags=tags,
             origin=origin,
-        )
-
-    # Questions
-
-    @property
-    def latest(self) -> Version:
-        """The newest version on `main`."""
-        return self.head(MAIN_BRANCH)
-
-    def head(self, branch: str) -> Version:
-        """The newest version of a branch, or the one it begins at; BranchNotFoundError."""
-        if branch not in self.heads:
-            known = ", ".join(sorted(self.heads))
-            raise BranchNotFoundError(
-                f"{self.project}/{self.name} has no branch {branch!r}; there are: {known}."
-            )
-        return self.versions[self.heads[branch] - 1]
-
-    def version_numbered(self, number: int) -> Version:
-        """The version `number`; VersionNotFoundError names the newest there is."""
-        if not 1 <= number <= len(self.versions):
-            raise VersionNotFoundError(
-                f"{self.project}/{self.name} has versions 1 to {len(self.versions)}, not {number}."
-            )
-        return self.versions[number - 1]
-
-    def target_of(self, label: str) -> Version:
-        """The version a label points at; LabelNotSetError says which labels are set."""
-        if label == LABEL_LATEST:
-            return self.latest
-        state = self.labels.get(label)
-        if state is None or state.target is None:
-            raise self._label_not_set(label)
-        return self.versions[state.target - 1]
-
-    def target_in(self, label: str, wanted: Range) -> Version:
-        """The newest version in a range among those a label pointed to and no rollback left.
-
-        LabelNotSetError; VersionNotFoundError names the versions there are.
-        """
-        state = self.labels.get(label)
-        if state is None or state.target is None:
-            raise self._label_not_set(label)
-        live = [self.versions[number - 1] for number in sorted(set(state.returns))]
-        number = wanted.newest((version.semver, version.number) for version in live)
-        if number is None:
-            known = ", ".join(str(v.semver) for v in live if v.semver) or "none with a semver"
-            raise VersionNotFoundError(
-                f"No version in this range was live under '{label}' of {self.project}/{self.name};"
-                f" there are: {known}."
-            )
-        return self.versions[number - 1]
-
-    @property
-    def labels_set(self) -> dict[str, int]:
-        """Label → version number, of the labels that point somewhere, by name."""
-        return {
-            label: state.target
-            for label, state in sorted(self.labels.items())
-            if state.target is not None
-        }
-
-    def _label_not_set(self, label: str) -> LabelNotSetError:
-        labels = self.labels_set
-        known = ", ".join(f"{k} -> {v}" for k, v in labels.items()) or "none"
-        if not self.versions:
-            return LabelNotSetError(
-                f"'{label}' is not set on {self.project}/{self.name}, which had no version then.",
-                labels=labels,
-                latest_version=None,
-            )
-        newest = self.latest.number
-        return LabelNotSetError(
-            f"'{label}' is not set on {self.project}/{self.name}. Labels set: {known};"
-            f" newest version: {newest}. Set it: PUT /v1/projects/{self.project}"
-            f'/prompts/{self.name}/-/labels/{label} {{"version": {newest}}}.',
-            labels=labels,
-            latest_version=newest,
+            draft=draft,
         )
 
     # Decisions: each triggers one event or, where nothing would change, none
@@ -297,16 +247,6 @@ class Prompt(Aggregate):
             return FIRST
         return before.after(change.level)
 
-    def check_expected(self, expected_version: int | None, branch: str = MAIN_BRANCH) -> None:
-        """StaleVersionError unless the branch's head is the version the committer has seen."""
-        head = self.head(branch).number
-        if expected_version is not None and expected_version != head:
-            raise StaleVersionError(
-                f"The newest version of {branch} is {head}, not {expected_version}:"
-                " read it, merge your change and commit again.",
-                current_version=head,
-            )
-
     def create_branch(self, branch: str, number: int, at: datetime) -> bool:
         """Begin a branch at a version; False where it begins there and has nothing else yet.
 
@@ -333,14 +273,20 @@ class Prompt(Aggregate):
         self.trigger_event(self.BranchDeleted, timestamp=at, branch=branch, head=head)
 
     def set_label(
-        self, label: str, number: int, act: Act, reason: ContentRef | None, at: datetime
+        self,
+        label: str,
+        number: int,
+        act: Act,
+        reason: ContentRef | None,
+        at: datetime,
+        expires_at: datetime | None = None,
     ) -> bool:
-        """Point a label at a version; False where it already does."""
+        """Point a label at a version, until it expires; False where it does so already."""
         self.check_not_archived()
         self.version_numbered(number)
         state = self.labels.get(label)
         current = state.target if state else None
-        if current == number:
+        if state is not None and current == number and state.expires_at == expires_at:
             return False
         self.trigger_event(
             self.LabelMoved,
@@ -350,7 +296,16 @@ class Prompt(Aggregate):
             to=number,
             act=act,
             reason=reason,
+            expires_at=expires_at.isoformat() if expires_at else None,
         )
+        return True
+
+    def expire_label(self, label: str, at: datetime) -> bool:
+        """Let a label point nowhere whose time is over; False for any other."""
+        state = self.labels.get(label)
+        if state is None or state.target is None or not state.expired(at):
+            return False
+        self.trigger_event(self.LabelExpired, timestamp=at, label=label, from_=state.target)
         return True
 
     def remove_label(self, label: str, reason: ContentRef | None, at: datetime) -> bool:
@@ -364,32 +319,39 @@ class Prompt(Aggregate):
         )
         return True
 
-    def rollback_target(self, label: str, to: int | None) -> int:
-        """Where a rollback of `label` goes.
-
-        Without `to`: the target live before the current one was promoted, skipping what a rollback
-        left, so that two rollbacks go two back. NoEarlierTargetError where there is none,
-        NeverLiveError where `to` never was the label's target.
-        """
-        state = self.labels.get(label)
-        if state is None or state.target is None:
-            raise self._label_not_set(label)
-        if to is not None:
-            if all(move.to_version != to for move in state.history):
-                raise NeverLiveError(
-                    f"Version {to} never was the target of '{label}': promote it instead."
-                )
-            return to
-        if len(state.returns) < 2:
-            raise NoEarlierTargetError(
-                f"'{label}' has had no target before version {state.target}: promote another one."
-            )
-        return state.returns[-2]
-
     def describe(self, changes: Mapping[str, dict[str, Any]], at: datetime) -> None:
         """Change description, tags or owners: field → {"from", "to"}."""
         self.check_not_archived()
         self.trigger_event(self.Described, timestamp=at, changes=dict(changes))
+
+    def activate(self, at: datetime) -> bool:
+        """Be neither draft nor deprecated; False where it is neither."""
+        self.check_not_archived()
+        if not self.draft and self.deprecation is None:
+            return False
+        self.trigger_event(self.Activated, timestamp=at)
+        return True
+
+    def deprecate(
+        self,
+        successor: str | None,
+        sunset_at: datetime | None,
+        reason: ContentRef | None,
+        at: datetime,
+    ) -> bool:
+        """Tell consumers to go elsewhere; False where they are told exactly this already."""
+        self.check_not_archived()
+        known = self.deprecation
+        if known is not None and (known.successor, known.sunset_at) == (successor, sunset_at):
+            return False
+        self.trigger_event(
+            self.Deprecated,
+            timestamp=at,
+            successor=successor,
+            sunset_at=sunset_at.isoformat() if sunset_at else None,
+            reason=reason,
+        )
+        return True
 
     def archive(self, reason: ContentRef | None, at: datetime) -> bool:
         """Refuse further changes; False where it already does."""
@@ -404,13 +366,6 @@ class Prompt(Aggregate):
             return False
         self.trigger_event(self.Restored, timestamp=at, reason=reason)
         return True
-
-    def check_not_archived(self) -> None:
-        """ArchivedError where the prompt takes no changes."""
-        if self.archived:
-            raise ArchivedError(
-                f"{self.project}/{self.name} is archived: restore it before changing it."
-            )
 
     # Facts
 
@@ -455,10 +410,12 @@ class Prompt(Aggregate):
         to: int,
         act: Act,
         reason: ContentRef | None,
+        expires_at: str | None,
         timestamp: datetime,
         originator_version: int,
     ) -> None:
-        move = LabelMove(from_, to, act, reason, timestamp, originator_version)
+        until = datetime.fromisoformat(expires_at) if expires_at else None
+        move = LabelMove(from_, to, act, reason, timestamp, originator_version, until)
         self.labels[label] = self.labels.get(label, Label(None, (), ())).moved(move)
 
     @event(LabelRemoved)
@@ -471,6 +428,13 @@ class Prompt(Aggregate):
         originator_version: int,
     ) -> None:
         move = LabelMove(from_, None, "removal", reason, timestamp, originator_version)
+        self.labels[label] = self.labels[label].moved(move)
+
+    @event(LabelExpired)
+    def _apply_label_expired(
+        self, label: str, from_: int, timestamp: datetime, originator_version: int
+    ) -> None:
+        move = LabelMove(from_, None, "expiry", None, timestamp, originator_version)
         self.labels[label] = self.labels[label].moved(move)
 
     @event(Described)
@@ -489,3 +453,22 @@ class Prompt(Aggregate):
     @event(Restored)
     def _apply_restored(self) -> None:
         self.archived = False
+
+    @event(Activated)
+    def _apply_activated(self) -> None:
+        self.draft = False
+        self.deprecation = None
+
+    @event(Deprecated)
+    def _apply_deprecated(
+        self,
+        successor: str | None,
+        sunset_at: str | None,
+        reason: ContentRef | None,
+        timestamp: datetime,
+    ) -> None:
+        until = datetime.fromisoformat(sunset_at) if sunset_at else None
+        self.deprecation = Deprecation(timestamp, until, successor, reason)
+
+
+LABEL_EVENTS = (Prompt.LabelMoved, Prompt.LabelRemoved, Prompt.LabelExpired)

@@ -5,21 +5,17 @@ from typing import Any
 from uuid import UUID
 
 from domain import access, commands
-from domain.deciding import check_match
-from domain.decision import Answer, Decision, Provenance
+from domain.deciding import check_match, checked_moment
+from domain.decision import Answer, Decision
 from domain.errors import Fault, InUseError, InvalidError
-from domain.label import Act
 from domain.names import (
-    check_label,
     check_prompt_name,
     check_tags,
-    project_id,
 )
 from domain.partials import parse_reference
 from domain.principal import Principal
-from domain.project import Project
 from domain.prompt import Prompt
-from domain.prompt_deciding import PromptDeciding, version_body
+from domain.prompt_deciding import PromptDeciding, deprecation_body, version_body
 
 USERS_SHOWN = 10
 
@@ -32,7 +28,9 @@ class PromptCommands(PromptDeciding):
         name = check_prompt_name(command.name)
         resource = access.prompt_resource(command.project, name)
         provenance = self._authorise(access.PROMPT_WRITE, resource)
-        claim, prompt = self._create(command.project, name, command.description, command.tags)
+        claim, prompt = self._create(
+            command.project, name, command.description, command.tags, draft=command.draft
+        )
         self._commit(prompt, command.content, command.message)
         body = version_body(prompt, prompt.latest, command.content.digest)
         answer = Answer(body, made=True)
@@ -45,11 +43,14 @@ class PromptCommands(PromptDeciding):
         status = command.patch.get("status")
         if status == "active":
             prompt.restore(None, self._now)
+            prompt.activate(self._now)
         changes = self._changes(prompt, command.patch)
         if changes or status is None:
             prompt.check_not_archived()
         if changes:
             prompt.describe(changes, self._now)
+        if status == "deprecated" and prompt.deprecation is None:
+            prompt.deprecate(None, None, None, self._now)
         if status == "archived":
             self._archive(prompt, None, command.users)
         body = {**_status_body(prompt), "tags": list(prompt.tags), "owners": list(prompt.owners)}
@@ -123,6 +124,26 @@ class PromptCommands(PromptDeciding):
             if parse_reference(guardrail.reference).name == prompt.name
         ]
 
+    def deprecate_prompt(self, command: commands.DeprecatePrompt) -> Decision:
+        """Tell consumers not to use a prompt any more; InvalidError for a wrong successor."""
+        prompt, provenance = self._prompt(command, access.PROMPT_WRITE)
+        successor = command.successor
+        if successor is not None:
+            self._check_successor(prompt, check_prompt_name(successor))
+        sunset_at = checked_moment(command.sunset_at, "/sunset_at")
+        reason = self._text(command.reason, "/reason")
+        prompt.deprecate(successor, sunset_at, reason, self._now)
+        return self._decision(provenance, Answer(_status_body(prompt)), prompt)
+
+    def _check_successor(self, prompt: Prompt, successor: str) -> None:
+        resource = access.prompt_resource(prompt.project, successor)
+        other = self._find(prompt.project, successor)
+        if other is None or other.id == prompt.id or not self._may(access.PROMPT_READ, resource):
+            raise InvalidError(
+                f"/successor: there is no other prompt {successor} here that you may read.",
+                [Fault("/successor", "unknown_prompt", "names another prompt of the project")],
+            )
+
     def restore_prompt(self, command: commands.RestorePrompt) -> Decision:
         """Accept changes to a prompt again."""
         prompt, provenance = self._prompt(command, access.PROMPT_WRITE)
@@ -130,79 +151,11 @@ class PromptCommands(PromptDeciding):
             prompt.restore(self._text(command.reason, "/reason"), self._now)
         return self._decision(provenance, Answer(_status_body(prompt)), prompt)
 
-    # Labels
-
-    def set_label(self, command: commands.SetLabel) -> Decision:
-        """Point a label at a version: a promotion where it is an environment."""
-        prompt, provenance, act = self._label(command)
-        check_match(command.if_match, _label_etag(prompt, command.label))
-        first = prompt.labels.get(command.label) is None
-        return self._move(prompt, provenance, command, command.version, act, made=first)
-
-    def remove_label(self, command: commands.RemoveLabel) -> Decision:
-        """Let a label point nowhere; LabelNotSetError where it never did."""
-        prompt, provenance, _ = self._label(command)
-        check_match(command.if_match, _label_etag(prompt, command.label))
-        if command.label not in prompt.labels:
-            prompt.target_of(command.label)
-        before = prompt.labels[command.label].target
-        prompt.remove_label(command.label, self._text(command.reason, "/reason"), self._now)
-        body = _label_body(prompt, command.label, before)
-        return self._decision(provenance, Answer(body), prompt)
-
-    def rollback(self, command: commands.Rollback) -> Decision:
-        """Return a label to an earlier target."""
-        prompt, provenance, _ = self._label(command)
-        prompt.check_not_archived()
-        target = prompt.rollback_target(command.label, command.to)
-        return self._move(prompt, provenance, command, target, "rollback")
-
-    # What they share
-
-    def _label(self, command: Any) -> tuple[Prompt, Provenance, Act]:
-        label = check_label(command.label)
-        project = self._session.load(Project, project_id(command.project))
-        if project is not None and label in project.environments:
-            return *self._prompt(command, access.ENVIRONMENT_PROMOTE, label), "promotion"
-        return *self._prompt(command, access.LABEL_WRITE), "set"
-
-    def _move(
-        self,
-        prompt: Prompt,
-        provenance: Provenance,
-        command: commands.SetLabel | commands.Rollback,
-        version: int,
-        act: Act,
-        *,
-        made: bool = False,
-    ) -> Decision:
-        state = prompt.labels.get(command.label)
-        current = state.target if state else None
-        prompt.check_not_archived()
-        if current != version:
-            self._check_move(prompt, command.label, version)
-            reason = self._text(command.reason, "/reason")
-            prompt.set_label(command.label, version, act, reason, self._now)
-        body = _label_body(prompt, command.label, current)
-        return self._decision(provenance, Answer(body, made=made), prompt)
-
-
-def _label_etag(prompt: Prompt, label: str) -> int:
-    state = prompt.labels.get(label)
-    return state.history[-1].stream_position if state else 0
-
-
-def _label_body(prompt: Prompt, label: str, before: int | None) -> dict[str, Any]:
-    return {
-        "ref": f"{prompt.project}/{prompt.name}@{label}",
-        "project": prompt.project,
-        "name": prompt.name,
-        "label": label,
-        "from": before,
-        "version": prompt.labels[label].target,
-    }
-
 
 def _status_body(prompt: Prompt) -> dict[str, Any]:
-    status = "archived" if prompt.archived else "active"
-    return {"project": prompt.project, "name": prompt.name, "status": status}
+    return {
+        "project": prompt.project,
+        "name": prompt.name,
+        "status": prompt.status,
+        "deprecation": deprecation_body(prompt),
+    }

@@ -9,7 +9,7 @@ from domain.commands import CommitItem, CommitVersion
 from domain.commitment import CONTENT_MEDIA_TYPE, seal
 from domain.composition import Lookup, Source, clashes, compose, references_in
 from domain.content import PromptContent
-from domain.deciding import Deciding
+from domain.deciding import Deciding, moment_text
 from domain.decision import Ids, Provenance, Session
 from domain.errors import (
     ErasedError,
@@ -58,7 +58,7 @@ class PromptDeciding(Deciding):
 
     def _create(
         self, project: str, name: str, description: str | None, tags: Iterable[str],
-        origin: dict[str, Any] | None = None,
+        origin: dict[str, Any] | None = None, *, draft: bool = False,
     ) -> tuple[Name, Prompt]:  # fmt: skip
         """A new prompt without a version yet, and the claim to its name; NameTakenError."""
         self._project(project)
@@ -70,6 +70,7 @@ class PromptDeciding(Deciding):
         prompt = Prompt.create(
             prompt_id, project, name, self._text(description, "/description"),
             check_tags(list(tags)), self._now, origin,
+            draft=draft,
         )  # fmt: skip
         self._made[project, name] = prompt
         return Name.claim(project, name, prompt_id, self._now), prompt
@@ -177,7 +178,7 @@ class PromptDeciding(Deciding):
 
     def _source(self, part: Prompt, reference: Reference) -> Source:
         try:
-            version = version_of(part, reference)
+            version = version_of(part, reference, self._now)
         except (LabelNotSetError, VersionNotFoundError) as error:
             raise no_partial(reference, error.detail) from None
         content = self._held(version)
@@ -186,16 +187,28 @@ class PromptDeciding(Deciding):
         return Source(part.project, part.name, version.number, content.digest, content.value)
 
 
-def version_of(prompt: Prompt, reference: Reference) -> Version:
-    """What a reference to a prompt means; LabelNotSetError, VersionNotFoundError."""
+def version_of(prompt: Prompt, reference: Reference, at: datetime | None) -> Version:
+    """What a reference to a prompt means at a moment; LabelNotSetError, VersionNotFoundError."""
     if reference.number is not None:
         return prompt.version_numbered(reference.number)
-    return prompt.target_of(reference.at)
+    return prompt.target_of(reference.at, at)
 
 
 def no_partial(reference: Reference, why: str) -> PartialNotFoundError:
     """The refusal of a reference that means nothing."""
     return PartialNotFoundError(f"The partial {reference}: {why}", partial=str(reference))
+
+
+def deprecation_body(prompt: Prompt) -> dict[str, Any] | None:
+    """What consumers of a deprecated prompt are told."""
+    known = prompt.deprecation
+    if known is None:
+        return None
+    return {
+        "since": known.since.isoformat(),
+        "sunset_at": moment_text(known.sunset_at),
+        "successor": known.successor,
+    }
 
 
 def version_body(prompt: Prompt, version: Version, digest: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from domain.access_commands import AccessCommands
 from domain.commit_commands import CommitCommands
 from domain.decision import Decision
 from domain.key_commands import KeyCommands
+from domain.label_commands import LabelCommands
 from domain.project_commands import ProjectCommands
 from domain.prompt_commands import PromptCommands
 from domain.version_commands import VersionCommands
@@ -23,6 +24,7 @@ class Registry(
     ProjectCommands,
     PromptCommands,
     VersionCommands,
+    LabelCommands,
     CommitCommands,
     AccessCommands,
     WebhookCommands,
@@ -50,6 +52,8 @@ _METHODS: dict[type[Any], str] = {
     commands.DescribePrompt: "describe_prompt",
     commands.ArchivePrompt: "archive_prompt",
     commands.RestorePrompt: "restore_prompt",
+    commands.DeprecatePrompt: "deprecate_prompt",
+    commands.ExpireLabel: "expire_label",
     commands.SetLabel: "set_label",
     commands.RemoveLabel: "remove_label",
     commands.Rollback: "rollback",

@@ -48,6 +48,7 @@ class Authority:
     projects: dict[str, str] = field(default_factory=dict)
     names: dict[str, tuple[str, str]] = field(default_factory=dict)
     webhooks: dict[str, access.Scope] = field(default_factory=dict)
+    expiries: dict[tuple[str, str], datetime | None] = field(default_factory=dict)
 
     def fault(self, recorded: RecordedEvent) -> str | None:
         """Why the event was not allowed; None where it was."""
@@ -56,7 +57,9 @@ class Authority:
             return self._bootstrap_fault(recorded)
         if authz["policy"] == SYSTEM_POLICY:
             return self._system_fault(recorded)
-        if isinstance(recorded.event, Webhook.Disabled) and recorded.event.cause != "command":
+        if isinstance(recorded.event, Prompt.LabelExpired) or (
+            isinstance(recorded.event, Webhook.Disabled) and recorded.event.cause != "command"
+        ):
             return "is the registry's own act, claimed by somebody else"
         if authz["policy"] != POLICY:
             return f"unknown policy {authz['policy']!r}"
@@ -73,10 +76,14 @@ class Authority:
         return None
 
     def _system_fault(self, recorded: RecordedEvent) -> str | None:
-        """What the registry itself does: it disables webhooks that fail, and says what was lost."""
+        """What the registry itself does: it disables webhooks that fail, ends labels whose time is
+        over, and says what was lost.
+        """
         event, authz = recorded.event, recorded.payload["authz"]
         if isinstance(event, Webhook.Disabled) and event.cause in SYSTEM_CAUSES:
             need, actor = self._need(recorded), access.SYSTEM_ACTOR
+        elif isinstance(event, Prompt.LabelExpired) and self._is_over(recorded, event.label):
+            need, actor = self._need(recorded), access.SYSTEM_EXPIRY_ACTOR
         elif isinstance(event, KeyRing.EpochBegun):
             need = Need(access.RESTORE_PERMISSION, REGISTRY.text, REGISTRY)
             actor = access.SYSTEM_RESTORE_ACTOR
@@ -88,6 +95,11 @@ class Authority:
         if recorded.payload["actor"] != actor:
             return f"claims {SYSTEM_POLICY} for another actor than the registry"
         return None
+
+    def _is_over(self, recorded: RecordedEvent, label: str) -> bool:
+        """Whether a label's time is over when an event says so."""
+        until = self.expiries.get((str(recorded.event.originator_id), label))
+        return until is not None and until <= datetime.fromisoformat(recorded.time)
 
     def _decision_fault(self, recorded: RecordedEvent, need: Need) -> str | None:
         actor, authz = recorded.payload["actor"], recorded.payload["authz"]
@@ -125,6 +137,9 @@ class Authority:
             self.webhooks[stream_id] = access.Scope(**event.scope)
         elif isinstance(event, Webhook.Deleted):
             del self.webhooks[stream_id]
+        elif isinstance(event, Prompt.LabelMoved):
+            until = datetime.fromisoformat(event.expires_at) if event.expires_at else None
+            self.expiries[stream_id, event.label] = until
         elif isinstance(event, Prompt.Created):
             self.names[stream_id] = (event.project, event.name)
 
@@ -222,6 +237,9 @@ _NEEDS: dict[type[Any], Callable[[Authority, RecordedEvent], Need | None]] = {
     Prompt.Restored: _on_prompt,
     Prompt.LabelMoved: _on_label,
     Prompt.LabelRemoved: _on_label,
+    Prompt.LabelExpired: _on_label,
+    Prompt.Activated: _on_prompt,
+    Prompt.Deprecated: _on_prompt,
     Principal.Created: _on_principal,
     Principal.Deactivated: _on_principal,
     Principal.TokenIssued: _on_principal,

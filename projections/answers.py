@@ -2,18 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from hashlib import sha256
 from typing import Literal
 
 import orjson
 from multidict import CIMultiDict
 
+from domain.deciding import moment_text
 from domain.label import LabelMove
 from domain.locales import chosen_locale
 from domain.names import LABEL_LATEST
 from domain.prompt import Prompt
+from domain.prompt_deciding import deprecation_body
+from domain.prompt_state import Deprecation
 from domain.semver import parse_range
 from domain.version import Version
+from ledger.ids import now
 from projections.composing import Assembled
 from projections.history import History
 
@@ -27,11 +33,16 @@ Kind = Literal["label", "version", "digest", "range", "live"]
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """An encoded answer, its strong ETag, and the headers that go with it."""
+    """An encoded answer, its strong ETag, the headers that go with it, until when it stands."""
 
     body: bytes
     etag: str
     headers: CIMultiDict[str]
+    expires: datetime | None = None
+
+    def stands(self) -> bool:
+        """Whether no label it rests on has expired."""
+        return self.expires is None or now() < self.expires
 
 
 @dataclass
@@ -52,16 +63,18 @@ class Answers:
         return sum(len(answer.body) for answer in self.by_locale.values())
 
 
-def select_label(prompt: Prompt, label: str) -> tuple[Version, LabelMove | None]:
-    """A label's target and the move that made it so (None for `latest`)."""
-    version = prompt.target_of(label)
+def select_label(
+    prompt: Prompt, label: str, at: datetime | None
+) -> tuple[Version, LabelMove | None]:
+    """A label's target at a moment and the move that made it so (None for `latest`)."""
+    version = prompt.target_of(label, at)
     return version, None if label == LABEL_LATEST else prompt.labels[label].history[-1]
 
 
-def live_selector(prompt: Prompt, selector: str) -> tuple[Kind, str]:
-    """What a range means now; VersionNotFoundError, LabelNotSetError, InvalidRangeError."""
+def live_selector(prompt: Prompt, selector: str, at: datetime | None) -> tuple[Kind, str]:
+    """What a range means; VersionNotFoundError, LabelNotSetError, InvalidRangeError."""
     label, _, wanted = selector.partition(" ")
-    return "live", f"{label}@{prompt.target_in(label, parse_range(wanted)).number}"
+    return "live", f"{label}@{prompt.target_in(label, parse_range(wanted), at).number}"
 
 
 def select_live(prompt: Prompt, selector: str) -> tuple[Version, LabelMove]:
@@ -72,9 +85,9 @@ def select_live(prompt: Prompt, selector: str) -> tuple[Version, LabelMove]:
     return version, next(move for move in moves if move.to_version == version.number)
 
 
-def select_range(prompt: Prompt, selector: str) -> tuple[Version, LabelMove]:
+def select_range(prompt: Prompt, selector: str, at: datetime | None) -> tuple[Version, LabelMove]:
     """The newest version in a range, written "label range", and the move that made it live."""
-    return select_live(prompt, live_selector(prompt, selector)[1])
+    return select_live(prompt, live_selector(prompt, selector, at)[1])
 
 
 def kept_under(
@@ -114,8 +127,10 @@ def encode_answer(
             "locales": {name: {"stale": stale} for name, stale in version.locales.items()},
             "content": orjson.Fragment(assembled.body),
             "partials": [part.as_data() for part in assembled.parts],
+            "deprecation": deprecation_body(prompt),
             "promoted_by": history.actor_at(decisive) if move else None,
             "promoted_at": history.events[decisive - 1].time if move else None,
+            "expires_at": moment_text(move.expires_at) if move else None,
             "position": max(history.position_at(decisive), assembled.position),
         }
     )
@@ -123,10 +138,30 @@ def encode_answer(
     headers = {
         "Content-Type": "application/json",
         "ETag": etag,
-        "Cache-Control": NO_CACHE if label is not None or assembled.moving else IMMUTABLE,
+        "Cache-Control": IMMUTABLE if _is_for_good(prompt, assembled, label) else NO_CACHE,
     }
+    if prompt.deprecation is not None:
+        headers |= _deprecation_headers(prompt.project, prompt.deprecation)
     if version.locales:
         headers["Vary"] = "Accept-Language"
     if assembled.locale is not None:
         headers["Content-Language"] = assembled.locale
-    return Resolved(body, etag, CIMultiDict(headers))
+    until = move.expires_at if move is not None else None
+    ends = [one for one in (until, assembled.expires) if one is not None]
+    return Resolved(body, etag, CIMultiDict(headers), min(ends, default=None))
+
+
+def _is_for_good(prompt: Prompt, assembled: Assembled, label: str | None) -> bool:
+    """Whether an answer will be the same for ever."""
+    return label is None and not assembled.moving and prompt.deprecation is None
+
+
+def _deprecation_headers(project: str, known: Deprecation) -> dict[str, str]:
+    """RFC 9745 (`Deprecation`), RFC 8594 (`Sunset`), RFC 5829 (`successor-version`)."""
+    headers = {"Deprecation": f"@{int(known.since.timestamp())}"}
+    if known.sunset_at is not None:
+        headers["Sunset"] = format_datetime(known.sunset_at.astimezone(UTC), usegmt=True)
+    if known.successor is not None:
+        path = f"/v1/projects/{project}/prompts/{known.successor}"
+        headers["Link"] = f'<{path}>; rel="successor-version"'
+    return headers

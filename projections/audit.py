@@ -127,7 +127,10 @@ def _committed(data: Data) -> tuple[State, State]:
 
 def _moved(data: Data) -> tuple[State, State]:
     before = None if data["from"] is None else {"label": data["label"], "version": data["from"]}
-    return before, {"label": data["label"], "version": data["to"], "act": data["act"]}
+    after = {"label": data["label"], "version": data["to"], "act": data["act"]}
+    if data.get("expires_at") is not None:
+        after["expires_at"] = data["expires_at"]
+    return before, after
 
 
 def _removed(data: Data) -> tuple[State, State]:
@@ -149,6 +152,9 @@ _CHANGES: dict[str, Callable[[Data], tuple[State, State]]] = {
     "label.moved": _moved,
     "label.removed": _removed,
     "prompt.described": _described,
+    "prompt.activated": lambda _: (None, {"status": "active"}),
+    "prompt.deprecated": lambda data: (None, {"status": "deprecated", **_without(data, "reason")}),
+    "label.expired": _removed,
     "prompt.archived": lambda _: ({"status": "active"}, {"status": "archived"}),
     "prompt.restored": lambda _: ({"status": "archived"}, {"status": "active"}),
     "principal.deactivated": lambda _: ({"active": True}, {"active": False}),

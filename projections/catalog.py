@@ -80,17 +80,20 @@ class Catalog(SqlProjection):
         self, event: Prompt.Created, recorded: RecordedEvent, cursor: Cursor, texts: Texts
     ) -> None:
         description = _text(event.description, texts)
+        standing = "draft" if event.draft else "active"
         actor = recorded.payload["actor"]["id"]
         prompt_id = str(event.originator_id)
         cursor.execute(
             "INSERT INTO catalog_prompts"
-            " VALUES (?, ?, ?, ?, ?, 'active', '[]', '', 0, ?, ?, ?, ?, 1, ?)",
+            " VALUES (?, ?, ?, ?, ?, ?, ?, NULL, '[]', '', 0, ?, ?, ?, ?, 1, ?)",
             (
                 prompt_id,
                 event.project,
                 event.name,
                 description,
                 _search_text(event.name, description),
+                standing,
+                standing,
                 actor,
                 recorded.time,
                 actor,
@@ -116,14 +119,20 @@ class Catalog(SqlProjection):
         self, event: Prompt.LabelMoved, recorded: RecordedEvent, cursor: Cursor, texts: Texts
     ) -> None:
         cursor.execute(
-            "INSERT INTO catalog_labels VALUES (?, ?, ?)"
-            " ON CONFLICT (prompt_id, label) DO UPDATE SET version = excluded.version",
-            (str(event.originator_id), event.label, event.to),
+            "INSERT INTO catalog_labels VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (prompt_id, label) DO UPDATE"
+            " SET version = excluded.version, expires_at = excluded.expires_at",
+            (str(event.originator_id), event.label, event.to, event.expires_at),
         )
 
-    @_fold.register
+    @_fold.register(Prompt.LabelRemoved)
+    @_fold.register(Prompt.LabelExpired)
     def _(
-        self, event: Prompt.LabelRemoved, recorded: RecordedEvent, cursor: Cursor, texts: Texts
+        self,
+        event: Prompt.LabelRemoved | Prompt.LabelExpired,
+        recorded: RecordedEvent,
+        cursor: Cursor,
+        texts: Texts,
     ) -> None:
         cursor.execute(
             "DELETE FROM catalog_labels WHERE prompt_id = ? AND label = ?",
@@ -155,13 +164,34 @@ class Catalog(SqlProjection):
     def _(
         self, event: Prompt.Archived, recorded: RecordedEvent, cursor: Cursor, texts: Texts
     ) -> None:
-        _set_status(cursor, event.originator_id, "archived")
+        cursor.execute(
+            "UPDATE catalog_prompts SET status = 'archived' WHERE prompt_id = ?",
+            (str(event.originator_id),),
+        )
 
     @_fold.register
     def _(
         self, event: Prompt.Restored, recorded: RecordedEvent, cursor: Cursor, texts: Texts
     ) -> None:
-        _set_status(cursor, event.originator_id, "active")
+        cursor.execute(
+            "UPDATE catalog_prompts SET status = standing WHERE prompt_id = ?",
+            (str(event.originator_id),),
+        )
+
+    @_fold.register
+    def _(
+        self, event: Prompt.Activated, recorded: RecordedEvent, cursor: Cursor, texts: Texts
+    ) -> None:
+        _stand(cursor, event.originator_id, "active", None)
+
+    @_fold.register
+    def _(
+        self, event: Prompt.Deprecated, recorded: RecordedEvent, cursor: Cursor, texts: Texts
+    ) -> None:
+        facts = {
+            "since": recorded.time, "sunset_at": event.sunset_at, "successor": event.successor,
+        }  # fmt: skip
+        _stand(cursor, event.originator_id, "deprecated", orjson.dumps(facts).decode())
 
 
 def _text(ref: ContentRef | None, texts: Texts) -> str | None:
@@ -172,9 +202,10 @@ def _search_text(name: str, description: str | None) -> str:
     return f"{name}\n{description or ''}".casefold()
 
 
-def _set_status(cursor: Cursor, prompt_id: Any, status: str) -> None:
+def _stand(cursor: Cursor, prompt_id: Any, standing: str, deprecation: str | None) -> None:
     cursor.execute(
-        "UPDATE catalog_prompts SET status = ? WHERE prompt_id = ?", (status, str(prompt_id))
+        "UPDATE catalog_prompts SET status = ?, standing = ?, deprecation = ? WHERE prompt_id = ?",
+        (standing, standing, deprecation, str(prompt_id)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -20,7 +21,8 @@ from projections.history import History
 class Assembled:
     """A version's content as it is answered: composed bytes, parts, whether they can move.
 
-    `position`: the last that decided on a part; `streams`: whose events can change it; `locale`:
+    `expires`: when a label of a part does. `position`: the last that decided on a part; `streams`:
+    whose events can change it; `locale`:
     None is the base language.
     """
 
@@ -31,6 +33,7 @@ class Assembled:
     position: int = 0
     streams: frozenset[str] = frozenset()
     locale: str | None = None
+    expires: datetime | None = None
 
 
 def authored(body: bytes) -> Assembled:
@@ -57,6 +60,12 @@ def decisive_position(history: History, reference: Reference, version: Version) 
     if reference.number is None and reference.at in prompt.labels:
         return history.position_at(prompt.labels[reference.at].history[-1].stream_position)
     return history.position_at(version.stream_position)
+
+
+def expiry_of(history: History, reference: Reference) -> datetime | None:
+    """When a reference ceases to mean what it means."""
+    label = history.prompt.labels.get(reference.at)
+    return label.expires_at if label is not None else None
 
 
 def lookup_in(found: Mapping[str, Source | DomainError]) -> Lookup:

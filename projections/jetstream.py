@@ -35,7 +35,7 @@ from nats.js.errors import (
 from nats.js.kv import KeyValue
 
 from domain.access import resource_from_text
-from domain.prompt import Prompt
+from domain.prompt import LABEL_EVENTS, Prompt
 from ledger.mapper import RecordedEvent
 from projections.errors import ForeignStreamError
 from projections.feed import cloud_event
@@ -268,7 +268,7 @@ class LabelBucket(Sink):
         """See Sink. Only the last move of each label in the batch matters."""
         newest: dict[str, dict[str, Any]] = {}
         for recorded in batch:
-            if isinstance(recorded.event, Prompt.LabelMoved | Prompt.LabelRemoved):
+            if isinstance(recorded.event, LABEL_EVENTS):
                 value = label_value(recorded)
                 newest[f"{value['project']}/{value['label']}/{value['name']}"] = value
         for key, value in newest.items():
@@ -298,7 +298,7 @@ class LabelBucket(Sink):
 def label_value(recorded: RecordedEvent) -> dict[str, Any]:
     """What the bucket holds for a label: `version` is null once it points nowhere."""
     event = recorded.event
-    if not isinstance(event, Prompt.LabelMoved | Prompt.LabelRemoved):
+    if not isinstance(event, LABEL_EVENTS):
         raise TypeError(f"{recorded.kind_verb} moves no label")
     resource = resource_from_text(recorded.resource)
     version = event.to if isinstance(event, Prompt.LabelMoved) else None

@@ -14,7 +14,10 @@ SORTS = ("name", "updated_at", "created_at")
 
 @dataclass(frozen=True)
 class PromptFilter:
-    """Which prompts of a project, in which order. `folders` None: all, else only below these."""
+    """Which prompts of a project, in which order. `folders` None: all, else only below these.
+
+    `status`: one of a prompt's, `current` for all but archived, or `all`.
+    """
 
     project: str
     folders: tuple[str, ...] | None = None
@@ -23,7 +26,7 @@ class PromptFilter:
     any_tags: tuple[str, ...] = ()
     query: str | None = None
     label: str | None = None
-    status: str = "active"
+    status: str = "current"
     sort: str = "name"
     limit: int = 50
     cursor: str | None = None
@@ -86,7 +89,9 @@ def prompt_metadata(cursor: Cursor, project: str, name: str) -> dict[str, Any] |
 
 def _conditions(wanted: PromptFilter) -> tuple[list[str], list[Any]]:
     where, params = ["project = ?"], [wanted.project]
-    if wanted.status != "all":
+    if wanted.status == "current":
+        where.append("status <> 'archived'")
+    elif wanted.status != "all":
         where.append("status = ?")
         params.append(wanted.status)
     if wanted.folder is not None:
@@ -160,6 +165,7 @@ def _metadata(
         "tags": tags,
         "owners": orjson.loads(row["owners"]),
         "status": row["status"],
+        "deprecation": orjson.loads(row["deprecation"]) if row["deprecation"] else None,
         "type": row["content_type"],
         "labels": labels,
         "latest_version": row["latest_version"],

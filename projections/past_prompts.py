@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from domain.composition import Source
 from domain.errors import DomainError
@@ -28,10 +29,11 @@ from projections.projects import KnownProject
 
 @dataclass
 class Past:
-    """Prompts as of a position. Every method reads the ledger."""
+    """Prompts as of a position, and where it was asked by time, as of that (labels expire)."""
 
     repository: Repository
     position: int
+    moment: datetime | None = None
 
     def assembled(
         self, history: History, version: Version, raw: bool, languages: Sequence[str]
@@ -49,7 +51,7 @@ class Past:
         def find(reference: Reference) -> Source:
             part = self._history(prompt.project, reference)
             try:
-                meant = version_of(part.prompt, reference)
+                meant = version_of(part.prompt, reference, self.moment)
                 decisive.append(decisive_position(part, reference, meant))
                 return part_of(part, meant, self._body(part.prompt, meant), locale)
             except DomainError as error:

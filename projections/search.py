@@ -143,7 +143,7 @@ class SearchFilter:
     label: str | None = None
     owner: str | None = None
     author: str | None = None
-    status: str = "active"
+    status: str = "current"
     content_type: str | None = None
     model: str | None = None
     variable: str | None = None
@@ -210,7 +210,9 @@ def _conditions(wanted: SearchFilter) -> tuple[list[str], list[Any]]:
         )
     if wanted.owner is not None:
         add("c.owners LIKE ?", f'%"{wanted.owner}"%')
-    if wanted.status != "all":
+    if wanted.status == "current":
+        add("c.status <> 'archived'")
+    elif wanted.status != "all":
         add("c.status = ?", wanted.status)
     if wanted.variable is not None:
         add("v.id IN (SELECT id FROM search_variables WHERE variable = ?)", wanted.variable)

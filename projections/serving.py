@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from itertools import count
 from types import MappingProxyType
 from uuid import UUID
@@ -24,9 +25,10 @@ from domain.name import Name
 from domain.names import LABEL_LATEST, name_id, project_id
 from domain.partials import parse_reference
 from domain.project import Project
-from domain.prompt import Prompt
+from domain.prompt import LABEL_EVENTS, Prompt
 from domain.prompt_deciding import version_of
 from domain.version import MAIN_BRANCH, Version
+from ledger.ids import now
 from ledger.mapper import RecordedEvent
 from ledger.recorder import LedgerRecorder
 from ledger.repository import Repository
@@ -46,6 +48,7 @@ from projections.composing import (
     assemble,
     authored,
     decisive_position,
+    expiry_of,
     lookup_in,
     part_of,
     source_of,
@@ -78,13 +81,16 @@ class Entry:
         self.history.apply(recorded)
         self.size += EVENT_BYTES
         event = recorded.event
-        if isinstance(event, Prompt.LabelMoved | Prompt.LabelRemoved):
+        if isinstance(event, LABEL_EVENTS):
             self.drop(("label", event.label))
             live = [key for key in self.answers if _is_live(key, event.label)]
             for key in live:
                 self.drop(key)
         elif isinstance(event, Prompt.VersionCommitted) and event.branch == MAIN_BRANCH:
             self.drop(("label", LABEL_LATEST))
+        elif isinstance(event, Prompt.Activated | Prompt.Deprecated):
+            for selector in list(self.answers):
+                self.drop(selector)
 
     def drop(self, selector: tuple[Kind, str | int]) -> int:
         """Forget an answer in every language; how many bytes that frees."""
@@ -104,6 +110,7 @@ class Gathered:
 
     found: dict[str, Source | DomainError]
     positions: list[int] = field(default_factory=list)
+    expiries: list[datetime] = field(default_factory=list)
     seen: list[tuple[Entry, int]] = field(default_factory=list)
 
 
@@ -176,9 +183,12 @@ class ServingView:
         if entry is None:
             return None
         if kind == "range":
-            kind, selector = live_selector(entry.history.prompt, str(selector))
+            kind, selector = live_selector(entry.history.prompt, str(selector), now())
         answers = entry.answers.get((kind, selector))
         answer = answers.to(languages) if answers is not None else None
+        if answer is not None and not answer.stands():
+            self.bytes -= entry.drop((kind, selector))
+            return None
         if answer is not None:
             self.hits += 1
             self._entries.move_to_end((project, name))
@@ -271,7 +281,7 @@ class ServingView:
         if kind == "version":
             return prompt.version_numbered(int(selector)), None
         if kind == "label":
-            return select_label(prompt, str(selector))
+            return select_label(prompt, str(selector), now())
         if kind == "live":
             return select_live(prompt, str(selector))
         await self._learn_digests(entry, prompt.versions)
@@ -316,7 +326,7 @@ class ServingView:
         """What is meant by a selector now: version, the move that made it so, the label."""
         chosen = (kind, selector)
         if kind == "range":
-            chosen = live_selector(entry.history.prompt, str(selector))
+            chosen = live_selector(entry.history.prompt, str(selector), now())
         version, move = await self._select(entry, *chosen)
         return version, move, label_of(*chosen)
 
@@ -356,7 +366,8 @@ class ServingView:
         made = assemble(root, lookup_in(gathered.found), guardrails, locale)
         streams = frozenset(part.stream for part, _ in gathered.seen)
         position = max(changed, *gathered.positions, 0)
-        return replace(made, position=position, streams=streams), settled
+        expires = min(gathered.expiries, default=None)
+        return replace(made, position=position, streams=streams, expires=expires), settled
 
     async def _gather(
         self,
@@ -375,13 +386,15 @@ class ServingView:
             try:
                 part = await self.entry(project, reference.name)
                 gathered.seen.append((part, part.history.prompt.version))
-                meant = version_of(part.history.prompt, reference)
+                meant = version_of(part.history.prompt, reference, now())
                 body = await self.content(part, meant)
             except (NotFoundError, ErasedError) as error:
                 gathered.found[str(reference)] = error
                 continue
             gathered.found[str(reference)] = part_of(part.history, meant, body, locale)
             gathered.positions.append(decisive_position(part.history, reference, meant))
+            if (expires := expiry_of(part.history, reference)) is not None:
+                gathered.expiries.append(expires)
             waiting += meant.partials
         return gathered
 

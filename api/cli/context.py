@@ -14,6 +14,7 @@ from api.settings import Settings
 
 T = TypeVar("T")
 
+STATUSES = ("current", "draft", "active", "deprecated", "archived", "all")
 EXIT_REFUSED = 1
 EXIT_USAGE = 2
 EXIT_PARTLY = 3

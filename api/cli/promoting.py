@@ -24,9 +24,10 @@ def list_labels(cli: Cli, ref: Ref, as_of: str | None) -> None:
     params = {"as_of": as_of} if as_of else None
     answer = cli.call("GET", f"{prompt_path(*ref[:2])}/-/labels", params=params)
     rows = [
-        (i["label"], i["version"], i["environment"], i["promoted_at"][:19]) for i in answer["items"]
+        (i["label"], i["version"], i["environment"], i["promoted_at"][:19], i["expires_at"])
+        for i in answer["items"]
     ]
-    cli.output.table(answer, ("label", "version", "environment", "since"), rows)
+    cli.output.table(answer, ("label", "version", "environment", "since", "until"), rows)
 
 
 @label.command("history")
@@ -40,18 +41,29 @@ def history(cli: Cli, ref: Ref, name: str) -> None:
     cli.output.table(answer, ("at", "act", "from", "to", "reason"), rows)
 
 
-def _set(cli: Cli, ref: Ref, name: str, version: int | None, reason: str | None) -> None:
+expires_option = click.option("--expires-at", help="Until this RFC 3339 time, then nowhere.")
+
+
+def _set(
+    cli: Cli,
+    ref: Ref,
+    name: str,
+    version: int | None,
+    reason: str | None,
+    expires_at: str | None,
+) -> None:
     path = prompt_path(*ref[:2])
     if version is None:
         chosen = selector(ref[2] or "latest")
         version = cli.call("GET", path, params=chosen)["version"]
-    body = {"version": version, "reason": reason}
+    body = {"version": version, "reason": reason, "expires_at": expires_at}
     _say(cli, cli.call("PUT", f"{path}/-/labels/{name}", body))
 
 
 def _say(cli: Cli, answer: dict[str, Any]) -> None:
     before = "" if answer["from"] is None else f" (was {answer['from']})"
-    state = f"points at version {answer['version']}{before}"
+    until = f" until {answer['expires_at']}" if answer["expires_at"] else ""
+    state = f"points at version {answer['version']}{until}{before}"
     cli.output.say(answer, f"{answer['ref']} {state}" if answer["changed"] else
                    f"{answer['ref']} stays where it is")  # fmt: skip
 
@@ -61,10 +73,18 @@ def _say(cli: Cli, answer: dict[str, Any]) -> None:
 @click.argument("name")
 @click.argument("version", type=int, required=False)
 @click.option("--reason", "-m", help="Why.")
+@expires_option
 @pass_cli
-def set_label(cli: Cli, ref: Ref, name: str, version: int | None, reason: str | None) -> None:
+def set_label(
+    cli: Cli,
+    ref: Ref,
+    name: str,
+    version: int | None,
+    reason: str | None,
+    expires_at: str | None,
+) -> None:
     """Point a label at VERSION (default: the reference's, else the newest)."""
-    _set(cli, ref, name, version, reason)
+    _set(cli, ref, name, version, reason, expires_at)
 
 
 @label.command("remove")
@@ -82,8 +102,11 @@ def remove(cli: Cli, ref: Ref, name: str, reason: str | None) -> None:
 @click.argument("ref", type=PROMPT)
 @click.option("--to", "environment", default="production", help="The environment.")
 @click.option("--reason", "-m", help="Why.")
+@expires_option
 @pass_cli
-def promote(cli: Cli, ref: Ref, environment: str, reason: str | None) -> None:
+def promote(
+    cli: Cli, ref: Ref, environment: str, reason: str | None, expires_at: str | None
+) -> None:
     """Promote PROJECT/NAME[@VERSION] (default: the newest version)."""
     known = cli.call("GET", project_path(ref[0]))["environments"]
     if environment not in known:
@@ -91,7 +114,7 @@ def promote(cli: Cli, ref: Ref, environment: str, reason: str | None) -> None:
             f"{environment!r} is no environment of {ref[0]}; there are: {', '.join(known)}."
             " Other labels: scrinia label set."
         )
-    _set(cli, ref, environment, None, reason)
+    _set(cli, ref, environment, None, reason, expires_at)
 
 
 @click.command()

@@ -15,7 +15,7 @@ from api.cli.client import (
     project_path,
     prompt_path,
 )
-from api.cli.context import PROMPT, Cli, pass_cli, selector
+from api.cli.context import PROMPT, STATUSES, Cli, pass_cli, selector
 from domain.rendering import FORMATS
 from domain.semantic_diff import summary
 
@@ -57,6 +57,7 @@ def content_of(source: str, declare: bool) -> dict[str, Any]:
 @click.option("--message", "-m", help="Why.")
 @click.option("--description", help="What it is for.")
 @click.option("--tag", "tags", multiple=True, help="A tag; repeat for more.")
+@click.option("--draft", is_flag=True, help="Not to be promoted yet.")
 @declare_option
 @pass_cli
 def create(
@@ -66,6 +67,7 @@ def create(
     message: str | None,
     description: str | None,
     tags: tuple[str, ...],
+    draft: bool,
     declare: bool,
 ) -> None:
     """Make a prompt from FILE (text, or a content as JSON; - reads standard input)."""
@@ -76,6 +78,7 @@ def create(
         "message": message,
         "description": description,
         "tags": list(tags),
+        "draft": draft,
         "report_similar": True,
     }
     answer = cli.call("POST", f"{project_path(project)}/prompts", body)
@@ -180,7 +183,7 @@ def _keep(text: str, suffix: str) -> Path:
 @click.option("--any-tag", "any_tags", multiple=True, help="Has any of these tags.")
 @click.option("--query", "-q", help="A part of the name or description.")
 @click.option("--label", help="Has this label.")
-@click.option("--status", type=click.Choice(["active", "archived", "all"]), default="active")
+@click.option("--status", type=click.Choice(STATUSES), default="current")
 @click.option("--sort", default="name", help="name, updated_at, created_at; - before it descends.")
 @click.option("--as-of", help="A position or an RFC 3339 time.")
 @pass_cli
@@ -359,6 +362,27 @@ def _variable(pair: str, declared: dict[str, Any]) -> tuple[str, Any]:
 def archive(cli: Cli, ref: Ref, reason: str | None) -> None:
     """Refuse further changes."""
     answer = cli.call("POST", f"{prompt_path(*ref[:2])}/-/archive", {"reason": reason})
+    cli.output.say(answer, f"{answer['project']}/{answer['name']} is {answer['status']}.")
+
+
+@prompt.command("activate")
+@click.argument("ref", type=PROMPT)
+@pass_cli
+def activate(cli: Cli, ref: Ref) -> None:
+    """Make a draft ready for promotion, or take a deprecation back."""
+    answer = cli.call("PATCH", f"{prompt_path(*ref[:2])}/-/metadata", {"status": "active"})
+    cli.output.say(answer, f"{answer['project']}/{answer['name']} is {answer['status']}.")
+
+
+@prompt.command("deprecate")
+@click.argument("ref", type=PROMPT)
+@click.option("--successor", help="What is to be used instead: a prompt of the project.")
+@click.option("--sunset-at", help="Until when it may be used: an RFC 3339 time.")
+@click.option("--reason", "-m", help="Why.")
+@pass_cli
+def deprecate(cli: Cli, /, ref: Ref, **given: str | None) -> None:
+    """Tell consumers not to use a prompt any more."""
+    answer = cli.call("POST", f"{prompt_path(*ref[:2])}/-/deprecate", given)
     cli.output.say(answer, f"{answer['project']}/{answer['name']} is {answer['status']}.")
 
 

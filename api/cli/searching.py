@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from api.cli.context import Cli, pass_cli
+from api.cli.context import STATUSES, Cli, pass_cli
 from api.cli.prompts import content_of
 
 
@@ -19,7 +19,7 @@ from api.cli.prompts import content_of
 @click.option("--label", help="Only what this label points to now.")
 @click.option("--owner", help="A principal's id.")
 @click.option("--author", help="A principal's id.")
-@click.option("--status", type=click.Choice(["active", "archived", "all"]))
+@click.option("--status", type=click.Choice(STATUSES))
 @click.option("--type", "type_", type=click.Choice(["text", "chat", "structured"]))
 @click.option("--model")
 @click.option("--variable", help="Declares this variable.")

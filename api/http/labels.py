@@ -20,6 +20,7 @@ from api.http.schemas import (
 )
 from domain import commands
 from domain.access import ENVIRONMENT_PROMOTE, PROMPT_READ, prompt_resource
+from domain.deciding import moment_text
 from domain.label import LabelMove
 from domain.names import project_id
 from domain.project import Project
@@ -96,6 +97,7 @@ def _label_item(history: History, label: str, environments: tuple[str, ...]) -> 
     return {
         "label": label,
         "version": state.target,
+        "expires_at": moment_text(state.expires_at),
         "ref": f"{history.prompt.project}/{history.prompt.name}@{label}",
         "environment": label in environments,
         "promoted_by": history.actor_at(stream_position),
@@ -109,6 +111,7 @@ def _move_item(history: History, move: LabelMove, reasons: dict[str, str]) -> di
         "from": move.from_version,
         "to": move.to_version,
         "act": move.act,
+        "expires_at": moment_text(move.expires_at),
         "reason": reasons.get(move.reason["commitment"]) if move.reason else None,
         "by": history.actor_at(move.stream_position),
         "at": history.events[move.stream_position - 1].time,
@@ -127,6 +130,7 @@ async def set_label(request: web.Request) -> web.StreamResponse:
         version=wanted.version,
         reason=wanted.reason,
         if_match=edge.if_match(request),
+        expires_at=wanted.expires_at,
     )
     return await submit(request, who, command)
 

@@ -1,6 +1,7 @@
 """Prompts: resolve (the hot path), list, create, metadata, archive, restore."""
 
 import asyncio
+from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from api.http.route import Route
 from api.http.schemas import (
     CommandAnswer,
     CreatePromptRequest,
+    DeprecateRequest,
     LabelName,
     Locale,
     MetadataAnswer,
@@ -83,7 +85,9 @@ class ListQuery(Request):
         None, description="A part of the name or description, in any case."
     )
     label: LabelName | None = None
-    status: Annotated[str, Field(pattern="^(active|archived|all)$")] = "active"
+    status: Annotated[str, Field(pattern="^(current|draft|active|deprecated|archived|all)$")] = (
+        Field("current", description="`current` is all but archived.")
+    )
     sort: Annotated[str, Field(pattern="^-?(name|updated_at|created_at)$")] = "name"
     limit: Annotated[int, Field(ge=1, le=500)] = 50
     cursor: str | None = None
@@ -160,8 +164,10 @@ async def _resolve_past(
     label = str(selector).partition(" ")[0]
     history, moment = await past_history(request, project, name, wanted.as_of)
     chosen = select_label if kind == "label" else select_range
-    version, move = chosen(history.prompt, str(selector))
-    past = Past(edge.services(request).repository, moment)
+    asked = edge.parse_moment(wanted.as_of)
+    at = asked if isinstance(asked, datetime) else None
+    version, move = chosen(history.prompt, str(selector), at)
+    past = Past(edge.services(request).repository, moment, at)
     tags = languages(request, wanted.locale)
     assembled = await edge.read(request, past.assembled, history, version, wanted.raw, tags)
     resolved = encode_answer(history, version, assembled, label, move)
@@ -302,6 +308,7 @@ async def create_prompt(request: web.Request) -> web.StreamResponse:
         message=wanted.message,
         description=wanted.description,
         tags=tuple(wanted.tags),
+        draft=wanted.draft,
     )
     own = (command.project, command.name)
     value = command.content.value
@@ -335,6 +342,20 @@ async def archive_prompt(request: web.Request) -> web.StreamResponse:
 
 async def _users(request: web.Request) -> tuple[str, ...]:
     return await candidates(request, edge.project_name(request), edge.prompt_name(request))
+
+
+async def deprecate_prompt(request: web.Request) -> web.StreamResponse:
+    """Tell consumers not to use a prompt any more; PATCH its status to `active` to take it back."""
+    who = edge.caller(request)
+    wanted = await edge.body(request, DeprecateRequest, optional=True)
+    command = commands.DeprecatePrompt(
+        project=edge.project_name(request),
+        name=edge.prompt_name(request),
+        successor=wanted.successor,
+        sunset_at=wanted.sunset_at,
+        reason=wanted.reason,
+    )
+    return await submit(request, who, command)
 
 
 async def restore_prompt(request: web.Request) -> web.StreamResponse:
@@ -383,6 +404,10 @@ ROUTES = (
     Route(
         "POST", _PROMPT + "/-/archive", archive_prompt, "Archive", "prompts", PROMPT_WRITE,
         body=ReasonRequest, body_optional=True, answers={200: CommandAnswer}, command=True,
+    ),
+    Route(
+        "POST", _PROMPT + "/-/deprecate", deprecate_prompt, "Deprecate", "prompts", PROMPT_WRITE,
+        body=DeprecateRequest, body_optional=True, answers={200: CommandAnswer}, command=True,
     ),
     Route(
         "POST", _PROMPT + "/-/restore", restore_prompt, "Restore", "prompts", PROMPT_WRITE,

@@ -118,6 +118,7 @@ class CreatePromptRequest(Request):
     message: FreeText | None = None
     description: FreeText | None = None
     tags: Tags = []
+    draft: bool = Field(False, description="Not to be promoted until its status is active.")
     declare_variables: bool = DECLARE
     report_similar: bool = SIMILAR
 
@@ -161,7 +162,15 @@ class MetadataPatch(Request):
     owners: Annotated[list[Id], Field(max_length=OWNERS_MAX)] | None = Field(
         None, description="Principals who answer for the prompt."
     )
-    status: Literal["active", "archived"] = "active"
+    status: Literal["active", "deprecated", "archived"] = "active"
+
+
+class DeprecateRequest(Request):
+    """What is to be used instead, until when this may be, and why."""
+
+    successor: PromptName | None = None
+    sunset_at: Moment | None = None
+    reason: FreeText | None = None
 
 
 class ReasonRequest(Request):
@@ -171,10 +180,11 @@ class ReasonRequest(Request):
 
 
 class SetLabelRequest(Request):
-    """Where a label is to point."""
+    """Where a label is to point, and until when (left out: until it is moved)."""
 
     version: VersionNumber
     reason: FreeText | None = None
+    expires_at: Moment | None = None
 
 
 class RollbackRequest(Request):
@@ -362,6 +372,8 @@ class ResolvedAnswer(Answer):
     partials: list[Any]
     promoted_by: str | None
     promoted_at: datetime | None
+    expires_at: datetime | None
+    deprecation: dict[str, Any] | None
     position: int
 
 
@@ -400,6 +412,7 @@ class MetadataAnswer(Answer):
     tags: list[str]
     owners: list[str]
     status: str
+    deprecation: dict[str, Any] | None
     labels: dict[str, int]
     latest_version: int
     created_by: str
@@ -428,6 +441,7 @@ class LabelAnswer(Answer):
 
     label: str
     version: int
+    expires_at: datetime | None
     environment: bool
     promoted_by: str
     promoted_at: datetime

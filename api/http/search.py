@@ -45,7 +45,9 @@ class SearchQuery(Request):
     label: LabelName | None = Field(None, description="Only what this label points to now.")
     owner: Id | None = None
     author: Id | None = None
-    status: Literal["active", "archived", "all"] = "active"
+    status: Literal["current", "draft", "active", "deprecated", "archived", "all"] = Field(
+        "current", description="`current` is all but archived."
+    )
     type: Literal["text", "chat", "structured"] | None = None
     model: Annotated[str, StringConstraints(max_length=200)] | None = None
     variable: Annotated[str, Field(pattern=f"^(?:{VARIABLE_PATTERN})$")] | None = None

@@ -17,6 +17,7 @@ from projections.courier import Courier
 from projections.deliveries import Deliveries
 from projections.delivery import Delivery
 from projections.elections import Elections
+from projections.expiry import Expiry
 from projections.feed import Feed
 from projections.past import PastCatalogs
 from projections.projects import ProjectView
@@ -69,6 +70,7 @@ class Services:
     deliveries: Deliveries
     courier: Courier
     delivery: Delivery
+    expiry: Expiry
     scrub: Scrub
     past: PastCatalogs
     transparency: Transparency
@@ -78,7 +80,10 @@ class Services:
     @property
     def elected(self) -> "Sequence[Part]":
         """The parts that work in one process at a time, whichever holds their lease."""
-        parts = (self.runner, self.transparency, self.scrub, self.delivery, self.relay, self.siem)
+        parts = (
+            self.runner, self.transparency, self.scrub, self.delivery, self.expiry, self.relay,
+            self.siem,
+        )  # fmt: skip
         return [part for part in parts if part is not None]
 
     @property

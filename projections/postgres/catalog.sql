@@ -14,6 +14,8 @@ CREATE TABLE IF NOT EXISTS catalog_prompts (
     description text COLLATE "C",
     search_text text COLLATE "C" NOT NULL,
     status text COLLATE "C" NOT NULL,
+    standing text COLLATE "C" NOT NULL,
+    deprecation text COLLATE "C",
     owners text COLLATE "C" NOT NULL,
     content_type text COLLATE "C" NOT NULL,
     latest_version bigint NOT NULL,
@@ -42,6 +44,7 @@ CREATE TABLE IF NOT EXISTS catalog_labels (
     prompt_id text COLLATE "C" NOT NULL,
     label text COLLATE "C" NOT NULL,
     version bigint NOT NULL,
+    expires_at text COLLATE "C",
     PRIMARY KEY (prompt_id, label)
 );
 

@@ -14,6 +14,8 @@ CREATE TABLE IF NOT EXISTS catalog_prompts (
     description TEXT,
     search_text TEXT NOT NULL,
     status TEXT NOT NULL,
+    standing TEXT NOT NULL,
+    deprecation TEXT,
     owners TEXT NOT NULL,
     content_type TEXT NOT NULL,
     latest_version INTEGER NOT NULL,
@@ -42,5 +44,6 @@ CREATE TABLE IF NOT EXISTS catalog_labels (
     prompt_id TEXT NOT NULL,
     label TEXT NOT NULL,
     version INTEGER NOT NULL,
+    expires_at TEXT,
     PRIMARY KEY (prompt_id, label)
 ) STRICT;

@@ -34,6 +34,7 @@ class ModelPrompt:
         self.description: str | None = None
         self.tags: list[str] = []
         self.archived = False
+        self.deprecated: tuple[str | None] | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ModelPrompt) and self.versions == other.versions

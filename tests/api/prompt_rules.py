@@ -143,6 +143,19 @@ class PromptRules(Rules):
         assert answer.body["changed"] != self.prompts[name].archived
         self.prompts[name].archived = True
 
+    @command("deprecate_prompt", name=NAMES, successor=st.none() | st.sampled_from(["a", "x"]))
+    def deprecate(self, name: str, successor: str | None) -> None:
+        answer = self._send("POST", self._path(name, "/-/deprecate"), {"successor": successor})
+        if self._absent(name, answer):
+            return
+        prompt = self.prompts[name]
+        if successor is not None and (successor not in self.prompts or successor == name):
+            self._expect(answer, 422, "invalid")
+        elif not self._refuses(name, answer):
+            self._expect(answer, 200)
+            assert answer.body["changed"] == (prompt.deprecated != (successor,))
+            prompt.deprecated = (successor,)
+
     @command("restore_prompt", name=NAMES)
     def restore(self, name: str) -> None:
         answer = self._send("POST", self._path(name, "/-/restore"))

@@ -281,7 +281,8 @@ class RegistryMachine(PromptRules, BranchRules):
             assert item["labels"] == labels
             assert (item["description"], item["tags"]) == (prompt.description, prompt.tags)
             assert item["latest_version"] == prompt.heads["main"]
-            assert (item["status"] == "archived") == prompt.archived
+            standing = "deprecated" if prompt.deprecated else "active"
+            assert item["status"] == ("archived" if prompt.archived else standing)
         for position, name, label, (status, body) in self.moments:
             path = self._path(name, f"?label={label}&as_of={position}")
             past = self.client.call("GET", path)
