@@ -152,6 +152,16 @@ class DescribePrompt:
 
 
 @dataclass(frozen=True)
+class MovePrompt:
+    """Let a prompt go by another name of its project; the old one goes on leading to it."""
+
+    project: str
+    name: str
+    to: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
 class DeprecatePrompt:
     """Tell consumers not to use a prompt any more: until when they may, what instead."""
 
@@ -357,7 +367,7 @@ class RetireKey:
 Command = (
     CreateProject | SetGuardrail | RemoveGuardrail | CreatePrompt | CommitVersion | CommitMany
     | CreateBranch | DeleteBranch | MergeBranch | ForkPrompt | DescribePrompt | ArchivePrompt
-    | RestorePrompt | DeprecatePrompt | ExpireLabel
+    | RestorePrompt | MovePrompt | DeprecatePrompt | ExpireLabel
     | SetLabel | RemoveLabel | Rollback | CreatePrincipal | DeactivatePrincipal | GiveGrant
     | RevokeGrant | IssueToken | RevokeToken | CreateWebhook | ChangeWebhook
     | RotateWebhookSecret | DeleteWebhook | DisableFailingWebhook | RegisterKey | RetireKey

@@ -40,15 +40,15 @@ class CommitCommands(PromptDeciding):
     ) -> tuple[tuple[Change, ...], Provenance, dict[str, Any]]:
         item = command.items[index]
         name = check_prompt_name(item.name)
-        resource = access.prompt_resource(item.project, name)
-        provenance = self._authorise(access.PROMPT_WRITE, resource)
         message = command.message if item.message is None else item.message
         if item.create and self._find(item.project, name) is None:
+            resource = access.prompt_resource(item.project, name)
+            provenance = self._authorise(access.PROMPT_WRITE, resource)
             claim, prompt = self._create(item.project, name, None, ())
             self._commit(prompt, item.content, message)
             body = version_body(prompt, prompt.latest, item.content.digest)
             return changes_of(claim, prompt), provenance, {**body, "changed": True}
-        prompt = self._named(item.project, name)
+        prompt, provenance = self._prompt(item, access.PROMPT_WRITE)
         same, body = self._commit_next(prompt, item, message)
         return changes_of(prompt), provenance, {**body, "changed": not same}
 

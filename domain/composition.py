@@ -77,9 +77,9 @@ class Guardrail:
     position: Literal["prepend", "append"]
     role: str
 
-    def covers(self, prompt_name: str) -> bool:
-        """Whether it is composed into a prompt of its project."""
-        if parse_reference(self.reference).name == prompt_name:
+    def covers(self, prompt_name: str, former: Sequence[str] = ()) -> bool:
+        """Whether it is composed into a prompt of its project, which may have had other names."""
+        if parse_reference(self.reference).name in (prompt_name, *former):
             return False
         return self.folder is None or prompt_name.startswith(self.folder + "/")
 
@@ -131,9 +131,11 @@ def compose(root: Source, lookup: Lookup, guardrails: Iterable[Guardrail] = ()) 
     return Composed(content, tuple(work.parts.values()))
 
 
-def ordered(guardrails: Iterable[Guardrail], prompt_name: str) -> list[Guardrail]:
+def ordered(
+    guardrails: Iterable[Guardrail], prompt_name: str, former: Sequence[str] = ()
+) -> list[Guardrail]:
     """Those that cover a prompt, the innermost first, so that each goes around those before."""
-    covering = [guardrail for guardrail in guardrails if guardrail.covers(prompt_name)]
+    covering = [guardrail for guardrail in guardrails if guardrail.covers(prompt_name, former)]
     return sorted(covering, key=lambda one: (-_depth(one), one.name))
 
 

@@ -17,6 +17,7 @@ from domain.errors import (
 )
 from domain.interface import Change
 from domain.label import Act, Label, LabelMove
+from domain.prompt_events import PromptEvents
 from domain.prompt_state import Deprecation, PromptState
 from domain.semver import FIRST, Semver
 from domain.version import MAIN_BRANCH, Version
@@ -25,7 +26,7 @@ OWNERS_MAX = 16
 BRANCHES_MAX = 256
 
 
-class Prompt(PromptState, Aggregate):
+class Prompt(PromptState, PromptEvents, Aggregate):
     """A named thing under version control."""
 
     TOPIC = "io.scrinia.prompt"
@@ -48,112 +49,6 @@ class Prompt(PromptState, Aggregate):
             state["origin"] = None
             state["draft"] = False
 
-    class VersionCommitted(Aggregate.Event):
-        """The next version. `parents` are version numbers.
-
-        `semver` is None on other branches than `main`; `change` says how it follows from the one
-        before: a level and reasons (`domain/interface.py`). `partials` are the references in it,
-        `locales` its translations, each with whether it is older than the base.
-        """
-
-        TOPIC = "io.scrinia.version.committed.v2"
-        class_version = 2
-        number: int
-        branch: str
-        parents: list[int]
-        content_type: str
-        content: ContentRef
-        message: ContentRef | None
-        semver: str | None
-        change: dict[str, Any] | None
-        partials: list[str]
-        locales: dict[str, bool]
-
-        @staticmethod
-        def upcast_v1_v2(state: dict[str, Any]) -> None:
-            """From before there were semantic versions."""
-            state["semver"] = f"0.0.{state['number']}"
-            state["change"] = None
-            state["partials"] = []
-            state["locales"] = {}
-
-    class BranchCreated(Aggregate.Event):
-        """A line of versions of its own begins at a version."""
-
-        TOPIC = "io.scrinia.branch.created.v1"
-        branch: str
-        from_: int
-
-    class BranchDeleted(Aggregate.Event):
-        """A branch takes no more versions; those it has stay."""
-
-        TOPIC = "io.scrinia.branch.deleted.v1"
-        branch: str
-        head: int
-
-    class LabelMoved(Aggregate.Event):
-        """A label points at another version than before, until `expires_at` (None: until moved)."""
-
-        TOPIC = "io.scrinia.label.moved.v2"
-        class_version = 2
-        label: str
-        from_: int | None
-        to: int
-        act: Act
-        reason: ContentRef | None
-        expires_at: str | None
-
-        @staticmethod
-        def upcast_v1_v2(state: dict[str, Any]) -> None:
-            """Labels did not expire then."""
-            state["expires_at"] = None
-
-    class LabelRemoved(Aggregate.Event):
-        """A label points nowhere any more."""
-
-        TOPIC = "io.scrinia.label.removed.v1"
-        label: str
-        from_: int
-        reason: ContentRef | None
-
-    class LabelExpired(Aggregate.Event):
-        """A label points nowhere any more, since its time was over."""
-
-        TOPIC = "io.scrinia.label.expired.v1"
-        label: str
-        from_: int
-
-    class Described(Aggregate.Event):
-        """Description, tags or owners changed: field → {"from", "to"}."""
-
-        TOPIC = "io.scrinia.prompt.described.v1"
-        changes: dict[str, dict[str, Any]]
-
-    class Archived(Aggregate.Event):
-        """The prompt takes no more changes; what it serves, it goes on serving."""
-
-        TOPIC = "io.scrinia.prompt.archived.v1"
-        reason: ContentRef | None
-
-    class Activated(Aggregate.Event):
-        """A draft is ready to be promoted, or a deprecated prompt is to be used again."""
-
-        TOPIC = "io.scrinia.prompt.activated.v1"
-
-    class Deprecated(Aggregate.Event):
-        """The prompt is not to be used any more, but `successor`; it goes on until `sunset_at`."""
-
-        TOPIC = "io.scrinia.prompt.deprecated.v1"
-        successor: str | None
-        sunset_at: str | None
-        reason: ContentRef | None
-
-    class Restored(Aggregate.Event):
-        """The prompt takes changes again."""
-
-        TOPIC = "io.scrinia.prompt.restored.v1"
-        reason: ContentRef | None
-
     def __init__(
         self,
         project: str,
@@ -171,6 +66,7 @@ class Prompt(PromptState, Aggregate):
         self.archived = False
         self.draft = draft
         self.deprecation: Deprecation | None = None
+        self.former: tuple[str, ...] = ()
         self.origin = origin
         self.versions: list[Version] = []
         self.heads: dict[str, int] = {}
@@ -324,6 +220,18 @@ class Prompt(PromptState, Aggregate):
         self.check_not_archived()
         self.trigger_event(self.Described, timestamp=at, changes=dict(changes))
 
+    def move(self, to: str, reason: ContentRef | None, at: datetime) -> None:
+        """Go by another name from now on."""
+        self.check_not_archived()
+        self.trigger_event(
+            self.Moved,
+            timestamp=at,
+            from_=self.name,
+            to=to,
+            labels=self.labels_set,
+            reason=reason,
+        )
+
     def activate(self, at: datetime) -> bool:
         """Be neither draft nor deprecated; False where it is neither."""
         self.check_not_archived()
@@ -369,7 +277,7 @@ class Prompt(PromptState, Aggregate):
 
     # Facts
 
-    @event(VersionCommitted)
+    @event(PromptEvents.VersionCommitted)
     def _apply_version_committed(
         self,
         number: int,
@@ -394,15 +302,15 @@ class Prompt(PromptState, Aggregate):
             )
         )  # fmt: skip
 
-    @event(BranchCreated)
+    @event(PromptEvents.BranchCreated)
     def _apply_branch_created(self, branch: str, from_: int) -> None:
         self.heads[branch] = from_
 
-    @event(BranchDeleted)
+    @event(PromptEvents.BranchDeleted)
     def _apply_branch_deleted(self, branch: str) -> None:
         del self.heads[branch]
 
-    @event(LabelMoved)
+    @event(PromptEvents.LabelMoved)
     def _apply_label_moved(
         self,
         label: str,
@@ -418,7 +326,7 @@ class Prompt(PromptState, Aggregate):
         move = LabelMove(from_, to, act, reason, timestamp, originator_version, until)
         self.labels[label] = self.labels.get(label, Label(None, (), ())).moved(move)
 
-    @event(LabelRemoved)
+    @event(PromptEvents.LabelRemoved)
     def _apply_label_removed(
         self,
         label: str,
@@ -430,14 +338,14 @@ class Prompt(PromptState, Aggregate):
         move = LabelMove(from_, None, "removal", reason, timestamp, originator_version)
         self.labels[label] = self.labels[label].moved(move)
 
-    @event(LabelExpired)
+    @event(PromptEvents.LabelExpired)
     def _apply_label_expired(
         self, label: str, from_: int, timestamp: datetime, originator_version: int
     ) -> None:
         move = LabelMove(from_, None, "expiry", None, timestamp, originator_version)
         self.labels[label] = self.labels[label].moved(move)
 
-    @event(Described)
+    @event(PromptEvents.Described)
     def _apply_described(self, changes: dict[str, dict[str, Any]]) -> None:
         if "description" in changes:
             self.description = changes["description"]["to"]
@@ -446,20 +354,25 @@ class Prompt(PromptState, Aggregate):
         if "owners" in changes:
             self.owners = tuple(changes["owners"]["to"])
 
-    @event(Archived)
+    @event(PromptEvents.Archived)
     def _apply_archived(self) -> None:
         self.archived = True
 
-    @event(Restored)
+    @event(PromptEvents.Restored)
     def _apply_restored(self) -> None:
         self.archived = False
 
-    @event(Activated)
+    @event(PromptEvents.Moved)
+    def _apply_moved(self, from_: str, to: str) -> None:
+        self.former = (*(name for name in self.former if name != to), from_)
+        self.name = to
+
+    @event(PromptEvents.Activated)
     def _apply_activated(self) -> None:
         self.draft = False
         self.deprecation = None
 
-    @event(Deprecated)
+    @event(PromptEvents.Deprecated)
     def _apply_deprecated(
         self,
         successor: str | None,

@@ -1,16 +1,19 @@
 """Commands on projects, prompts and their labels, decided."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from domain import access, commands
 from domain.deciding import check_match, checked_moment
-from domain.decision import Answer, Decision
-from domain.errors import Fault, InUseError, InvalidError
+from domain.decision import Answer, Decision, changes_of
+from domain.errors import Fault, InUseError, InvalidError, NameTakenError
+from domain.name import Name
 from domain.names import (
     check_prompt_name,
     check_tags,
+    name_id,
 )
 from domain.partials import parse_reference
 from domain.principal import Principal
@@ -105,24 +108,50 @@ class PromptCommands(PromptDeciding):
         """Which candidates are composed of a prompt by what they serve now, as `name@version`."""
         found: list[str] = []
         for name in candidates:
-            if name == prompt.name:
-                continue
             user = self._named(prompt.project, name)
+            if user.id == prompt.id:
+                continue
             live = {*user.labels_set.values(), user.latest.number} if not user.archived else set()
             shown = self._may(access.PROMPT_READ, access.prompt_resource(prompt.project, name))
             found += [
                 f"{name}@{number}" if shown else "a prompt you may not read"
                 for number in sorted(live)
                 if any(
-                    parse_reference(reference).name == prompt.name
+                    parse_reference(reference).name in prompt.names
                     for reference in user.version_numbered(number).partials
                 )
             ]
         return found + [
             f"guardrail {guardrail.name}"
             for guardrail in self._project(prompt.project).guardrails.values()
-            if parse_reference(guardrail.reference).name == prompt.name
+            if parse_reference(guardrail.reference).name in prompt.names
         ]
+
+    def move_prompt(self, command: commands.MovePrompt) -> Decision:
+        """Let a prompt go by another name; NameTakenError where another ever went by it."""
+        prompt, provenance = self._prompt(command, access.PROMPT_WRITE)
+        prompt.check_not_archived()
+        to = check_prompt_name(command.to)
+        there = self._authorise(access.PROMPT_WRITE, access.prompt_resource(prompt.project, to))
+        body = {"project": prompt.project, "name": to, "from": prompt.name}
+        if to == prompt.name:
+            return self._decision(provenance, Answer(body), prompt)
+        old = self._session.load(Name, name_id(prompt.project, prompt.name))
+        new = self._session.load(Name, name_id(prompt.project, to))
+        if old is None or (new is not None and new.prompt_id != prompt.id):
+            raise NameTakenError(f"{prompt.project}/{to} is or was another prompt's name.")
+        if new is None:
+            new = Name.claim(prompt.project, to, prompt.id, self._now)
+        else:
+            new.reclaim(self._now)
+        old.redirect_to(to, self._now)
+        prompt.move(to, self._text(command.reason, "/reason"), self._now)
+        changes = (
+            *changes_of(old),
+            *(replace(change, provenance=there) for change in changes_of(new)),
+            *changes_of(prompt),
+        )
+        return Decision(changes, tuple(self._contents), provenance, Answer(body))
 
     def deprecate_prompt(self, command: commands.DeprecatePrompt) -> Decision:
         """Tell consumers not to use a prompt any more; InvalidError for a wrong successor."""

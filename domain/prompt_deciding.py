@@ -41,7 +41,13 @@ class PromptDeciding(Deciding):
         name = check_prompt_name(command.name)
         resource = access.prompt_resource(command.project, name, environment)
         provenance = self._authorise(permission, resource)
-        return self._named(command.project, name), provenance
+        prompt = self._named(command.project, name)
+        if prompt.name != name:  # what counts is where it is now
+            moved = access.prompt_resource(command.project, prompt.name, environment)
+            if not self._may(access.PROMPT_READ, moved):
+                raise access.not_found(resource)
+            provenance = self._authorise(permission, moved)
+        return prompt, provenance
 
     def _named(self, project: str, name: str) -> Prompt:
         prompt = self._find(project, name)
@@ -164,17 +170,20 @@ class PromptDeciding(Deciding):
         """
 
         def find(reference: Reference) -> Source:
-            if str(reference) in known:
-                return known[str(reference)]
-            resource = access.prompt_resource(project, reference.name)
             part = self._find(project, reference.name)
-            if part is None or not part.versions or not self._may(access.PROMPT_READ, resource):
+            if part is not None and (about := f"{part.name}@{reference.at}") in known:
+                return known[about]
+            if part is None or not part.versions or not self._may_read(part):
                 raise no_partial(reference, "there is no such prompt, or you may not read it")
             if fresh:
                 part.check_not_archived()
             return self._source(part, reference)
 
         return find
+
+    def _may_read(self, prompt: Prompt) -> bool:
+        resource = access.prompt_resource(prompt.project, prompt.name)
+        return self._may(access.PROMPT_READ, resource)
 
     def _source(self, part: Prompt, reference: Reference) -> Source:
         try:

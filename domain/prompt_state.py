@@ -35,12 +35,18 @@ class PromptState:
 
     project: str
     name: str
+    former: tuple[str, ...]
     archived: bool
     draft: bool
     deprecation: Deprecation | None
     versions: list[Version]
     heads: dict[str, int]
     labels: dict[str, Label]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name it goes by, and those that lead to it."""
+        return (self.name, *self.former)
 
     @property
     def status(self) -> str:

@@ -52,6 +52,7 @@ _METHODS: dict[type[Any], str] = {
     commands.DescribePrompt: "describe_prompt",
     commands.ArchivePrompt: "archive_prompt",
     commands.RestorePrompt: "restore_prompt",
+    commands.MovePrompt: "move_prompt",
     commands.DeprecatePrompt: "deprecate_prompt",
     commands.ExpireLabel: "expire_label",
     commands.SetLabel: "set_label",

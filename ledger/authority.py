@@ -47,6 +47,7 @@ class Authority:
     environments: dict[str, tuple[str, ...]] = field(default_factory=dict)
     projects: dict[str, str] = field(default_factory=dict)
     names: dict[str, tuple[str, str]] = field(default_factory=dict)
+    claims: dict[str, tuple[str, str]] = field(default_factory=dict)
     webhooks: dict[str, access.Scope] = field(default_factory=dict)
     expiries: dict[tuple[str, str], datetime | None] = field(default_factory=dict)
 
@@ -140,6 +141,10 @@ class Authority:
         elif isinstance(event, Prompt.LabelMoved):
             until = datetime.fromisoformat(event.expires_at) if event.expires_at else None
             self.expiries[stream_id, event.label] = until
+        elif isinstance(event, Name.Created):
+            self.claims[stream_id] = (event.project, event.name)
+        elif isinstance(event, Prompt.Moved):
+            self.names[stream_id] = (self.names[stream_id][0], event.to)
         elif isinstance(event, Prompt.Created):
             self.names[stream_id] = (event.project, event.name)
 
@@ -160,6 +165,14 @@ def _on_project(authority: Authority, recorded: RecordedEvent) -> Need | None:
 def _on_new_prompt(_: Authority, recorded: RecordedEvent) -> Need:
     event = cast("Any", recorded.event)
     resource = access.prompt_resource(event.project, event.name)
+    return Need(access.PROMPT_WRITE, resource.text, resource)
+
+
+def _on_name(authority: Authority, recorded: RecordedEvent) -> Need | None:
+    named = authority.claims.get(str(recorded.event.originator_id))
+    if named is None:
+        return None
+    resource = access.prompt_resource(*named)
     return Need(access.PROMPT_WRITE, resource.text, resource)
 
 
@@ -228,6 +241,9 @@ _NEEDS: dict[type[Any], Callable[[Authority, RecordedEvent], Need | None]] = {
     Project.GuardrailSet: _on_project,
     Project.GuardrailRemoved: _on_project,
     Name.Created: _on_new_prompt,
+    Name.Redirected: _on_name,
+    Name.Reclaimed: _on_name,
+    Prompt.Moved: _on_prompt,
     Prompt.Created: _on_new_prompt,
     Prompt.VersionCommitted: _on_prompt,
     Prompt.BranchCreated: _on_prompt,

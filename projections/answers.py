@@ -33,8 +33,11 @@ Kind = Literal["label", "version", "digest", "range", "live"]
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """An encoded answer, its strong ETag, the headers that go with it, until when it stands."""
+    """The name a prompt goes by, an encoded answer, its strong ETag and headers, until when it
+    stands.
+    """
 
+    name: str
     body: bytes
     etag: str
     headers: CIMultiDict[str]
@@ -148,7 +151,7 @@ def encode_answer(
         headers["Content-Language"] = assembled.locale
     until = move.expires_at if move is not None else None
     ends = [one for one in (until, assembled.expires) if one is not None]
-    return Resolved(body, etag, CIMultiDict(headers), min(ends, default=None))
+    return Resolved(prompt.name, body, etag, CIMultiDict(headers), min(ends, default=None))
 
 
 def _is_for_good(prompt: Prompt, assembled: Assembled, label: str | None) -> bool:

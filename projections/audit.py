@@ -27,15 +27,15 @@ class AuditFilter:
     """Which records. `places` None: all, else resources that equal one or lie below it.
     Times are RFC 3339, `until` exclusive.
 
-    `resource` matches itself and everything below it, `exact_resource` only itself; `action` is
-    `kind.verb` or `kind`.
+    `resource` matches itself and everything below it, `exact_resources` only
+    themselves; `action` is `kind.verb` or `kind`.
     """
 
     places: tuple[str, ...] | None = None
     actor: str | None = None
     action: str | None = None
     resource: str | None = None
-    exact_resource: str | None = None
+    exact_resources: tuple[str, ...] = ()
     since: str | None = None
     until: str | None = None
     limit: int = 50
@@ -152,6 +152,8 @@ _CHANGES: dict[str, Callable[[Data], tuple[State, State]]] = {
     "label.moved": _moved,
     "label.removed": _removed,
     "prompt.described": _described,
+    "prompt.moved": lambda data: ({"name": data["from"]}, {"name": data["to"]}),
+    "name.redirected": lambda data: (None, {"redirect": data["to"]}),
     "prompt.activated": lambda _: (None, {"status": "active"}),
     "prompt.deprecated": lambda data: (None, {"status": "deprecated", **_without(data, "reason")}),
     "label.expired": _removed,
@@ -195,10 +197,12 @@ def _conditions(wanted: AuditFilter) -> tuple[list[str], list[Any]]:
         below = "(resource = ? OR (resource >= ? AND resource < ?))"
         where.append("(" + " OR ".join([below] * len(wanted.places) or ["1 = 0"]) + ")")
         params += [bound for place in wanted.places for bound in _subtree(place, "/")]
-    for column, value in (("actor_id", wanted.actor), ("resource", wanted.exact_resource)):
-        if value is not None:
-            where.append(f"{column} = ?")
-            params.append(value)
+    if wanted.actor is not None:
+        where.append("actor_id = ?")
+        params.append(wanted.actor)
+    if wanted.exact_resources:
+        where.append(f"resource IN ({','.join('?' * len(wanted.exact_resources))})")
+        params += wanted.exact_resources
     for column, value, joint in (
         ("action", wanted.action, "."), ("resource", wanted.resource, "/"),
     ):  # fmt: skip

@@ -179,6 +179,16 @@ class Catalog(SqlProjection):
         )
 
     @_fold.register
+    def _(self, event: Prompt.Moved, recorded: RecordedEvent, cursor: Cursor, texts: Texts) -> None:
+        prompt_id = str(event.originator_id)
+        cursor.execute("SELECT description FROM catalog_prompts WHERE prompt_id = ?", (prompt_id,))
+        search_text = _search_text(event.to, cursor.fetchone()[0])
+        cursor.execute(
+            "UPDATE catalog_prompts SET name = ?, search_text = ? WHERE prompt_id = ?",
+            (event.to, search_text, prompt_id),
+        )
+
+    @_fold.register
     def _(
         self, event: Prompt.Activated, recorded: RecordedEvent, cursor: Cursor, texts: Texts
     ) -> None:

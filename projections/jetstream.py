@@ -9,7 +9,7 @@ whichever process, every position is there once and in order.
 import asyncio
 import ssl
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -268,8 +268,7 @@ class LabelBucket(Sink):
         """See Sink. Only the last move of each label in the batch matters."""
         newest: dict[str, dict[str, Any]] = {}
         for recorded in batch:
-            if isinstance(recorded.event, LABEL_EVENTS):
-                value = label_value(recorded)
+            for value in label_values(recorded):
                 newest[f"{value['project']}/{value['label']}/{value['name']}"] = value
         for key, value in newest.items():
             await self._put(key, value)
@@ -295,19 +294,32 @@ class LabelBucket(Sink):
                 return
 
 
-def label_value(recorded: RecordedEvent) -> dict[str, Any]:
-    """What the bucket holds for a label: `version` is null once it points nowhere."""
+def label_values(recorded: RecordedEvent) -> Iterator[dict[str, Any]]:
+    """What the bucket holds for the labels that an event concerns.
+
+    `version` is null once a label points nowhere; a moved prompt's old keys say where it went.
+    """
     event = recorded.event
-    if not isinstance(event, LABEL_EVENTS):
-        raise TypeError(f"{recorded.kind_verb} moves no label")
-    resource = resource_from_text(recorded.resource)
-    version = event.to if isinstance(event, Prompt.LabelMoved) else None
+    if isinstance(event, LABEL_EVENTS):
+        version = event.to if isinstance(event, Prompt.LabelMoved) else None
+        path = resource_from_text(recorded.resource).path or ""
+        yield _label_value(recorded, path, event.label, version)
+    elif isinstance(event, Prompt.Moved):
+        for label, version in event.labels.items():
+            yield {**_label_value(recorded, event.from_, label, None), "moved_to": event.to}
+            yield _label_value(recorded, event.to, label, version)
+
+
+def _label_value(
+    recorded: RecordedEvent, name: str, label: str, version: int | None
+) -> dict[str, Any]:
+    project = resource_from_text(recorded.resource).project
     return {
-        "project": resource.project,
-        "name": resource.path,
-        "label": event.label,
+        "project": project,
+        "name": name,
+        "label": label,
         "version": version,
-        "ref": None if version is None else f"{resource.project}/{resource.path}@{version}",
+        "ref": None if version is None else f"{project}/{name}@{version}",
         "position": recorded.position,
         "time": recorded.time,
     }

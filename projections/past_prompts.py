@@ -44,7 +44,7 @@ class Past:
         if raw:
             return authored(body)
         known = self._project(prompt.project)
-        guardrails, changed = known.covering(prompt.name)
+        guardrails, changed = known.covering(prompt.name, prompt.former)
         decisive = [changed]
         locale = chosen_locale(languages, version.locales)
 

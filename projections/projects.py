@@ -32,7 +32,7 @@ class KnownProject:
                 self.changed[before.folder] = recorded.position
         self.project = event.mutate(self.project)
 
-    def covering(self, prompt_name: str) -> tuple[list[Guardrail], int]:
+    def covering(self, prompt_name: str, former: Sequence[str] = ()) -> tuple[list[Guardrail], int]:
         """The guardrails of a prompt, innermost first, and the last position that changed any."""
         if self.project is None:
             return [], 0
@@ -41,7 +41,9 @@ class KnownProject:
             for folder, position in self.changed.items()
             if folder is None or prompt_name.startswith(folder + "/")
         ]
-        return ordered(self.project.guardrails.values(), prompt_name), max(positions, default=0)
+        return ordered(self.project.guardrails.values(), prompt_name, former), max(
+            positions, default=0
+        )
 
 
 class ProjectView:

@@ -101,6 +101,18 @@ class Search(SqlProjection):
             cursor.execute(
                 "UPDATE search_prompts SET tags = ? WHERE prompt_id = ?", (tags, prompt_id)
             )
+        self._index_again(cursor, prompt_id)
+
+    @_fold.register
+    def _(self, event: Prompt.Moved, recorded: RecordedEvent, cursor: Cursor, texts: Texts) -> None:
+        prompt_id = str(event.originator_id)
+        cursor.execute(
+            "UPDATE search_prompts SET name = ? WHERE prompt_id = ?", (event.to, prompt_id)
+        )
+        self._index_again(cursor, prompt_id)
+
+    def _index_again(self, cursor: Cursor, prompt_id: str) -> None:
+        """A prompt's name, description and tags anew."""
         cursor.execute(
             "SELECT id, name, description, tags FROM search_prompts WHERE prompt_id = ?",
             (prompt_id,),

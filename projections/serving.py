@@ -132,6 +132,7 @@ class ServingView:
         self._bytes_max = bytes_max
         self._entries: OrderedDict[tuple[str, str], Entry] = OrderedDict()
         self._streams: dict[str, Entry] = {}
+        self._aliases: dict[tuple[str, str], tuple[str, str]] = {}
         self._dependents: dict[str, set[tuple[tuple[str, str], tuple[Kind, str | int]]]] = {}
         self._buffers: dict[str, list[list[RecordedEvent]]] = {}
         self._loads: dict[tuple[str, str], asyncio.Task[Entry]] = {}
@@ -162,7 +163,10 @@ class ServingView:
 
     def _advance(self, entry: Entry, recorded: RecordedEvent) -> None:
         ahead = recorded.payload["stream_position"] - entry.history.prompt.version
-        if ahead == 1:
+        if isinstance(recorded.event, Prompt.Moved):
+            self._aliases = {k: own for k, own in self._aliases.items() if own != entry.key}
+            self._evict(entry.key)
+        elif ahead == 1:
             before = entry.size
             entry.apply(recorded)
             self.bytes += entry.size - before
@@ -179,7 +183,8 @@ class ServingView:
         languages: Sequence[str] = (),
     ) -> Resolved | None:
         """The encoded answer, if it is at hand: the path of every hot read."""
-        entry = self._entries.get((project, name))
+        key = (project, name)
+        entry = self._entries.get(self._aliases.get(key, key))
         if entry is None:
             return None
         if kind == "range":
@@ -191,7 +196,7 @@ class ServingView:
             return None
         if answer is not None:
             self.hits += 1
-            self._entries.move_to_end((project, name))
+            self._entries.move_to_end(entry.key)
         return answer
 
     async def resolve(
@@ -232,11 +237,11 @@ class ServingView:
         raise AssertionError("counting ends")
 
     async def entry(self, project: str, name: str) -> Entry:
-        """A loaded prompt; NotFoundError where there is none."""
+        """A loaded prompt, by its name or one that leads to it; NotFoundError."""
         key = (project, name)
-        entry = self._entries.get(key)
+        entry = self._entries.get(self._aliases.get(key, key))
         if entry is not None:
-            self._entries.move_to_end(key)
+            self._entries.move_to_end(entry.key)
             return entry
         task = self._loads.get(key)
         if task is None:
@@ -259,9 +264,15 @@ class ServingView:
             self._buffers[stream].remove(buffer)
             if not self._buffers[stream]:
                 del self._buffers[stream]
+        history = fold_history(events, key)
+        own = (key[0], history.prompt.name)
+        if own != key:
+            self._aliases[key] = own
+        if own in self._entries:
+            return self._entries[own]
         size = ENTRY_OVERHEAD_BYTES + EVENT_BYTES * len(events)
-        entry = Entry(key, stream, fold_history(events, key), size=size)
-        self._entries[key] = self._streams[stream] = entry
+        entry = Entry(own, stream, history, size=size)
+        self._entries[own] = self._streams[stream] = entry
         self.bytes += entry.size
         self._make_room()
         for recorded in buffer:
@@ -351,14 +362,14 @@ class ServingView:
 
         Parts that do not fit into memory all at once cannot be told to; such answers are not kept.
         """
-        project, name = entry.key
-        guardrails, changed = self._guardrails(project, name)
+        project, _ = entry.key
+        guardrails, changed = self._guardrails(entry)
         if not version.partials and not guardrails and not version.locales:
             return replace(authored(content), position=changed), True
         references = [*version.partials, *(guardrail.reference for guardrail in guardrails)]
         references += [str(r) for source in moved.values() for r in references_in(source.content)]
         gathered = await self._gather(project, references, moved, locale)
-        settled = self._guardrails(project, name) == (guardrails, changed) and all(
+        settled = self._guardrails(entry) == (guardrails, changed) and all(
             self._entries.get(part.key) is part and part.history.prompt.version == version_seen
             for part, version_seen in gathered.seen
         )
@@ -399,16 +410,19 @@ class ServingView:
         return gathered
 
     async def composed_of(self, project: str, name: str) -> frozenset[str]:
-        """The prompts of the project that a prompt's labels and its newest version name now."""
-        prompt = (await self.entry(project, name)).history.prompt
+        """A prompt's names, and those of what its labels and its newest version name now."""
+        entry = await self.entry(project, name)
+        prompt = entry.history.prompt
         live = {*prompt.labels_set.values(), prompt.latest.number}
         references = [one for number in live for one in prompt.version_numbered(number).partials]
-        references += [guardrail.reference for guardrail in self._guardrails(project, name)[0]]
+        references += [guardrail.reference for guardrail in self._guardrails(entry)[0]]
         gathered = await self._gather(project, references, {})
-        return frozenset(parse_reference(reference).name for reference in gathered.found)
+        parts = frozenset(part.key[1] for part, _ in gathered.seen)
+        return parts | frozenset(prompt.names)
 
-    def _guardrails(self, project: str, name: str) -> tuple[list[Guardrail], int]:
-        return self._projects.of(project).covering(name)
+    def _guardrails(self, entry: Entry) -> tuple[list[Guardrail], int]:
+        prompt = entry.history.prompt
+        return self._projects.of(prompt.project).covering(prompt.name, prompt.former)
 
     def _keep(
         self,

@@ -1,5 +1,6 @@
 """Backlinks: which versions of which prompts are composed of a prompt."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,13 +45,15 @@ class Use:
     live: bool
 
 
-def uses_of(cursor: Cursor, project: str, target: str) -> list[Use]:
-    """Every version of the project that names a prompt, by name, the newest first."""
+def uses_of(cursor: Cursor, project: str, targets: Sequence[str]) -> list[Use]:
+    """Every version of the project that names a prompt by any of its names, the newest first."""
+    marks = ",".join("?" * len(targets))
     cursor.execute(
         "SELECT u.prompt_id, u.number, u.reference, c.name, c.status, c.latest_version"
         " FROM uses u JOIN catalog_prompts c ON c.prompt_id = u.prompt_id"
-        " WHERE u.project = ? AND u.target = ? ORDER BY c.name, u.number DESC, u.reference",
-        (project, target),
+        f" WHERE u.project = ? AND u.target IN ({marks})"
+        " ORDER BY c.name, u.number DESC, u.reference",
+        (project, *targets),
     )
     rows = cursor.fetchall()
     labels: dict[tuple[Any, Any], list[str]] = {}

@@ -365,6 +365,18 @@ def archive(cli: Cli, ref: Ref, reason: str | None) -> None:
     cli.output.say(answer, f"{answer['project']}/{answer['name']} is {answer['status']}.")
 
 
+@prompt.command("move")
+@click.argument("ref", type=PROMPT)
+@click.argument("to", metavar="NAME")
+@click.option("--reason", "-m", help="Why.")
+@pass_cli
+def move(cli: Cli, ref: Ref, to: str, reason: str | None) -> None:
+    """Let a prompt go by NAME in its project; its old name goes on leading to it."""
+    body = {"name": to, "reason": reason}
+    answer = cli.call("POST", f"{prompt_path(*ref[:2])}/-/move", body)
+    cli.output.say(answer, f"{answer['project']}/{answer['from']} is {answer['name']} now.")
+
+
 @prompt.command("activate")
 @click.argument("ref", type=PROMPT)
 @pass_cli

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from api.http import edge
 from api.http.commanding import submit
-from api.http.history import entry_for
+from api.http.history import check_moved, entry_for
 from api.http.route import Route
 from api.http.schemas import (
     CommandAnswer,
@@ -113,21 +113,23 @@ async def remove_guardrail(request: web.Request) -> web.StreamResponse:
 # Backlinks
 
 
-async def users_of(request: web.Request, project: str, name: str) -> tuple[list[Use], int]:
+async def users_of(
+    request: web.Request, project: str, names: Sequence[str]
+) -> tuple[list[Use], int]:
     """What names a prompt, as far as the view has come, which is waited for where asked."""
     await edge.fresh_view(request, Uses.name)
     await edge.fresh_view(request, Catalog.name)
     services = edge.services(request)
-    question = partial(uses_of, project=project, target=name)
+    question = partial(uses_of, project=project, targets=names)
     found: tuple[list[Use], int] = await edge.read(
         request, services.views.read, question, Uses.name
     )
     return found
 
 
-async def candidates(request: web.Request, project: str, name: str) -> tuple[str, ...]:
+async def candidates(request: web.Request, project: str, names: Sequence[str]) -> tuple[str, ...]:
     """Prompts that may be composed of one, for the registry to look at."""
-    uses, _ = await users_of(request, project, name)
+    uses, _ = await users_of(request, project, names)
     return tuple(sorted({use.name for use in uses if use.live}))
 
 
@@ -136,8 +138,8 @@ async def used_by(request: web.Request) -> web.StreamResponse:
     wanted = edge.query(request, UsesQuery)
     who = edge.caller(request)
     entry = await entry_for(request)
-    project, name = entry.key
-    uses, position = await users_of(request, project, name)
+    project = entry.key[0]
+    uses, position = await users_of(request, project, entry.history.prompt.names)
     rights = edge.services(request).access.rights(who, now())
     items = [
         {
@@ -162,12 +164,14 @@ async def impact(request: web.Request) -> web.StreamResponse:
     rights = services.access.rights(who, now())
     version = entry.history.prompt.version_numbered(wanted.version)
     body = await services.serving.content(entry, version)
-    moved = {f"{name}@{check_label(wanted.label)}": source_of(entry.history, version, body)}
+    source, label = source_of(entry.history, version, body), check_label(wanted.label)
+    moved = {f"{one}@{label}": source for one in entry.history.prompt.names}
     items: list[dict[str, Any]] = []
     waiting, seen = [(name, wanted.label)], {(name, wanted.label)}
     while waiting and len(items) < IMPACT_MAX:
         target, label = waiting.pop(0)
-        for use in (await users_of(request, project, target))[0]:
+        names = (await services.serving.entry(project, target)).history.prompt.names
+        for use in (await users_of(request, project, names))[0]:
             if not use.live or parse_reference(use.reference).at != label:
                 continue
             for at in use.labels:
@@ -212,18 +216,22 @@ async def resolve_locked(
     project, name = place
     services = edge.services(request)
     entry = await services.serving.entry(*place)
+    check_moved(services.access.rights(who, now()), project, name, entry.key[1])
     version, move, label = await services.serving.choose(entry, *by)
     body = await services.serving.content(entry, version)
     locale = chosen_locale(tags, version.locales)
-    covering = {one.reference for one in services.projects.of(project).covering(name)[0]}
+    prompt = entry.history.prompt
+    rails, _ = services.projects.of(project).covering(prompt.name, prompt.former)
+    covering = {rail.reference for rail in rails}
     sources: dict[tuple[str, int], Source] = {}
     for part in lockfile:
         resource = prompt_resource(project, part.name)
         if part.kind == "guardrail" and part.reference not in covering:
             services.access.authorise(who, PROMPT_READ, resource, now())
-        if part.name != parse_reference(part.reference).name:
-            raise not_found(resource)
         locked = await services.serving.entry(project, part.name)
+        named = await services.serving.entry(project, parse_reference(part.reference).name)
+        if named.stream != locked.stream:
+            raise not_found(resource)
         locked_version = locked.history.prompt.version_numbered(part.version)
         held = await services.serving.content(locked, locked_version)
         sources[part.name, part.version] = part_of(locked.history, locked_version, held, locale)

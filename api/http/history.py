@@ -9,7 +9,7 @@ from pydantic import Field
 from api.http import edge
 from api.http.route import Route
 from api.http.schemas import DiffAnswer, PageAnswer, Request
-from domain.access import PROMPT_READ, not_found, prompt_resource
+from domain.access import PROMPT_READ, Rights, not_found, permitted, prompt_resource
 from domain.content import PromptContent
 from domain.diff import diff_contents
 from domain.name import Name
@@ -50,7 +50,17 @@ async def entry_for(request: web.Request) -> Entry:
     services = edge.services(request)
     services.access.authorise(who, PROMPT_READ, prompt_resource(project, name), now())
     await edge.fresh_memory(request)
-    return await services.serving.entry(project, name)
+    entry = await services.serving.entry(project, name)
+    check_moved(services.access.rights(who, now()), project, name, entry.key[1])
+    return entry
+
+
+def check_moved(rights: Rights, project: str, name: str, own: str) -> None:
+    """NotFoundError where a name leads to a prompt that lies where one may not read."""
+    if own != name:
+        resource = prompt_resource(project, own)
+        if not permitted(rights, PROMPT_READ, resource, now()).allowed:
+            raise not_found(prompt_resource(project, name))
 
 
 async def past_history(
@@ -83,7 +93,9 @@ async def get_history(request: web.Request) -> web.StreamResponse:
     question = partial(
         find_records,
         wanted=AuditFilter(
-            exact_resource=prompt_resource(prompt.project, prompt.name).text,
+            exact_resources=tuple(
+                prompt_resource(prompt.project, name).text for name in prompt.names
+            ),
             limit=wanted.limit,
             cursor=wanted.cursor,
         ),

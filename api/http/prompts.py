@@ -12,7 +12,7 @@ from pydantic import Field, StringConstraints
 from api.http import edge
 from api.http.commanding import submit
 from api.http.composing import candidates, resolve_locked
-from api.http.history import past_history
+from api.http.history import check_moved, entry_for, past_history
 from api.http.languages import languages
 from api.http.problems import EdgeError, problem_of
 from api.http.route import Route
@@ -24,6 +24,7 @@ from api.http.schemas import (
     Locale,
     MetadataAnswer,
     MetadataPatch,
+    MoveRequest,
     PageAnswer,
     PromptName,
     ReasonRequest,
@@ -120,6 +121,7 @@ async def resolve(request: web.Request) -> web.StreamResponse:
     if resolved is None:
         edge.check_path(request)
         resolved = await services.serving.resolve(project, name, kind, selector, tags, raw=raw)
+    check_moved(rights, project, name, resolved.name)
     return _resolved_answer(request, resolved, services.follower.position)
 
 
@@ -142,6 +144,10 @@ def select(
 def _resolved_answer(request: web.Request, resolved: Resolved, position: int) -> web.Response:
     headers = resolved.headers.copy()
     headers["Scrinia-Position"] = str(position)
+    if request.match_info["name"] != resolved.name:  # a former name: say where it is now
+        own = f"/v1/projects/{request.match_info['project']}/prompts/{resolved.name}"
+        headers["Content-Location"] = own
+        headers.add("Link", f'<{own}>; rel="canonical"')
     known = request.headers.get("If-None-Match")
     if known is not None and _matches(known, resolved.etag):
         del headers["Content-Type"]
@@ -167,7 +173,10 @@ async def _resolve_past(
     asked = edge.parse_moment(wanted.as_of)
     at = asked if isinstance(asked, datetime) else None
     version, move = chosen(history.prompt, str(selector), at)
-    past = Past(edge.services(request).repository, moment, at)
+    services = edge.services(request)
+    rights = services.access.rights_with(edge.bearer(request), now())
+    check_moved(rights, project, name, history.prompt.name)
+    past = Past(services.repository, moment, at)
     tags = languages(request, wanted.locale)
     assembled = await edge.read(request, past.assembled, history, version, wanted.raw, tags)
     resolved = encode_answer(history, version, assembled, label, move)
@@ -199,6 +208,7 @@ async def _resolve_item(request: web.Request, who: Caller, item: ResolveItem) ->
         resolved = services.serving.cached(project, name, kind, selector, tags)
         if resolved is None:
             resolved = await services.serving.resolve(project, name, kind, selector, tags)
+        check_moved(services.access.rights(who, now()), project, name, resolved.name)
         return orjson.Fragment(resolved.body)
     except (DomainError, EdgeError) as error:
         return problem_of(error).as_json(request[edge.REQUEST_ID])
@@ -268,10 +278,9 @@ async def ask_catalog(request: web.Request, question: Any, as_of: str | None) ->
 async def get_metadata(request: web.Request) -> web.StreamResponse:
     """A prompt without its content."""
     who = edge.caller(request)
-    project, name = edge.project_name(request), edge.prompt_name(request)
     edge.no_query(request)
+    project, name = (await entry_for(request)).key
     resource = prompt_resource(project, name)
-    edge.services(request).access.authorise(who, PROMPT_READ, resource, now())
     question = partial(prompt_metadata, project=project, name=name)
     metadata, position = await ask_catalog(request, question, None)
     if metadata is None:
@@ -341,7 +350,19 @@ async def archive_prompt(request: web.Request) -> web.StreamResponse:
 
 
 async def _users(request: web.Request) -> tuple[str, ...]:
-    return await candidates(request, edge.project_name(request), edge.prompt_name(request))
+    project, name = edge.project_name(request), edge.prompt_name(request)
+    entry = await edge.services(request).serving.entry(project, name)
+    return await candidates(request, project, entry.history.prompt.names)
+
+
+async def move_prompt(request: web.Request) -> web.StreamResponse:
+    """Let a prompt go by another name of its project; the old one goes on leading to it."""
+    who = edge.caller(request)
+    wanted = await edge.body(request, MoveRequest)
+    command = commands.MovePrompt(
+        edge.project_name(request), edge.prompt_name(request), wanted.name, wanted.reason
+    )
+    return await submit(request, who, command)
 
 
 async def deprecate_prompt(request: web.Request) -> web.StreamResponse:
@@ -404,6 +425,10 @@ ROUTES = (
     Route(
         "POST", _PROMPT + "/-/archive", archive_prompt, "Archive", "prompts", PROMPT_WRITE,
         body=ReasonRequest, body_optional=True, answers={200: CommandAnswer}, command=True,
+    ),
+    Route(
+        "POST", _PROMPT + "/-/move", move_prompt, "Move or rename", "prompts", PROMPT_WRITE,
+        body=MoveRequest, answers={200: CommandAnswer}, command=True,
     ),
     Route(
         "POST", _PROMPT + "/-/deprecate", deprecate_prompt, "Deprecate", "prompts", PROMPT_WRITE,

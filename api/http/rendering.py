@@ -7,6 +7,7 @@ from aiohttp import web
 
 from api.http import edge
 from api.http.composing import resolve_locked
+from api.http.history import check_moved
 from api.http.languages import languages
 from api.http.prompts import select
 from api.http.route import Route
@@ -37,6 +38,7 @@ async def render(request: web.Request) -> web.StreamResponse:
         resolved = await resolve_locked(request, who, (project, name), by, locked, tags)
     if resolved is None:
         resolved = await services.serving.resolve(project, name, kind, selector, tags)
+    check_moved(services.access.rights(who, now()), project, name, resolved.name)
     rendered = await edge.read(request, _fill, orjson.loads(resolved.body), wanted)
     return edge.view_answer(request, rendered, services.follower.position)
 

@@ -165,6 +165,13 @@ class MetadataPatch(Request):
     status: Literal["active", "deprecated", "archived"] = "active"
 
 
+class MoveRequest(Request):
+    """The name that a prompt is to go by, in its project, and why."""
+
+    name: PromptName
+    reason: FreeText | None = None
+
+
 class DeprecateRequest(Request):
     """What is to be used instead, until when this may be, and why."""
 

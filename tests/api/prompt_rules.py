@@ -143,6 +143,14 @@ class PromptRules(Rules):
         assert answer.body["changed"] != self.prompts[name].archived
         self.prompts[name].archived = True
 
+    @command("move_prompt", name=NAMES)
+    def move_nowhere(self, name: str) -> None:
+        """To where it is: the model's names stay; moves have tests of their own."""
+        answer = self._send("POST", self._path(name, "/-/move"), {"name": name})
+        if not self._refuses(name, answer):
+            self._expect(answer, 200)
+            assert not answer.body["changed"]
+
     @command("deprecate_prompt", name=NAMES, successor=st.none() | st.sampled_from(["a", "x"]))
     def deprecate(self, name: str, successor: str | None) -> None:
         answer = self._send("POST", self._path(name, "/-/deprecate"), {"successor": successor})

@@ -113,6 +113,7 @@ BODIES = {
     },
     "create_branch": {"branch": "other"},
     "fork_prompt": {"name": "forked"},
+    "move_prompt": {"name": "moved"},
     "merge_branch": {"source": "side"},
     "set_guardrail": {"prompt": "set-guardrail"},
     "change_webhook": {"types": ["ledger"]},

@@ -79,6 +79,7 @@ async def test_large_texts_are_folded_in_portions(
     for number in range(6):
         await api.make_prompt(f"acme/large{number}", f"word{number} " * 300)
     services = api.services
+    assert await services.follower.wait_beyond(api.position - 1, 10)
     batch = await services.follower.read(0)
     folded = list(services.runner.projections.values())
     parts = list(portions(folded, batch, services.recorder.contents))
