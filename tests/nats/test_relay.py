@@ -204,6 +204,18 @@ async def test_a_label_never_goes_back(tmp_path: Path, nats: Nats) -> None:
         assert (await label(nats.url, "acme/production/support/triage"))["version"] == 3
 
 
+async def test_the_keys_of_a_moved_prompt_say_where_it_went(tmp_path: Path, nats: Nats) -> None:
+    async with registry(tmp_path, nats_url=nats.url) as api:
+        await api.make_prompt("acme/support/triage", "v1")
+        await _change(api, 2)
+        await until_label(nats.url, "acme/production/support/triage", 2)
+        path = "/v1/projects/acme/prompts/support/triage/-/move"
+        await api.ok("POST", path, {"name": "help/triage"})
+        await until_label(nats.url, "acme/production/help/triage", 2)
+        old = await label(nats.url, "acme/production/support/triage")
+        assert (old["version"], old["moved_to"]) == (None, "help/triage")
+
+
 async def test_a_stream_or_bucket_that_was_lost_is_filled_again(tmp_path: Path, nats: Nats) -> None:
     async with registry(tmp_path, nats_url=nats.url) as api:
         await api.make_prompt("acme/support/triage", "v1")
