@@ -277,7 +277,7 @@ def render(text: str, values: dict[str, Any]) -> str:
         rendered: str = _parsed(text).render(engine, ContextStack(values))
     except KeyNotFoundError as error:
         raise InvalidVariablesError(
-            f"The template uses {error.key!r}, which no variable provides."
+            f"The template uses {error.key[:200]!r}, which no variable provides."
         ) from None
     except PystacheError as error:
         raise TemplateError(str(error)) from None

@@ -11,6 +11,7 @@ from pydantic import Field
 from api.http import edge
 from api.http.commanding import submit
 from api.http.history import check_moved, entry_for
+from api.http.problems import EdgeError
 from api.http.route import Route
 from api.http.schemas import (
     CommandAnswer,
@@ -55,6 +56,7 @@ class UsesQuery(Request):
 
     model_config = {"strict": False, "extra": "forbid"}
     versions: Literal["live", "all"] = "live"
+    as_of: str | None = Field(None, description="Not to be had: backlinks know the present only.")
 
 
 class ImpactQuery(Request):
@@ -63,6 +65,7 @@ class ImpactQuery(Request):
     model_config = {"strict": False, "extra": "forbid"}
     label: LabelName = "production"
     version: VersionNumber
+    as_of: str | None = Field(None, description="Not to be had: backlinks know the present only.")
 
 
 # Guardrails
@@ -133,9 +136,17 @@ async def candidates(request: web.Request, project: str, names: Sequence[str]) -
     return tuple(sorted({use.name for use in uses if use.live}))
 
 
+def _check_present(as_of: str | None) -> None:
+    if as_of is not None:
+        raise EdgeError(
+            400, "invalid_parameter", "Backlinks know the present only: leave as_of out."
+        )
+
+
 async def used_by(request: web.Request) -> web.StreamResponse:
     """The versions that are composed of a prompt: those the caller may read."""
     wanted = edge.query(request, UsesQuery)
+    _check_present(wanted.as_of)
     who = edge.caller(request)
     entry = await entry_for(request)
     project = entry.key[0]
@@ -157,6 +168,7 @@ async def used_by(request: web.Request) -> web.StreamResponse:
 async def impact(request: web.Request) -> web.StreamResponse:
     """What would change, and what would break, if a label of this prompt moved to a version."""
     wanted = edge.query(request, ImpactQuery)
+    _check_present(wanted.as_of)
     who = edge.caller(request)
     entry = await entry_for(request)
     project, name = entry.key

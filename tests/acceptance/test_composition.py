@@ -186,7 +186,8 @@ async def test_what_is_in_use_is_not_archived(acme: Api) -> None:
     )
     assert (stale.status, stale.code) == (409, "prompt_archived")
     for query in ("as_of=1", "versions=some"):
-        assert (await acme.call("GET", f"{PROMPTS}/tone/-/used-by?{query}")).status == 400
+        answer = await acme.call("GET", f"{PROMPTS}/tone/-/used-by?{query}")
+        assert answer.status == 400
 
 
 async def test_the_impact_of_a_move_is_known_before(acme: Api) -> None:

@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plugins.prompt_file import PromptFile, read_prompt, write_prompt
-from tests.harness import ROOT, Process, text_content
+from tests.harness import Process, text_content
 
-DATA = ROOT.parent / "shared" / "data"
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=60) | st.text(
     st.sampled_from("a\n\r \t#:-|'\"\u2028\x85\ufeff{}"), max_size=20
 )
@@ -43,12 +42,12 @@ def head(server: Process) -> int:
 
 @pytest.mark.timeout(180)
 def test_pulling_and_pushing_many_real_prompts_changes_nothing(
-    server: Process, tmp_path: Path
+    server: Process, tmp_path: Path, collections: Path
 ) -> None:
     """262 prompts there and back make no event; one edited file makes exactly one version."""
     folder = tmp_path / "copy"
-    shutil.copytree(DATA / "github-models", tmp_path / "all" / "models")
-    for path in (DATA / "fabric", tmp_path / "all"):
+    shutil.copytree(collections / "github-models", tmp_path / "all" / "models")
+    for path in (collections / "fabric", tmp_path / "all"):
         server.cli("import", str(path), "--project", "acme")
     server.cli("pull", "acme", str(folder))
     files = sorted(folder.rglob("*.md"))
