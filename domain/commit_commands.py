@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
+from uuid import UUID
 
 from domain import access, commands
 from domain.composition import references_in
@@ -23,9 +24,11 @@ class CommitCommands(PromptDeciding):
         changes: list[Change] = []
         bodies: dict[int, dict[str, Any]] = {}
         first: Provenance | None = None
+        prompts: set[UUID] = set()
         for index in _by_dependency(command.items):
             try:
                 made, provenance, bodies[index] = self._commit_item(command, index)
+                _check_once(made[-1].aggregate.id, prompts)
             except DomainError as error:
                 raise _of_item(error, index, command.items[index]) from None
             changes += [Change(one.aggregate, one.events, provenance) for one in made]
@@ -51,6 +54,13 @@ class CommitCommands(PromptDeciding):
         prompt, provenance = self._prompt(item, access.PROMPT_WRITE)
         same, body = self._commit_next(prompt, item, message)
         return changes_of(prompt), provenance, {**body, "changed": not same}
+
+
+def _check_once(prompt_id: UUID, seen: set[UUID]) -> None:
+    """InvalidError where a prompt is there by two of its names."""
+    if prompt_id in seen:
+        raise InvalidError("This prompt is there by another of its names already.")
+    seen.add(prompt_id)
 
 
 def _check_places(items: tuple[commands.CommitItem, ...]) -> None:

@@ -16,6 +16,7 @@ from domain.errors import (
 )
 from domain.label import Label
 from domain.names import LABEL_LATEST
+from domain.partials import Reference
 from domain.semver import Range
 from domain.version import MAIN_BRANCH, Version
 
@@ -87,6 +88,17 @@ class PromptState:
         if label == LABEL_LATEST:
             return self.latest
         return self.versions[self._state_of(label, at).require_target() - 1]
+
+    def ever_meant(self, reference: Reference, number: int) -> bool:
+        """Whether a reference to this prompt means, or meant at some time, a version."""
+        if reference.number is not None:
+            return reference.number == number
+        if reference.at == LABEL_LATEST:
+            return 0 < number <= len(self.versions) and (
+                self.versions[number - 1].branch == MAIN_BRANCH
+            )
+        label = self.labels.get(reference.at)
+        return label is not None and any(move.to_version == number for move in label.history)
 
     def target_in(self, label: str, wanted: Range, at: datetime | None = None) -> Version:
         """The newest version in a range among those a label pointed to and no rollback left.

@@ -1,5 +1,6 @@
 """Commands on versions: commit, branch, merge, fork, decided."""
 
+from datetime import datetime
 from typing import Any
 
 from domain import access, commands
@@ -95,7 +96,7 @@ class VersionCommands(PromptDeciding):
         name = check_prompt_name(command.to_name)
         resource = access.prompt_resource(command.to_project, name)
         provenance = self._authorise(access.PROMPT_WRITE, resource)
-        version = _chosen(origin, command)
+        version = _chosen(origin, command, self._now)
         content = self._stored(origin, version)
         claim, prompt = self._create(
             command.to_project, name, command.description, command.tags, _origin(origin, version)
@@ -115,10 +116,10 @@ def _check_source(source: Version, command: commands.MergeBranch) -> None:
         )
 
 
-def _chosen(origin: Prompt, command: commands.ForkPrompt) -> Version:
+def _chosen(origin: Prompt, command: commands.ForkPrompt, at: datetime) -> Version:
     if command.version is not None:
         return origin.version_numbered(command.version)
-    return origin.target_of(command.label) if command.label is not None else origin.latest
+    return origin.target_of(command.label, at) if command.label is not None else origin.latest
 
 
 def _origin(prompt: Prompt, version: Version) -> dict[str, Any]:

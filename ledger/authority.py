@@ -49,6 +49,7 @@ class Authority:
     names: dict[str, tuple[str, str]] = field(default_factory=dict)
     claims: dict[str, tuple[str, str]] = field(default_factory=dict)
     webhooks: dict[str, access.Scope] = field(default_factory=dict)
+    owners: dict[tuple[str, str], str] = field(default_factory=dict)
     expiries: dict[tuple[str, str], datetime | None] = field(default_factory=dict)
 
     def fault(self, recorded: RecordedEvent) -> str | None:
@@ -65,6 +66,8 @@ class Authority:
         if authz["policy"] != POLICY:
             return f"unknown policy {authz['policy']!r}"
         need = self._need(recorded)
+        if isinstance(recorded.event, Prompt.Moved) and not self._owns(recorded, recorded.event.to):
+            return "moves to a name that was never claimed for it"
         if need is None:
             return f"no grant can allow {recorded.kind_verb}"
         if (need.permission, need.text) != (authz["permission"], authz["resource"]):
@@ -96,6 +99,12 @@ class Authority:
         if recorded.payload["actor"] != actor:
             return f"claims {SYSTEM_POLICY} for another actor than the registry"
         return None
+
+    def _owns(self, recorded: RecordedEvent, name: str) -> bool:
+        """Whether a name was claimed for an event's prompt, by somebody who may write there."""
+        stream_id = str(recorded.event.originator_id)
+        project, _ = self.names.get(stream_id, ("", ""))
+        return self.owners.get((project, name)) == stream_id
 
     def _is_over(self, recorded: RecordedEvent, label: str) -> bool:
         """Whether a label's time is over when an event says so."""
@@ -138,11 +147,14 @@ class Authority:
             self.webhooks[stream_id] = access.Scope(**event.scope)
         elif isinstance(event, Webhook.Deleted):
             del self.webhooks[stream_id]
+        elif isinstance(event, Prompt.LabelRemoved | Prompt.LabelExpired):
+            self.expiries.pop((stream_id, event.label), None)
         elif isinstance(event, Prompt.LabelMoved):
             until = datetime.fromisoformat(event.expires_at) if event.expires_at else None
             self.expiries[stream_id, event.label] = until
         elif isinstance(event, Name.Created):
             self.claims[stream_id] = (event.project, event.name)
+            self.owners[event.project, event.name] = event.prompt_id
         elif isinstance(event, Prompt.Moved):
             self.names[stream_id] = (self.names[stream_id][0], event.to)
         elif isinstance(event, Prompt.Created):

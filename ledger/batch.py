@@ -212,6 +212,8 @@ class Batch:
         adopted: dict[str, Loaded[Aggregate]] = {}
         for change in decision.changes:
             stream = stream_of(type(change.aggregate), change.aggregate.id)
+            if stream in adopted:
+                raise ValueError(f"a decision changes {stream} twice")
             before = self._before(stream)
             signed = self._sign(change, stream, before.prev, submission, decision)
             if signed:

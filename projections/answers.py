@@ -1,7 +1,7 @@
 """What resolving a prompt answers: how versions are selected, how answers are encoded."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from hashlib import sha256
@@ -81,11 +81,15 @@ def live_selector(prompt: Prompt, selector: str, at: datetime | None) -> tuple[K
 
 
 def select_live(prompt: Prompt, selector: str) -> tuple[Version, LabelMove]:
-    """A version that a label pointed to, and the last move that pointed there."""
+    """A version that a label pointed to, and the last move that pointed there.
+
+    It is one as long as the label points anywhere: until that one expires.
+    """
     label, _, number = selector.partition("@")
     version = prompt.version_numbered(int(number))
-    moves = reversed(prompt.labels[label].history)
-    return version, next(move for move in moves if move.to_version == version.number)
+    state = prompt.labels[label]
+    move = next(m for m in reversed(state.history) if m.to_version == version.number)
+    return version, replace(move, expires_at=state.expires_at)
 
 
 def select_range(prompt: Prompt, selector: str, at: datetime | None) -> tuple[Version, LabelMove]:

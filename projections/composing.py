@@ -1,6 +1,6 @@
 """What a prompt answers is composed of: now, at a past moment, or as a lockfile has it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -110,20 +110,17 @@ class LockedPart:
 
 
 def locked_lookup(
-    parts: Sequence[LockedPart], load: Callable[[str, int], Source]
+    parts: Sequence[LockedPart], sources: Mapping[str, Source]
 ) -> tuple[Lookup, list[Guardrail]]:
     """What references mean by a lockfile, and its guardrails; LockfileMismatchError."""
     locked = {part.reference: part for part in parts}
 
     def find(reference: Reference) -> Source:
-        part = locked.get(str(reference))
-        if part is None:
+        source = sources.get(str(reference))
+        if source is None:
             raise LockfileMismatchError(f"The lockfile does not say what {reference} means.")
-        source = load(part.name, part.version)
-        if source.digest != part.digest:
-            raise LockfileMismatchError(
-                f"{source.ref} is {source.digest}, and the lockfile says {part.digest}."
-            )
+        if source.digest != locked[str(reference)].digest:
+            raise LockfileMismatchError(f"The lockfile has another digest for {source.ref}.")
         return source
 
     guardrails = [_guardrail(part) for part in parts if part.kind == "guardrail"]

@@ -128,9 +128,11 @@ class Feed:
                 position = recorded.position
                 if not still_allowed():
                     return
-                if wanted.matches(recorded) and may_read(recorded):
+                matched = wanted.matches(recorded) and may_read(recorded)
+                if matched:
                     yield recorded
-                    wanted = await refreshed(wanted) if refreshed is not None else wanted
+                if refreshed is not None and (matched or recorded.stream.startswith("project/")):
+                    wanted = await refreshed(wanted)
             if not batch:
                 if self._follower.closed:
                     return

@@ -18,7 +18,13 @@ from uuid import UUID
 from domain.access import not_found, prompt_resource
 from domain.composition import COMPOSITION_PROMPTS_MAX, Guardrail, Source, references_in
 from domain.content import digest_of
-from domain.errors import DomainError, ErasedError, NotFoundError, VersionNotFoundError
+from domain.errors import (
+    CompositionLimitError,
+    DomainError,
+    ErasedError,
+    NotFoundError,
+    VersionNotFoundError,
+)
 from domain.label import LabelMove
 from domain.locales import chosen_locale
 from domain.name import Name
@@ -156,6 +162,12 @@ class ServingView:
         for key, selector in self._dependents.pop(recorded.stream, ()):
             if (entry := self._entries.get(key)) is not None:
                 self.bytes -= entry.drop(selector)
+        if isinstance(event, Prompt.Moved):
+            self._aliases = {
+                key: own
+                for key, own in self._aliases.items()
+                if own[1] != event.from_ and key[1] != event.to
+            }
         if isinstance(event, Project.GuardrailSet | Project.GuardrailRemoved):
             for (project, _), entry in self._entries.items():
                 if project_id(project) == event.originator_id:
@@ -164,7 +176,6 @@ class ServingView:
     def _advance(self, entry: Entry, recorded: RecordedEvent) -> None:
         ahead = recorded.payload["stream_position"] - entry.history.prompt.version
         if isinstance(recorded.event, Prompt.Moved):
-            self._aliases = {k: own for k, own in self._aliases.items() if own != entry.key}
             self._evict(entry.key)
         elif ahead == 1:
             before = entry.size
@@ -199,6 +210,14 @@ class ServingView:
             self._entries.move_to_end(entry.key)
         return answer
 
+    def hit(
+        self, project: str, name: str, kind: Kind, selector: str | int, languages: Sequence[str]
+    ) -> Resolved | None:
+        """`cached`, of a prompt by the name it goes by, and of no range: refuses nothing."""
+        if kind == "range" or (project, name) in self._aliases:
+            return None
+        return self.cached(project, name, kind, selector, languages)
+
     async def resolve(
         self,
         project: str,
@@ -224,13 +243,12 @@ class ServingView:
             if not raw:
                 locale = chosen_locale(languages, version.locales)
                 assembled, settled = await self._assembled(entry, version, content, locale)
-            evicted = self._entries.get(entry.key) is not entry
-            if evicted or entry.history.prompt.version != seen:
-                continue
-            if not settled and attempt < ASSEMBLY_TRIES:
+            here = self._entries.get(entry.key) is entry
+            whole = settled and here and entry.history.prompt.version == seen
+            if not whole and attempt < ASSEMBLY_TRIES:
                 continue
             answer = encode_answer(entry.history, version, assembled, label, move)
-            if settled and not raw:
+            if whole and not raw:
                 kept = kept_under(kind, selector, label, version)
                 self._keep(entry, kept, version, assembled, answer)
             return answer
@@ -266,18 +284,29 @@ class ServingView:
                 del self._buffers[stream]
         history = fold_history(events, key)
         own = (key[0], history.prompt.name)
-        if own != key:
-            self._aliases[key] = own
-        if own in self._entries:
-            return self._entries[own]
+        known = self._streams.get(stream)
+        if known is not None and known.history.prompt.version >= history.prompt.version:
+            self._alias(key, known.key)
+            return known
+        if known is not None:  # under a name that it has lost, as this process is yet to follow
+            self._evict(known.key)
+        self._alias(key, own)
         size = ENTRY_OVERHEAD_BYTES + EVENT_BYTES * len(events)
         entry = Entry(own, stream, history, size=size)
         self._entries[own] = self._streams[stream] = entry
         self.bytes += entry.size
         self._make_room()
         for recorded in buffer:
-            self._advance(entry, recorded)
+            if self._entries.get(own) is entry:
+                self._advance(entry, recorded)
         return entry
+
+    def _alias(self, key: tuple[str, str], own: tuple[str, str]) -> None:
+        """Remember to which name another leads."""
+        if key == own:
+            self._aliases.pop(key, None)
+        else:
+            self._aliases[key] = own
 
     def _prompt_id(self, key: tuple[str, str]) -> UUID:
         claim = self._repository.load(Name, name_id(*key)).aggregate
@@ -296,7 +325,7 @@ class ServingView:
         if kind == "live":
             return select_live(prompt, str(selector))
         await self._learn_digests(entry, prompt.versions)
-        for version in reversed(prompt.versions):
+        for version in prompt.versions:
             if entry.digests.get(version.number) == selector:
                 return version, None
         raise VersionNotFoundError(f"No version of {prompt.project}/{prompt.name} is {selector}.")
@@ -390,7 +419,9 @@ class ServingView:
         """What references mean now, and those of what they mean, in the language of the whole."""
         gathered = Gathered(dict(moved))
         waiting = list(references)
-        while waiting and len(gathered.found) <= GATHERED_MAX:
+        while waiting:
+            if len(gathered.found) > GATHERED_MAX:
+                raise CompositionLimitError(f"More than {GATHERED_MAX} references are met.")
             reference = parse_reference(waiting.pop())
             if str(reference) in gathered.found:
                 continue
@@ -462,5 +493,6 @@ class ServingView:
 
     def _evict(self, key: tuple[str, str]) -> None:
         entry = self._entries.pop(key)
-        del self._streams[entry.stream]
+        if self._streams.get(entry.stream) is entry:
+            del self._streams[entry.stream]
         self.bytes -= entry.size

@@ -26,13 +26,14 @@ from api.http.schemas import (
 from domain import access, commands
 from domain.access import PROJECT_WRITE, PROMPT_READ, not_found, project_resource, prompt_resource
 from domain.composition import Source
-from domain.errors import CompositionError
+from domain.errors import DomainError, LockfileMismatchError
 from domain.interface import change_of
 from domain.locales import chosen_locale
 from domain.messages import ROLES
 from domain.names import check_label
 from domain.partials import REFERENCE_PATTERN, parse_reference
 from domain.project_commands import POSITIONS, guardrail_body
+from domain.version import Version
 from ledger.ids import now
 from projections.answers import Kind, Resolved, encode_answer
 from projections.catalog import Catalog
@@ -207,7 +208,7 @@ async def _affected(
     try:
         before = (await serving.resolve(project, name, "label", label)).body
         after = await serving.resolve_with(project, name, label, moved)
-    except CompositionError as error:
+    except DomainError as error:
         return item | {"breaks": True, "code": error.code, "detail": error.detail}
     change = change_of(orjson.loads(before)["content"], orjson.loads(after))
     return item | {"breaks": False, "level": change.level, "reasons": list(change.reasons)}
@@ -235,22 +236,48 @@ async def resolve_locked(
     prompt = entry.history.prompt
     rails, _ = services.projects.of(project).covering(prompt.name, prompt.former)
     covering = {rail.reference for rail in rails}
-    sources: dict[tuple[str, int], Source] = {}
-    for part in lockfile:
-        resource = prompt_resource(project, part.name)
-        if part.kind == "guardrail" and part.reference not in covering:
-            services.access.authorise(who, PROMPT_READ, resource, now())
-        locked = await services.serving.entry(project, part.name)
-        named = await services.serving.entry(project, parse_reference(part.reference).name)
-        if named.stream != locked.stream:
-            raise not_found(resource)
-        locked_version = locked.history.prompt.version_numbered(part.version)
-        held = await services.serving.content(locked, locked_version)
-        sources[part.name, part.version] = part_of(locked.history, locked_version, held, locale)
-    lookup, guardrails = locked_lookup(lockfile, lambda one, number: sources[one, number])
+    locked = {part.reference: part for part in lockfile}
+    own_rails = [part.reference for part in lockfile if part.kind == "guardrail"]
+    for reference in own_rails:
+        if reference not in covering:
+            await _check_readable(request, who, project, reference)
+    waiting = [*version.partials, *own_rails]
+    sources: dict[str, Source] = {}
+    while waiting:
+        reference = str(parse_reference(waiting.pop()))
+        if reference in locked and reference not in sources:
+            found, meant = await _locked_source(request, project, locked[reference], locale)
+            sources[reference] = found
+            waiting += meant.partials
+    lookup, guardrails = locked_lookup(lockfile, sources)
     root = source_of(entry.history, version, body, locale)
     assembled = assemble(root, lookup, guardrails, locale)
     return encode_answer(entry.history, version, assembled, label, move)
+
+
+async def _check_readable(
+    request: web.Request, who: access.Caller, project: str, reference: str
+) -> None:
+    """NotFoundError where a guardrail that is none of the prompt's is not the caller's to read."""
+    services, name = edge.services(request), parse_reference(reference).name
+    resource = prompt_resource(project, (await services.serving.entry(project, name)).key[1])
+    rights = services.access.rights(who, now())
+    if not access.permitted(rights, PROMPT_READ, resource, now()).allowed:
+        raise not_found(prompt_resource(project, name))
+
+
+async def _locked_source(
+    request: web.Request, project: str, part: LockedPart, locale: str | None
+) -> tuple[Source, Version]:
+    """The version that a line names, where its reference ever meant it; LockfileMismatchError."""
+    serving, reference = edge.services(request).serving, parse_reference(part.reference)
+    entry = await serving.entry(project, reference.name)
+    prompt = entry.history.prompt
+    if not prompt.ever_meant(reference, part.version):
+        raise LockfileMismatchError(f"{reference} never meant version {part.version}.")
+    version = prompt.version_numbered(part.version)
+    body = await serving.content(entry, version)
+    return part_of(entry.history, version, body, locale), version
 
 
 _PROJECT = "/v1/projects/{project}"

@@ -1,5 +1,6 @@
 """A prompt's past: its history now or as of a moment, its trail, and diffs between versions."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from domain.prompt import Prompt
 from domain.semantic_diff import semantic_diff
 from domain.version import Version
 from ledger.ids import now
+from projections.answers import Kind, Resolved
 from projections.audit import Audit, AuditFilter, find_records, to_records
 from projections.history import History, fold_history
 from projections.past import position_of
@@ -63,12 +65,37 @@ def check_moved(rights: Rights, project: str, name: str, own: str) -> None:
             raise not_found(prompt_resource(project, name))
 
 
+async def answered(
+    request: web.Request,
+    rights: Rights,
+    place: tuple[str, str],
+    by: tuple[Kind, str | int],
+    tags: Sequence[str],
+    *,
+    raw: bool = False,
+) -> Resolved:
+    """What resolving answers, from memory wherever it can be; of a prompt that moved, only to those
+    who may read it where it is.
+    """
+    serving = edge.services(request).serving
+    resolved = None if raw or by[0] == "range" else serving.cached(*place, *by, tags)
+    if resolved is None:
+        entry = await serving.entry(*place)
+        check_moved(rights, *place, entry.key[1])
+        resolved = None if raw else serving.cached(*place, *by, tags)
+    if resolved is None:
+        resolved = await serving.resolve(*place, *by, tags, raw=raw)
+    check_moved(rights, *place, resolved.name)
+    return resolved
+
+
 async def past_history(
     request: web.Request, project: str, name: str, as_of: str
 ) -> tuple[History, int]:
     """A prompt as of a moment, and the position that this means."""
     services = edge.services(request)
     moment = edge.parse_moment(as_of)
+    rights = services.access.rights_with(edge.bearer(request), now())
 
     def load() -> tuple[History, int]:
         position = position_of(services.recorder, moment)
@@ -80,7 +107,10 @@ async def past_history(
         )
         return fold_history(events, (project, name)), position
 
-    return await edge.read(request, load)
+    found = await edge.read(request, load)
+    own = (await services.serving.entry(project, name)).key[1]
+    check_moved(rights, project, name, own)
+    return found
 
 
 async def get_history(request: web.Request) -> web.StreamResponse:
@@ -138,7 +168,7 @@ def _version(prompt: Prompt, ref: str) -> Version:
         return prompt.version_numbered(int(ref))
     if ref.startswith(BRANCH_PREFIX):
         return prompt.head(ref.removeprefix(BRANCH_PREFIX))
-    return prompt.target_of(check_label(ref, reserved=True))
+    return prompt.target_of(check_label(ref, reserved=True), now())
 
 
 _PROMPT = "/v1/projects/{project}/prompts/{name}"

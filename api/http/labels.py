@@ -1,5 +1,6 @@
 """Labels: list, set (promotion), remove, history, rollback."""
 
+from datetime import datetime
 from typing import Any
 
 from aiohttp import web
@@ -35,16 +36,19 @@ class AsOfQuery(Request):
     as_of: str | None = Field(None, description="A ledger position or an RFC 3339 time.")
 
 
-async def _history(request: web.Request) -> tuple[History, int]:
+async def _history(request: web.Request) -> tuple[History, int, datetime | None]:
+    """The prompt, how far that is, and by which clock its labels expire."""
     wanted = edge.query(request, AsOfQuery)
     if wanted.as_of is None:
         entry = await entry_for(request)
-        return entry.history, edge.services(request).follower.position
+        return entry.history, edge.services(request).follower.position, now()
     who = edge.caller(request)
     project, name = edge.project_name(request), edge.prompt_name(request)
     resource = prompt_resource(project, name)
     edge.services(request).access.authorise(who, PROMPT_READ, resource, now())
-    return await past_history(request, project, name, wanted.as_of)
+    asked = edge.parse_moment(wanted.as_of)
+    history, position = await past_history(request, project, name, wanted.as_of)
+    return history, position, asked if isinstance(asked, datetime) else None
 
 
 async def _environments(request: web.Request, history: History) -> tuple[str, ...]:
@@ -56,17 +60,21 @@ async def _environments(request: web.Request, history: History) -> tuple[str, ..
 
 async def list_labels(request: web.Request) -> web.StreamResponse:
     """The labels that point somewhere, now or as of a moment."""
-    history, position = await _history(request)
+    history, position, at = await _history(request)
     environments = await _environments(request, history)
-    items = [_label_item(history, label, environments) for label in history.prompt.labels_set]
+    items = [
+        _label_item(history, label, environments)
+        for label in history.prompt.labels_set
+        if at is None or not history.prompt.labels[label].expired(at)
+    ]
     return edge.view_answer(request, {"items": items, "next_cursor": None}, position)
 
 
 async def get_label(request: web.Request) -> web.StreamResponse:
     """One label, now or as of a moment."""
     label = edge.label_name(request)
-    history, position = await _history(request)
-    history.prompt.target_of(label)
+    history, position, at = await _history(request)
+    history.prompt.target_of(label, at)
     item = _label_item(history, label, await _environments(request, history))
     etag = f'"{history.prompt.labels[label].history[-1].stream_position}"'
     return edge.view_answer(request, item, position, ETag=etag)

@@ -12,7 +12,7 @@ from pydantic import Field, StringConstraints
 from api.http import edge
 from api.http.commanding import submit
 from api.http.composing import candidates, resolve_locked
-from api.http.history import check_moved, entry_for, past_history
+from api.http.history import answered, entry_for, past_history
 from api.http.languages import languages
 from api.http.problems import EdgeError, problem_of
 from api.http.route import Route
@@ -117,11 +117,11 @@ async def resolve(request: web.Request) -> web.StreamResponse:
     tags = languages(request, locale)
     if "Scrinia-Min-Position" in request.headers:
         await edge.fresh_memory(request)
-    resolved = None if raw else services.serving.cached(project, name, kind, selector, tags)
+    resolved = None if raw else services.serving.hit(project, name, kind, selector, tags)
     if resolved is None:
         edge.check_path(request)
-        resolved = await services.serving.resolve(project, name, kind, selector, tags, raw=raw)
-    check_moved(rights, project, name, resolved.name)
+        place, by = (project, name), (kind, selector)
+        resolved = await answered(request, rights, place, by, tags, raw=raw)
     return _resolved_answer(request, resolved, services.follower.position)
 
 
@@ -174,8 +174,6 @@ async def _resolve_past(
     at = asked if isinstance(asked, datetime) else None
     version, move = chosen(history.prompt, str(selector), at)
     services = edge.services(request)
-    rights = services.access.rights_with(edge.bearer(request), now())
-    check_moved(rights, project, name, history.prompt.name)
     past = Past(services.repository, moment, at)
     tags = languages(request, wanted.locale)
     assembled = await edge.read(request, past.assembled, history, version, wanted.raw, tags)
@@ -205,10 +203,8 @@ async def _resolve_item(request: web.Request, who: Caller, item: ResolveItem) ->
             place, by = (project, name), (kind, selector)
             answer = await resolve_locked(request, who, place, by, locked, tags)
             return orjson.Fragment(answer.body)
-        resolved = services.serving.cached(project, name, kind, selector, tags)
-        if resolved is None:
-            resolved = await services.serving.resolve(project, name, kind, selector, tags)
-        check_moved(services.access.rights(who, now()), project, name, resolved.name)
+        rights = services.access.rights(who, now())
+        resolved = await answered(request, rights, (project, name), (kind, selector), tags)
         return orjson.Fragment(resolved.body)
     except (DomainError, EdgeError) as error:
         return problem_of(error).as_json(request[edge.REQUEST_ID])

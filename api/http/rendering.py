@@ -7,7 +7,7 @@ from aiohttp import web
 
 from api.http import edge
 from api.http.composing import resolve_locked
-from api.http.history import check_moved
+from api.http.history import answered
 from api.http.languages import languages
 from api.http.prompts import select
 from api.http.route import Route
@@ -31,14 +31,13 @@ async def render(request: web.Request) -> web.StreamResponse:
     await edge.fresh_memory(request)
     kind, selector = select(wanted.label, wanted.version, wanted.digest)
     tags = languages(request, wanted.locale)
-    resolved = services.serving.cached(project, name, kind, selector, tags)
+    place, by = (project, name), (kind, selector)
     if wanted.lockfile is not None:
         locked = [one.part for one in wanted.lockfile]
-        by = (kind, selector)
-        resolved = await resolve_locked(request, who, (project, name), by, locked, tags)
-    if resolved is None:
-        resolved = await services.serving.resolve(project, name, kind, selector, tags)
-    check_moved(services.access.rights(who, now()), project, name, resolved.name)
+        resolved = await resolve_locked(request, who, place, by, locked, tags)
+    else:
+        rights = services.access.rights(who, now())
+        resolved = await answered(request, rights, place, by, tags)
     rendered = await edge.read(request, _fill, orjson.loads(resolved.body), wanted)
     return edge.view_answer(request, rendered, services.follower.position)
 

@@ -17,6 +17,7 @@ from domain.commit_commands import COMMIT_ITEMS_MAX
 from domain.composition import COMPOSITION_PROMPTS_MAX
 from domain.deciding import TEXT_BYTES_MAX
 from domain.locales import LOCALE_PATTERN
+from domain.messages import ROLES as MESSAGE_ROLES
 from domain.names import (
     BRANCH_PATTERN,
     LABEL_PATTERN,
@@ -202,6 +203,14 @@ class RollbackRequest(Request):
     reason: FreeText | None = None
 
 
+class LockedGuardrail(Request):
+    """What puts a guardrail in its place again."""
+
+    name: str
+    position: Literal["prepend", "append"]
+    role: Annotated[str, Field(pattern=f"^({'|'.join(MESSAGE_ROLES)})$")]
+
+
 class LockedPartRequest(Request):
     """One line of a lockfile: an item of a resolved prompt's `partials`, as it was answered."""
 
@@ -212,14 +221,19 @@ class LockedPartRequest(Request):
     name: PromptName
     version: VersionNumber
     digest: str = Field(pattern="^sha256:[0-9a-f]{64}$")
-    guardrail: dict[str, str] | None = None
+    guardrail: LockedGuardrail | None = None
 
     @property
     def part(self) -> LockedPart:
         """What composing goes by."""
         name = check_prompt_name(self.name)
         return LockedPart(
-            self.kind, self.reference, name, self.version, self.digest, self.guardrail
+            self.kind,
+            self.reference,
+            name,
+            self.version,
+            self.digest,
+            self.guardrail.model_dump() if self.guardrail else None,
         )
 
 
