@@ -8,9 +8,16 @@ from uuid import UUID
 from domain import access, commands
 from domain.composition import references_in
 from domain.decision import Answer, Change, Decision, Provenance, changes_of
-from domain.errors import DomainError, Fault, InvalidError
+from domain.errors import (
+    BranchNotFoundError,
+    DomainError,
+    Fault,
+    InvalidError,
+    StaleVersionError,
+)
 from domain.names import check_prompt_name
 from domain.prompt_deciding import PromptDeciding, version_body
+from domain.version import MAIN_BRANCH
 
 COMMIT_ITEMS_MAX = 256
 
@@ -48,12 +55,23 @@ class CommitCommands(PromptDeciding):
             resource = access.prompt_resource(item.project, name)
             provenance = self._authorise(access.PROMPT_WRITE, resource)
             claim, prompt = self._create(item.project, name, None, ())
+            _check_first(item)
             self._commit(prompt, item.content, message)
             body = version_body(prompt, prompt.latest, item.content.digest)
             return changes_of(claim, prompt), provenance, {**body, "changed": True}
         prompt, provenance = self._prompt(item, access.PROMPT_WRITE)
         same, body = self._commit_next(prompt, item, message)
         return changes_of(prompt), provenance, {**body, "changed": not same}
+
+
+def _check_first(item: commands.CommitItem) -> None:
+    """BranchNotFoundError, StaleVersionError: a new prompt has `main`, and no version yet."""
+    if item.branch != MAIN_BRANCH:
+        raise BranchNotFoundError(f"{item.name} is new, and has no branch {item.branch!r}.")
+    if item.expected_version:
+        raise StaleVersionError(
+            f"{item.name} is new, and has no version {item.expected_version}.", current_version=0
+        )
 
 
 def _check_once(prompt_id: UUID, seen: set[UUID]) -> None:

@@ -5,7 +5,7 @@ digest, a lockfile: the same parts give the same bytes whatever labels do later.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from domain.errors import (
@@ -15,7 +15,7 @@ from domain.errors import (
 )
 from domain.messages import MESSAGES_MAX
 from domain.partials import Reference, inline, parse_reference, partials_in
-from domain.template import TemplateError
+from domain.template import TemplateError, names_in
 from domain.texts import format_of, texts_of
 
 COMPOSITION_DEPTH_MAX = 8
@@ -123,12 +123,29 @@ def compose(root: Source, lookup: Lookup, guardrails: Iterable[Guardrail] = ()) 
     work.enter(root)
     content = work.content(root)
     for guardrail in guardrails:
-        content = work.guarded(content, guardrail)
+        before = work.fork()
+        try:
+            content = work.guarded(content, guardrail)
+        except PartialCycleError as error:
+            if error.facts["ref"] != root.ref:
+                raise
+            work = before  # a guardrail goes around no part of its own
     if not work.parts:
         return Composed(root.content)
     if work.variables:
         content = {**content, "variables": {**work.variables, **content.get("variables", {})}}
     return Composed(content, tuple(work.parts.values()))
+
+
+def check_renderable(composed: Composed) -> None:
+    """CompositionLimitError where the composed texts are more than can be rendered."""
+    if format_of(composed.content) != "mustache":
+        return
+    for pointer, text in texts_of(composed.content):
+        try:
+            names_in(text)
+        except TemplateError as error:
+            raise CompositionLimitError(f"{pointer}, composed: {error}.") from None
 
 
 def ordered(
@@ -157,11 +174,21 @@ class _Composition:
     messages: dict[str, list[Any]] = field(default_factory=dict)
     heights: dict[str, int] = field(default_factory=dict)
 
+    def fork(self) -> "_Composition":
+        """The state as it is, to come back to."""
+        return replace(
+            self,
+            parts=dict(self.parts),
+            variables=dict(self.variables),
+            path=list(self.path),
+            reached=list(self.reached),
+        )
+
     def enter(self, source: Source) -> None:
         """Go into a source; PartialCycleError where it is being composed already."""
         if any(source.ref == outer.ref for outer in self.path):
             chain = " > ".join([*(outer.ref for outer in self.path), source.ref])
-            raise PartialCycleError(f"The prompts compose themselves: {chain}.")
+            raise PartialCycleError(f"The prompts compose themselves: {chain}.", ref=source.ref)
         self.path.append(source)
         self.reached.append(0)
         self._reach(len(self.path) - 1)
@@ -214,11 +241,17 @@ class _Composition:
 
     def _inlined(self, host: Source, text: str) -> str:
         try:
-            composed = inline(text, lambda reference: self._part_text(host, reference))
+            composed = inline(text, lambda reference: self._counted(host, reference))
         except TemplateError as error:
             raise PartialMismatchError(f"{host.ref} cannot be composed: {error}.") from None
         self._count(len(composed))
         return composed
+
+    def _counted(self, host: Source, reference: Reference) -> str:
+        """A part's text, counted each time it is put somewhere."""
+        text = self._part_text(host, reference)
+        self._count(len(text))
+        return text
 
     def _part_text(
         self, host: Source, reference: Reference, guardrail: Guardrail | None = None

@@ -19,7 +19,15 @@ from domain.foreign import FOREIGN_FORMATS
 from domain.locales import BODY_FIELD, LOCALE_PATTERN, LOCALES_MAX, is_locale
 from domain.messages import MESSAGES_MAX, ROLES
 from domain.partials import PARTIALS_MAX, parse_reference, partials_in
-from domain.texts import STRUCTURED_FIELDS, format_of, placeholders_of, texts_of, undeclared_uses
+from domain.texts import (
+    STRUCTURED_FIELDS,
+    format_of,
+    placeholders_of,
+    texts_of,
+    undeclared_uses,
+    variables_used,
+)
+from domain.variables import VARIABLES_MAX
 
 CONTENT_BYTES_MAX = 1024 * 1024
 CONTENT_DEPTH_MAX = 64
@@ -56,7 +64,8 @@ class PromptContent:
         uses = undeclared_uses(value) if not faults else {}
         if uses and declare:
             added = {name: {"type": use} for name, (_, use) in sorted(uses.items())}
-            return cls.parse({**value, "variables": {**value.get("variables", {}), **added}})
+            more = {**value, "variables": {**value.get("variables", {}), **added}}
+            return cls.parse(more, declare=len(more["variables"]) <= VARIABLES_MAX)
         faults += [
             Fault(
                 pointer, "undeclared_variable",
@@ -329,10 +338,20 @@ def _check_translation(
 def _check_placeholder_types(value: dict[str, Any], faults: list[Fault]) -> None:
     """A message list fills a placeholder, and nothing else does."""
     holes = placeholders_of(value)
+    for name in sorted(holes & _shown(value)):
+        detail = f"{name!r} is a placeholder: it holds messages, and no text can show it"
+        faults.append(Fault("/messages", "placeholder_in_text", detail))
     for name, spec in value.get("variables", {}).items():
         if (spec.get("type") == "messages") != (name in holes):
             detail = "a variable of type messages is what a placeholder of its name is filled with"
             faults.append(Fault(f"/variables/{name}/type", "wrong_type", detail))
+
+
+def _shown(value: dict[str, Any]) -> frozenset[str]:
+    try:
+        return variables_used(value)
+    except template.TemplateError:  # a fault of its own
+        return frozenset()
 
 
 def _check_templates(value: dict[str, Any], faults: list[Fault]) -> None:

@@ -34,7 +34,7 @@ def readable_lines(content: dict[str, Any]) -> list[str]:
 
 
 def _role(content: dict[str, Any], pointer: str) -> str:
-    if content["type"] != "chat":
+    if not pointer.startswith("/messages/"):
         return ""
     role: str = content["messages"][int(pointer.split("/")[2])]["role"]
     return f" {role}"

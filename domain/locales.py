@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from domain.json_values import written
+from domain.json_values import same
+from domain.texts import base_texts
 
 LOCALES_MAX = 64
 LOCALE_PATTERN = r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,4}"
@@ -54,20 +55,39 @@ def staleness(
     """Locale → whether the base changed since it was translated.
 
     A translation that is as it was goes stale with a change of the base, and stays so; one that was
-    touched is current. Whitespace does not count as a change of the base.
+    touched is current. Whitespace does not count as a change of the base. `before` None (erased):
+    what was stale still is.
     """
+    locales = after.get("locales", {})
     if before is None:
-        return dict.fromkeys(after.get("locales", {}), False)
-    moved = _squeezed(before) != _squeezed(after)
+        return {name: was_stale.get(name, False) for name in locales}
+    moved = _base(before) != _base(after)
     old = before.get("locales", {})
     return {
-        name: name in old
-        and written(old[name]) == written(translation)
-        and (moved or was_stale.get(name, False))
+        name: name in old and same(old[name], translation) and (moved or was_stale.get(name, False))
+        for name, translation in locales.items()
+    }
+
+
+def merged_staleness(
+    target: Mapping[str, bool],
+    source: Mapping[str, bool],
+    theirs: Mapping[str, Any],
+    after: Mapping[str, Any],
+) -> dict[str, bool]:
+    """What a merge makes of both sides' staleness: a translation taken over is as it was there."""
+    other = theirs.get("locales", {})
+    return {
+        name: source[name] if name in other and same(other[name], translation) else target[name]
         for name, translation in after.get("locales", {}).items()
     }
 
 
-def _squeezed(content: Mapping[str, Any]) -> str:
-    body = content.get(BODY_FIELD[content["type"]])
-    return re.sub(r"(?:\s|\\n|\\r|\\t)+", " ", written(body))
+def _base(content: Mapping[str, Any]) -> list[Any]:
+    """A base language's texts without regard to whitespace, and their layout."""
+    texts = [(pointer, " ".join(text.split())) for pointer, text in base_texts(content)]
+    layout = [
+        {name: value for name, value in message.items() if name != "content"}
+        for message in content.get("messages", ())
+    ]
+    return [texts, layout]

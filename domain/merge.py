@@ -14,7 +14,7 @@ from typing import Any
 from domain.errors import Fault, InvalidError
 from domain.json_values import same, written
 
-MERGE_LINES_MAX = 20_000
+MERGE_LINES_MAX = 10_000
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _ABSENT: Any = object()
 SIDES = ("base", "target", "source")
@@ -108,27 +108,28 @@ class _Merge:
     def _lines(self, at: str, base: str, target: str, source: str) -> Iterator[str]:
         sides = [_LINE.findall(side) for side in (base, target, source)]
         if sum(map(len, sides)) > MERGE_LINES_MAX:
-            yield self._conflict(at, base, target, source)
+            yield self._conflict(at, base, target, source, kind=str)
             return
-        for number, (old, ours, theirs) in enumerate(_regions(*sides)):
+        for number, (_, old, ours, theirs) in enumerate(_regions(*sides)):
             kept = _unopposed(old, ours, theirs)
             if kept is None:
-                whole = ("".join(side) for side in (old, ours, theirs))
-                yield self._conflict(f"{at}#{number}", *whole)
+                was, our, their = ("".join(side) for side in (old, ours, theirs))
+                yield self._conflict(f"{at}#{number}", was, our, their, kind=str)
             else:
                 yield from kept
 
     def _messages(self, base: list[Any], target: list[Any], source: list[Any]) -> list[Any]:
         merged: list[Any] = []
-        for number, (old, ours, theirs) in enumerate(_regions(base, target, source, key=written)):
+        regions = _regions(base, target, source, key=written)
+        for number, (begin, old, ours, theirs) in enumerate(regions):
             kept = _unopposed(old, ours, theirs)
             if kept is not None:
                 merged += kept
             elif _alike(old, ours, theirs):
-                merged += self._each_message(len(merged), old, ours, theirs)
+                merged += self._each_message(begin, old, ours, theirs)
             else:
-                sides = (list(side) for side in (old, ours, theirs))
-                merged += self._conflict(f"/messages#{number}", *sides)
+                was, our, their = (list(side) for side in (old, ours, theirs))
+                merged += self._conflict(f"/messages#{number}", was, our, their, kind=list)
         return merged
 
     def _each_message(
@@ -139,13 +140,23 @@ class _Merge:
             for index, sides in enumerate(zip(old, ours, theirs, strict=True))
         ]
 
-    def _conflict(self, name: str, base: Any, target: Any, source: Any) -> Any:
-        """The settled value, or the target's with the conflict noted."""
+    def _conflict(
+        self, name: str, base: Any, target: Any, source: Any, kind: type | None = None
+    ) -> Any:
+        """The settled value, or the target's with the conflict noted; InvalidError for a value of
+        another kind than what was in conflict.
+        """
         sides = {"base": base, "target": target, "source": source}
         if name in self._resolutions:
             self.settled.add(name)
             resolution = self._resolutions[name]
-            return sides[resolution["take"]] if "take" in resolution else resolution["value"]
+            if "take" in resolution:
+                return sides[resolution["take"]]
+            if kind is not None and not isinstance(resolution["value"], kind):
+                wanted = "a text" if kind is str else "a list of messages"
+                at = f"/resolutions/{name}/value"
+                raise InvalidError(f"{at}: {wanted}.", [Fault(at, "wrong_type", wanted)])
+            return resolution["value"]
         shown = (None if side is _ABSENT else side for side in sides.values())
         self.conflicts.append(Conflict(name, name.partition("#")[0], *shown))
         return target
@@ -178,15 +189,18 @@ def _alike(*sides: Sequence[Any]) -> bool:
 
 def _regions(
     base: Sequence[Any], target: Sequence[Any], source: Sequence[Any], key: Any = str
-) -> Iterator[tuple[Sequence[Any], Sequence[Any], Sequence[Any]]]:
-    """The three sides cut into regions, in order: what all have alike, and what lies between."""
+) -> Iterator[tuple[int, Sequence[Any], Sequence[Any], Sequence[Any]]]:
+    """The three sides cut into regions, in order: what all have alike, and what lies between.
+
+    Each with where it begins in the base.
+    """
     at_base = at_target = at_source = 0
     for old, ours, theirs, size in _anchors(base, target, source, key):
         if (at_base, at_target, at_source) != (old, ours, theirs):
-            yield base[at_base:old], target[at_target:ours], source[at_source:theirs]
-        same = base[old : old + size]
+            yield at_base, base[at_base:old], target[at_target:ours], source[at_source:theirs]
+        alike = base[old : old + size]
         if size:
-            yield same, same, same
+            yield old, alike, alike, alike
         at_base, at_target, at_source = old + size, ours + size, theirs + size
 
 

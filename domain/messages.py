@@ -40,7 +40,8 @@ def _are_parts(parts: Any) -> bool:
 
 
 def _is_part(part: dict[str, Any]) -> bool:
-    field = _PART_FIELD.get(part.get("type", ""))
+    kind = part.get("type")
+    field = _PART_FIELD.get(kind) if isinstance(kind, str) else None
     return field is not None and part.keys() == {"type", field} and isinstance(part[field], str)
 
 

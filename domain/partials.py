@@ -7,7 +7,7 @@ its own delimiters and the host's apart.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +67,20 @@ def inline(text: str, text_of: Callable[[Reference], str]) -> str:
     """
     if "{{" not in text:
         return text
-    return "".join(_Inlining(text, text_of).pieces())
+    return "".join(_apart(_Inlining(text, text_of).pieces()))
+
+
+def _apart(pieces: list[str]) -> Iterator[str]:
+    """The pieces, so that no brace at the end of one makes a tag with the next."""
+    waiting = ""
+    for piece in filter(None, pieces):
+        if waiting.endswith("{") and piece.startswith("{"):
+            bare = waiting.rstrip("{")
+            braces = waiting[len(bare) :]
+            waiting = f"{bare}{{{{=<% %>=}}}}{braces}<%={{{{ }}}}=%>"
+        yield waiting
+        waiting = piece
+    yield waiting
 
 
 class _Inlining:
@@ -89,7 +102,7 @@ class _Inlining:
             at = tag.finish
             if tag.groups["change"] is not None:
                 self._delimiters = _pair(tag.groups["delims"])
-                scanner = TagScanner(self._delimiters)
+                scanner = TagScanner(self._delimiters, scanner.tags)
                 found += [literal, "{{! }}"]
             elif tag.groups["tag"] == ">":
                 body = self._text_of(parse_reference(tag.groups["tag_key"] or ""))

@@ -1,13 +1,22 @@
 """What deciding commands on prompts shares: find the prompt, commit to it, say which version."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from domain import access
 from domain.commands import CommitItem, CommitVersion
 from domain.commitment import CONTENT_MEDIA_TYPE, seal
-from domain.composition import Lookup, Source, clashes, compose, references_in
+from domain.composition import (
+    Composed,
+    Lookup,
+    Source,
+    check_renderable,
+    clashes,
+    compose,
+    references_in,
+)
 from domain.content import PromptContent
 from domain.deciding import Deciding, moment_text
 from domain.decision import Ids, Provenance, Session
@@ -20,7 +29,7 @@ from domain.errors import (
     VersionNotFoundError,
 )
 from domain.interface import change_of
-from domain.locales import staleness
+from domain.locales import chosen_locale, localised, merged_staleness, staleness
 from domain.name import Name
 from domain.names import LABEL_LATEST, check_prompt_name, check_tags, name_id
 from domain.partials import Reference
@@ -103,7 +112,9 @@ class PromptDeciding(Deciding):
         message: str | None,
         branch: str = MAIN_BRANCH,
         merged: int | None = None,
+        copied: tuple[Prompt, Version] | None = None,
     ) -> None:
+        """Add a version; `copied` is what a fork's first one was."""
         partials = self._check_composition(prompt, content, branch)
         ref, row = seal(self._ids.salt(), content.canonical, CONTENT_MEDIA_TYPE)
         self._contents.append(row)
@@ -113,7 +124,13 @@ class PromptDeciding(Deciding):
         change = None
         if branch == MAIN_BRANCH and head is not None:
             change = change_of(before, after)
-        locales = staleness(before, head.locales if head else {}, after)
+        earlier = copied[1] if copied is not None else head
+        locales = staleness(self._value(earlier), earlier.locales if earlier else {}, after)
+        if merged is not None:
+            source = prompt.version_numbered(merged)
+            theirs = self._value(source)
+            taken = staleness(theirs, source.locales, after)
+            locales = merged_staleness(locales, taken, theirs or {}, after)
         prompt.commit(
             content.type, ref, self._text(message, "/message"), self._now, change=change,
             branch=branch, merged=merged, partials=partials, locales=locales,
@@ -146,7 +163,7 @@ class PromptDeciding(Deciding):
         number = len(prompt.versions) + 1
         root = Source(prompt.project, prompt.name, number, content.digest, content.value)
         own = {f"{prompt.name}@{LABEL_LATEST}": root} if branch == MAIN_BRANCH else {}
-        composed = compose(root, self._lookup(prompt.project, own, fresh=True))
+        composed = self._in_every_language(root, own, fresh=True)
         clashing = clashes(content.value, composed.parts)
         if clashing:
             raise PartialMismatchError(
@@ -160,9 +177,28 @@ class PromptDeciding(Deciding):
         if version.partials:
             content = self._stored(prompt, version)
             root = Source(prompt.project, prompt.name, number, content.digest, content.value)
-            compose(root, self._lookup(prompt.project, {f"{prompt.name}@{label}": root}))
+            self._in_every_language(root, {f"{prompt.name}@{label}": root})
 
-    def _lookup(self, project: str, known: Mapping[str, Source], *, fresh: bool = False) -> Lookup:
+    def _in_every_language(
+        self, root: Source, known: Mapping[str, Source], *, fresh: bool = False
+    ) -> Composed:
+        """The root composed in its base language; CompositionError where any cannot be."""
+        for locale in (*root.content.get("locales", {}), None):
+            spoken = replace(root, content=localised(root.content, locale))
+            about = dict.fromkeys(known, spoken)
+            lookup = self._lookup(root.project, about, locale=locale, fresh=fresh)
+            composed = compose(spoken, lookup)
+            check_renderable(composed)
+        return composed
+
+    def _lookup(
+        self,
+        project: str,
+        known: Mapping[str, Source],
+        *,
+        locale: str | None = None,
+        fresh: bool = False,
+    ) -> Lookup:
         """What references mean now; `known` are those about to mean something else.
 
         Every stream looked at becomes a condition of the unit. `fresh`: archived prompts are not
@@ -177,7 +213,7 @@ class PromptDeciding(Deciding):
                 raise no_partial(reference, "there is no such prompt, or you may not read it")
             if fresh:
                 part.check_not_archived()
-            return self._source(part, reference)
+            return self._source(part, reference, locale)
 
         return find
 
@@ -185,7 +221,7 @@ class PromptDeciding(Deciding):
         resource = access.prompt_resource(prompt.project, prompt.name)
         return self._may(access.PROMPT_READ, resource)
 
-    def _source(self, part: Prompt, reference: Reference) -> Source:
+    def _source(self, part: Prompt, reference: Reference, locale: str | None) -> Source:
         try:
             version = version_of(part, reference, self._now)
         except (LabelNotSetError, VersionNotFoundError) as error:
@@ -193,7 +229,9 @@ class PromptDeciding(Deciding):
         content = self._held(version)
         if content is None:
             raise no_partial(reference, "its content was erased")
-        return Source(part.project, part.name, version.number, content.digest, content.value)
+        wanted = (locale,) if locale is not None else ()
+        value = localised(content.value, chosen_locale(wanted, version.locales))
+        return Source(part.project, part.name, version.number, content.digest, value)
 
 
 def version_of(prompt: Prompt, reference: Reference, at: datetime | None) -> Version:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from domain.errors import UnsupportedFormatError
+from domain.json_values import same
 from domain.messages import Message
 
 ANTHROPIC_MAX_TOKENS_DEFAULT = 4096  # the provider demands one
@@ -41,6 +42,10 @@ _NAMES: dict[str, dict[str, str | None]] = {
     },
 }  # fmt: skip
 PROVIDERS = tuple(_NAMES)
+# What the prompt says itself, whatever its config says.
+_OURS = frozenset(
+    {"messages", "tools", "response_format", "system", "systemInstruction", "contents"}
+)
 
 
 def provider_request(
@@ -50,7 +55,9 @@ def provider_request(
 
     UnsupportedFormatError for messages it cannot take.
     """
-    return _REQUESTS[provider](content, messages)
+    request, left_out = _REQUESTS[provider](content, messages)
+    ours = [item for item in content.get("config", {}).items() if item[0] in _OURS & request.keys()]
+    return request, left_out + [f"config.{k}" for k, v in ours if not same(v, request[k])]
 
 
 def _settings(
@@ -170,8 +177,9 @@ def _gemini(
         }
         for message in _spoken(messages, "Gemini")
     ]
-    if known:
-        request["generationConfig"] = known
+    given = other.get("generationConfig", {})
+    if known and isinstance(given, dict):
+        request["generationConfig"] = {**given, **known}
     if tools := _gemini_tools(content.get("tools", ())):
         request["tools"] = tools
     return request, left_out

@@ -100,7 +100,8 @@ def _bind(content: Mapping[str, Any], given: Mapping[str, Any], allow_extra: boo
     histories = {name: _history(declared.get(name), name, given) for name in holes}
     if template_format == "none":
         return _Filling(lambda text: text, histories, {})
-    return _Filling(lambda text: template.render(text, values), histories, marks)
+    budget = template.Budget()
+    return _Filling(lambda text: template.render(text, values, budget), histories, marks)
 
 
 def _values(
@@ -133,7 +134,8 @@ def _values(
 def _history(
     declared: variables.Variable | None, name: str, given: Mapping[str, Any]
 ) -> list[Message]:
-    if name not in given and declared is not None and not declared.required:
+    optional = declared is not None and not declared.required
+    if optional and declared is not None and given.get(name) is None:
         return list(declared.default or [])
     messages = given.get(name)
     problem = messages_problem(messages)

@@ -35,7 +35,7 @@ def allows_no_more(new: Any, old: Any) -> bool:
 
 
 def _within(new: Any, old: Any) -> bool:
-    if same(new, old) or old is True or old == _ANYTHING or new is False:
+    if new is old or old is True or old == _ANYTHING or new is False or same(new, old):
         return True
     if not isinstance(new, dict) or not isinstance(old, dict):
         return new is True and _within(_ANYTHING, old) if isinstance(old, dict) else False
@@ -51,6 +51,8 @@ def _within(new: Any, old: Any) -> bool:
 
 def _unknown_alike(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
     unknown = (new.keys() | old.keys()) - _KNOWN - _ANNOTATIONS
+    if any(name.startswith("unevaluated") for name in unknown):
+        return False  # what it means depends on the keywords beside it
     return all(same(new.get(name), old.get(name)) for name in unknown)
 
 

@@ -16,7 +16,7 @@ from domain.json_values import same, written
 from domain.schemas import allows_no_more
 from domain.texts import base_texts, format_of, texts_of
 
-WORDS_MAX = 4_000
+WORDS_MAX = 8_000
 LINES_MAX = 20_000
 TOKEN_BYTES = 4
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
@@ -152,22 +152,26 @@ def _texts(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str
 def word_diff(before: str, after: str) -> Words:
     """`[{"op": "equal" | "delete" | "insert", "text"}]`: lines first, words in changed lines only.
 
-    Past LINES_MAX lines or WORDS_MAX words of one change, that change is not looked into.
+    Past LINES_MAX lines, or WORDS_MAX words changed, changes are not looked into any further.
     """
     old, new = _LINE.findall(before), _LINE.findall(after)
     if len(old) + len(new) > LINES_MAX:
         return _joined([("delete", before), ("insert", after)])
     pieces: list[tuple[str, str]] = []
+    looked_into = 0
     for op, a, b, c, d in SequenceMatcher(None, old, new).get_opcodes():
         gone, come = "".join(old[a:b]), "".join(new[c:d])
-        pieces += [("equal", gone)] if op == "equal" else _words(gone, come)
+        if op == "equal":
+            pieces.append(("equal", gone))
+            continue
+        words = _WORD.findall(gone), _WORD.findall(come)
+        looked_into += sum(map(len, words))
+        few = looked_into <= WORDS_MAX and all(words)
+        pieces += _words(*words) if few else [("delete", gone), ("insert", come)]
     return _joined(pieces)
 
 
-def _words(before: str, after: str) -> list[tuple[str, str]]:
-    old, new = _WORD.findall(before), _WORD.findall(after)
-    if not old or not new or len(old) + len(new) > WORDS_MAX:
-        return [("delete", before), ("insert", after)]
+def _words(old: list[str], new: list[str]) -> list[tuple[str, str]]:
     pieces: list[tuple[str, str]] = []
     for op, a, b, c, d in SequenceMatcher(None, old, new).get_opcodes():
         if op == "equal":

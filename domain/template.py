@@ -59,36 +59,33 @@ class TagScanner:
     are many.
     """
 
-    def __init__(self, delimiters: tuple[str, str]) -> None:
+    def __init__(self, delimiters: tuple[str, str], tags: int = 0) -> None:
         self._opening, self._closing = delimiters
-        self._tags = 0
+        self.tags = tags
 
     def search(self, text: str, start: int) -> _Tag | None:
         """The first tag at or after a character; TemplateError past TEMPLATE_TAGS_MAX of them."""
         at = text.find(self._opening, start)
         if at < 0:
             return None
-        self._tags += 1
-        if self._tags > TEMPLATE_TAGS_MAX:
+        self.tags += 1
+        if self.tags > TEMPLATE_TAGS_MAX:
             raise TemplateError(f"more than {TEMPLATE_TAGS_MAX} tags")
         inside = at + len(self._opening)
-        found = self._read(text, at, inside)
-        if found is None:
-            return None
-        groups, finish = found
+        groups, finish = self._read(text, at, inside)
         begin = at
         while begin > start and text[begin - 1] in " \t":
             begin -= 1
         return _Tag(begin, finish, {**_NO_GROUPS, **groups, "whitespace": text[begin:at]})
 
-    def _read(self, text: str, at: int, inside: int) -> tuple[dict[str, str | None], int] | None:
-        """The parts of the tag and where it ends; None where it is never closed and so no tag."""
+    def _read(self, text: str, at: int, inside: int) -> tuple[dict[str, str | None], int]:
+        """The parts of the tag and where it ends; TemplateError where it is never closed."""
         first = text[inside : inside + 1]
         closing = {"=": "=", "{": "}"}.get(first, "") + self._closing
         begin = inside + 1 if first in ("=", "{") else inside
         end = text.find(closing, begin)
         if end < 0:
-            return None
+            raise TemplateError(f"the tag at character {at} is never closed")
         content, finish = text[begin:end].strip(), end + len(closing)
         if not content:
             raise TemplateError(f"the tag at character {at} names nothing")
@@ -114,15 +111,41 @@ class _LinearParser(_Parser):  # type: ignore[misc]  # pystache has no types
     def _compile_delimiters(self) -> None:
         if len(self._delimiters) != 2:
             raise TemplateError("a change of delimiters names two")
-        self._template_re = TagScanner(tuple(self._delimiters))
+        before: TagScanner | None = getattr(self, "_template_re", None)
+        opening, closing = self._delimiters
+        self._template_re = TagScanner((opening, closing), before.tags if before else 0)
 
 
 @lru_cache(maxsize=PARSE_CACHE_TEMPLATES)
 def _parsed(text: str) -> Any:
     try:
-        return _LinearParser(raise_on_mismatch=True).parse(text)
+        parsed = _LinearParser(raise_on_mismatch=True).parse(text)
+        _count_literals(parsed)
+        return parsed
     except (ParsingError, IndexError, RecursionError) as error:
         raise TemplateError(f"not a mustache template: {error}") from None
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A literal text as a node, so that it is counted however often it is shown."""
+
+    text: str
+
+    def render(self, engine: "_BudgetedEngine", context: ContextStack) -> str:
+        engine.spend(0, len(self.text))
+        return self.text
+
+
+def _count_literals(parsed: Any) -> None:
+    waiting = [parsed]
+    while waiting:
+        tree = waiting.pop()._parse_tree
+        for index, node in enumerate(tree):
+            if isinstance(node, str):
+                tree[index] = _Text(node)
+            elif (inner := _inside(node)) is not None:
+                waiting.append(inner)
 
 
 def _walk(parsed: Any, names: set[str], depth: int) -> None:
@@ -203,13 +226,19 @@ def _collect_uses(parsed: Any, scalars: Set[str], found: dict[str, set[Use]]) ->
         inner = _inside(node)
         if dot:
             use: Use = "object"
-        elif inner is None:
+        elif inner is None or _shows(inner, node.key):
             use = "string"
         else:
             use = "list" if kind == "_SectionNode" and _names_anything(inner) else "boolean"
         found.setdefault(name, set()).add(use)
         if inner is not None and (kind == "_InvertedNode" or (not dot and name in scalars)):
             _collect_uses(inner, scalars, found)
+
+
+def _shows(parsed: Any, key: str) -> bool:
+    """Whether a section shows its own value by name: what an optional text is written as."""
+    return any(getattr(node, "key", "") == key and _inside(node) is None
+               for node in parsed._parse_tree)  # fmt: skip
 
 
 def _names_anything(parsed: Any) -> bool:
@@ -238,7 +267,7 @@ def _refuse_partial(name: str) -> str:
 class _BudgetedEngine(RenderEngine):  # type: ignore[misc]  # pystache has no types
     """pystache's engine, counting what it does."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: "Budget") -> None:
         super().__init__(
             literal=str,
             escape=str,
@@ -246,21 +275,29 @@ class _BudgetedEngine(RenderEngine):  # type: ignore[misc]  # pystache has no ty
             resolve_partial=_refuse_partial,
             to_str=as_text,
         )
-        self.steps_left = RENDER_STEPS_MAX
-        self.chars_left = RENDER_OUTPUT_CHARS_MAX
+        self.spend = budget.spend
 
     def fetch_string(self, context: ContextStack, name: str) -> str:
         value = context.get(name)
         text = value if isinstance(value, str) else as_text(value)
-        self._spend(1, len(text))
+        self.spend(1, len(text))
         return text
 
     def fetch_section_data(self, context: ContextStack, name: str) -> list[Any]:
         items: list[Any] = super().fetch_section_data(context, name)
-        self._spend(1 + len(items), 0)
+        self.spend(1 + len(items), 0)
         return items
 
-    def _spend(self, steps: int, chars: int) -> None:
+
+class Budget:
+    """What one rendering may still do, over all of its texts."""
+
+    def __init__(self) -> None:
+        self.steps_left = RENDER_STEPS_MAX
+        self.chars_left = RENDER_OUTPUT_CHARS_MAX
+
+    def spend(self, steps: int, chars: int) -> None:
+        """Take from it; RenderLimitError where it is used up."""
         self.steps_left -= steps
         self.chars_left -= chars
         if self.steps_left < 0 or self.chars_left < 0:
@@ -270,9 +307,9 @@ class _BudgetedEngine(RenderEngine):  # type: ignore[misc]  # pystache has no ty
             )
 
 
-def render(text: str, values: dict[str, Any]) -> str:
+def render(text: str, values: dict[str, Any], budget: Budget | None = None) -> str:
     """Fill `text` with `values`; InvalidVariablesError names the first name that has no value."""
-    engine = _BudgetedEngine()
+    engine = _BudgetedEngine(budget or Budget())
     try:
         rendered: str = _parsed(text).render(engine, ContextStack(values))
     except KeyNotFoundError as error:

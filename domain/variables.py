@@ -11,6 +11,7 @@ import jsonschema_rs
 
 from domain.errors import Fault, InvalidVariablesError
 from domain.messages import messages_problem
+from domain.schema_weight import SCHEMA_WEIGHT_MAX, is_light
 
 VARIABLES_MAX = 256
 VARIABLE_TYPES = (
@@ -93,8 +94,8 @@ def _is_media_url(type_: str, value: str) -> bool:
 
 
 def is_schema(schema: Any) -> bool:
-    """Whether a value is a JSON Schema that can be used without fetching another."""
-    if not isinstance(schema, dict):
+    """Whether a value is a JSON Schema of its own, and not too much work (SCHEMA_WEIGHT_MAX)."""
+    if not isinstance(schema, dict) or not is_light(schema):
         return False
     try:
         _validator(_frozen(schema))
@@ -182,7 +183,10 @@ def _check_detail(at: str, type_: str, spec: dict[str, Any], faults: list[Fault]
         detail = f"must be a list of 1 to {ENUM_VALUES_MAX} different strings"
         faults.append(Fault(f"{at}/values", "wrong_type", detail))
     if _FIELD_OF.get(type_) == "schema" and "schema" in spec and not is_schema(spec["schema"]):
-        detail = "must be a JSON Schema that refers to no other document"
+        detail = (
+            "must be a JSON Schema that refers to no other document nor to itself, of at most"
+            f" {SCHEMA_WEIGHT_MAX} nodes with its references written out"
+        )
         faults.append(Fault(f"{at}/schema", "invalid_schema", detail))
 
 

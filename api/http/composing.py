@@ -132,7 +132,9 @@ async def users_of(
 
 
 async def candidates(request: web.Request, project: str, names: Sequence[str]) -> tuple[str, ...]:
-    """Prompts that may be composed of one, for the registry to look at."""
+    """Prompts that may be composed of one by what the ledger has now, for the registry to check."""
+    await edge.caught_up_view(request, Uses.name)
+    await edge.caught_up_view(request, Catalog.name)
     uses, _ = await users_of(request, project, names)
     return tuple(sorted({use.name for use in uses if use.live}))
 

@@ -337,6 +337,13 @@ async def fresh_view(request: web.Request, name: str) -> None:
         await runner.wait_for(name, wanted, MIN_POSITION_WAIT_SECONDS)
 
 
+async def caught_up_view(request: web.Request, name: str) -> None:
+    """Wait until a SQL view has what the ledger has now; NotCaughtUpError."""
+    head = await read(request, services(request).recorder.head)
+    if services(request).runner.positions[name] < head:
+        await services(request).runner.wait_for(name, head, MIN_POSITION_WAIT_SECONDS)
+
+
 async def read(request: web.Request, work: Callable[..., T], *args: Any) -> T:
     """Run a blocking read in the reader threads."""
     loop = asyncio.get_running_loop()

@@ -65,7 +65,7 @@ def test_a_known_digest() -> None:
         ("{{flag}} {{n}}", {"flag": False, "n": 0}, "false 0"),
         ("{{o}}", {"o": {"a": [1]}}, '{"a": [1]}'),
         ("a\r\n{{! comment }}\r\nb\r\n", {}, "a\r\nb\r\n"),
-        ("no tags } { {{", {}, "no tags } { {{"),
+        ("no tags } { }}", {}, "no tags } { }}"),
     ],
 )
 def test_rendering(body: str, values: dict, expected: str) -> None:
