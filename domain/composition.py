@@ -15,7 +15,7 @@ from domain.errors import (
 )
 from domain.messages import MESSAGES_MAX
 from domain.partials import Reference, inline, parse_reference, partials_in
-from domain.template import TemplateError, names_in
+from domain.template import TemplateError, check_template
 from domain.texts import format_of, texts_of
 
 COMPOSITION_DEPTH_MAX = 8
@@ -143,7 +143,7 @@ def check_renderable(composed: Composed) -> None:
         return
     for pointer, text in texts_of(composed.content):
         try:
-            names_in(text)
+            check_template(text)
         except TemplateError as error:
             raise CompositionLimitError(f"{pointer}, composed: {error}.") from None
 

@@ -357,7 +357,7 @@ def _shown(value: dict[str, Any]) -> frozenset[str]:
 def _check_templates(value: dict[str, Any], faults: list[Fault]) -> None:
     for pointer, text in texts_of(value):
         try:
-            template.names_in(text)
+            template.check_template(text)
             partials_in(text)
         except template.TemplateError as error:
             faults.append(Fault(pointer, "invalid_template", str(error)))

@@ -113,6 +113,7 @@ class _Inlining:
                 found += [literal, body]
             else:
                 found += [literal, self._tag(opening, tag.finish, tag.groups)]
+        scanner.check_closed()
         return [*found, self._literal(at, len(self._text))]
 
     def _literal(self, begin: int, end: int) -> str:

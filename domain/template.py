@@ -56,12 +56,13 @@ class TagScanner:
     """Finds tags in one pass, in place of pystache's regular expression.
 
     That one takes time in the square of the text's length where a tag is never closed or blanks
-    are many.
+    are many. `unclosed` is the character of a tag that is never closed, and so none, once met.
     """
 
     def __init__(self, delimiters: tuple[str, str], tags: int = 0) -> None:
         self._opening, self._closing = delimiters
         self.tags = tags
+        self.unclosed: int | None = None
 
     def search(self, text: str, start: int) -> _Tag | None:
         """The first tag at or after a character; TemplateError past TEMPLATE_TAGS_MAX of them."""
@@ -72,20 +73,24 @@ class TagScanner:
         if self.tags > TEMPLATE_TAGS_MAX:
             raise TemplateError(f"more than {TEMPLATE_TAGS_MAX} tags")
         inside = at + len(self._opening)
-        groups, finish = self._read(text, at, inside)
+        found = self._read(text, at, inside)
+        if found is None:
+            self.unclosed = at
+            return None
+        groups, finish = found
         begin = at
         while begin > start and text[begin - 1] in " \t":
             begin -= 1
         return _Tag(begin, finish, {**_NO_GROUPS, **groups, "whitespace": text[begin:at]})
 
-    def _read(self, text: str, at: int, inside: int) -> tuple[dict[str, str | None], int]:
-        """The parts of the tag and where it ends; TemplateError where it is never closed."""
+    def _read(self, text: str, at: int, inside: int) -> tuple[dict[str, str | None], int] | None:
+        """The parts of the tag and where it ends; None where it is never closed."""
         first = text[inside : inside + 1]
         closing = {"=": "=", "{": "}"}.get(first, "") + self._closing
         begin = inside + 1 if first in ("=", "{") else inside
         end = text.find(closing, begin)
         if end < 0:
-            raise TemplateError(f"the tag at character {at} is never closed")
+            return None
         content, finish = text[begin:end].strip(), end + len(closing)
         if not content:
             raise TemplateError(f"the tag at character {at} names nothing")
@@ -98,6 +103,11 @@ class TagScanner:
         if not key and kind != "!":
             raise TemplateError(f"the tag at character {at} names nothing")
         return {"tag": kind, "tag_key": key}, finish
+
+    def check_closed(self) -> None:
+        """TemplateError where a tag was met that is never closed."""
+        if self.unclosed is not None:
+            raise TemplateError(f"the tag at character {self.unclosed} is never closed")
 
 
 _NO_GROUPS: dict[str, str | None] = dict.fromkeys(
@@ -119,8 +129,10 @@ class _LinearParser(_Parser):  # type: ignore[misc]  # pystache has no types
 @lru_cache(maxsize=PARSE_CACHE_TEMPLATES)
 def _parsed(text: str) -> Any:
     try:
-        parsed = _LinearParser(raise_on_mismatch=True).parse(text)
+        parser = _LinearParser(raise_on_mismatch=True)
+        parsed = parser.parse(text)
         _count_literals(parsed)
+        parsed.scanner = parser._template_re
         return parsed
     except (ParsingError, IndexError, RecursionError) as error:
         raise TemplateError(f"not a mustache template: {error}") from None
@@ -179,6 +191,16 @@ def names_in(text: str) -> frozenset[str]:
     names: set[str] = set()
     _walk(_parsed(text), names, 0)
     return frozenset(name.split(".")[0] for name in names if name != ".")
+
+
+def check_template(text: str) -> None:
+    """TemplateError for what `names_in` refuses, and for a tag that is never closed.
+
+    Older versions may hold such a tag: it stands there as it is written.
+    """
+    names_in(text)
+    if "{{" in text:
+        _parsed(text).scanner.check_closed()
 
 
 @lru_cache(maxsize=PARSE_CACHE_TEMPLATES)

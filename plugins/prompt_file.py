@@ -13,7 +13,9 @@ import yaml
 
 from plugins.yaml import parse_mapping
 
-_FRONT_MATTER = re.compile(r"\A---\n(.*?\n)?---\n", re.DOTALL)
+# As editors on any system leave it; what follows is the body, byte for byte.
+_FRONT_MATTER = re.compile(r"\A\ufeff?---\r?\n(.*?\n)??---(?:\r?\n|\Z)", re.DOTALL)
+_FENCE = re.compile(r"\A\ufeff?---\r?\n")
 # Characters that a block of lines cannot hold unescaped.
 _UNPLAIN = re.compile(
     r"[^\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
@@ -60,6 +62,8 @@ def write_prompt(file: PromptFile) -> str:
 def read_prompt(text: str) -> PromptFile:
     """What a file's text says; ValueError where it is no such file."""
     matter = _FRONT_MATTER.match(text)
+    if matter is None and _FENCE.match(text):
+        raise ValueError("the front matter that begins with '---' is never closed with one")
     fields = parse_mapping(matter.group(1) or "{}") if matter else {}
     body = text[matter.end() :] if matter else text
     description, tags = fields.get("description"), fields.get("tags") or []

@@ -6,7 +6,8 @@ the server is never overwritten, nor an edit here.
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +24,8 @@ from plugins.importer import read_text
 from plugins.prompt_file import PromptFile, read_prompt, write_prompt
 
 SUFFIX = ".md"
+# A folder `a.md` would stand where the file of a prompt `a` does; no name ends in `_`.
+FOLDER_MARK = "_"
 STATE = Path(".scrinia") / "state.json"
 State = Literal["same", "modified", "new", "deleted", "behind", "conflict", "missing", "gone"]
 # Told apart for people: what each state is called for.
@@ -76,8 +79,13 @@ class WorkingCopy:
         )
 
     def path(self, name: str) -> Path:
-        """The file of a prompt."""
-        return self.folder / f"{check_prompt_name(name)}{SUFFIX}"
+        """The file of a prompt; ClickException where a link leads it out of the folder."""
+        *folders, last = check_prompt_name(name).split("/")
+        parts = [one + FOLDER_MARK if one.endswith(SUFFIX) else one for one in folders]
+        path = self.folder.joinpath(*parts, last + SUFFIX)
+        if not path.parent.resolve().is_relative_to(self.folder.resolve()):
+            raise click.ClickException(f"{path.parent} leads out of {self.folder}: left alone.")
+        return path
 
     def local(self) -> dict[str, str]:
         """Prompt name → SHA-256 of its file, of all files there are."""
@@ -86,7 +94,9 @@ class WorkingCopy:
             relative = file.relative_to(self.folder)
             if not file.is_file() or file.is_symlink() or any(p[0] == "." for p in relative.parts):
                 continue
-            name = relative.as_posix().removesuffix(SUFFIX)
+            *folders, last = relative.as_posix().removesuffix(SUFFIX).split("/")
+            parts = [one.removesuffix(FOLDER_MARK) for one in folders]
+            name = "/".join([*parts, last])
             try:
                 found[check_prompt_name(name)] = sha256(file.read_bytes()).hexdigest()
             except InvalidNameError:
@@ -107,7 +117,7 @@ class WorkingCopy:
             return "new" if remote is None else "conflict"
         if remote is None:
             return "gone"
-        moved = (remote["latest_version"], _about(remote)) != (known.version, known.about)
+        moved = (remote["latest_version"], _about_remote(remote)) != (known.version, known.about)
         if local is None:
             return "deleted"
         if local == known.file:
@@ -115,9 +125,13 @@ class WorkingCopy:
         return "conflict" if moved else "modified"
 
 
-def _about(remote: dict[str, Any]) -> str:
-    """What the server says of a prompt beside its content, to tell whether it changed."""
-    return json.dumps([remote["description"], remote["tags"]])
+def _about(description: str | None, tags: Iterable[str]) -> str:
+    """What a prompt is said to be beside its content, to tell whether it changed."""
+    return json.dumps([description or None, sorted(set(tags))])
+
+
+def _about_remote(remote: dict[str, Any]) -> str:
+    return _about(remote["description"], remote["tags"])
 
 
 def _write(path: Path, text: str) -> str:
@@ -161,16 +175,18 @@ def pull(cli: Cli, project: str, folder: Path, force: bool) -> None:
         remote = await _remote(client, project)
         states = copy.states(remote)
         wanted = ("missing", "behind", *(("conflict", "modified", "deleted") if force else ()))
-        done = {}
-        for name, state in states.items():
-            if state in wanted and name in remote:
-                await _fetch(client, copy, remote[name])
-                done[name] = "pulled"
-            elif state == "gone" and copy.local().get(name) == copy.known[name].file:
-                copy.path(name).unlink()
-                del copy.known[name]
-                done[name] = "removed"
-        copy.save()
+        local, done = copy.local(), {}
+        try:
+            for name, state in states.items():
+                if state in wanted and name in remote:
+                    await _fetch(client, copy, remote[name])
+                    done[name] = "pulled"
+                elif state == "gone" and local.get(name) == copy.known[name].file:
+                    copy.path(name).unlink()
+                    del copy.known[name]
+                    done[name] = "removed"
+        finally:
+            copy.save()
         return states, done
 
     states, done = cli.run(work)
@@ -184,7 +200,7 @@ async def _fetch(client: Client, copy: WorkingCopy, item: dict[str, Any]) -> Non
     found = await client.call("GET", prompt_path(copy.project, item["name"]), params=params)
     file = PromptFile(found["content"], item["description"], tuple(item["tags"]))
     written = _write(copy.path(item["name"]), write_prompt(file))
-    copy.known[item["name"]] = Known(found["version"], written, _about(item))
+    copy.known[item["name"]] = Known(found["version"], written, _about_remote(item))
 
 
 @click.command()
@@ -201,19 +217,13 @@ def push(cli: Cli, folder: Path, message: str, declare: bool) -> None:
         states = copy.states(remote)
         if any(state == "conflict" for state in states.values()):
             return states, {}
-        names = [name for name, state in states.items() if state in ("modified", "new")]
-        files = {name: _read(copy, name) for name in names}
-        done = await _commit(client, copy, files, message, declare)
-        for name, file in files.items():
-            await _describe(client, copy, name, file, remote.get(name))
-        if not cli.dry_run:
-            fresh = await _remote(client, copy.project)
-            for name in names:
-                written = sha256(copy.path(name).read_bytes()).hexdigest()
-                known = Known(fresh[name]["latest_version"], written, _about(fresh[name]))
-                copy.known[name] = known
-            copy.save()
-        return states, done
+        edited = [
+            _Edited.read(copy, name) for name, one in states.items() if one in ("modified", "new")
+        ]
+        pushing = _Pushing(client, copy, cli.dry_run, remote)
+        for start in range(0, len(edited), COMMIT_ITEMS_MAX):
+            await pushing.push(edited[start : start + COMMIT_ITEMS_MAX], message, declare)
+        return states, pushing.done
 
     states, done = cli.run(work)
     _say(cli, states, done)
@@ -222,48 +232,79 @@ def push(cli: Cli, folder: Path, message: str, declare: bool) -> None:
         raise SystemExit(EXIT_REFUSED)
 
 
-def _read(copy: WorkingCopy, name: str) -> PromptFile:
-    path = copy.path(name)
-    try:
-        return read_prompt(read_text(path))
-    except ValueError as error:
-        raise click.ClickException(f"{path}: {error}.") from None
+@dataclass(frozen=True)
+class _Edited:
+    """A file as it was read once: what is pushed of it is what is known of it afterwards."""
 
+    name: str
+    file: PromptFile
+    digest: str
 
-async def _commit(
-    client: Client, copy: WorkingCopy, files: dict[str, PromptFile], message: str, declare: bool
-) -> dict[str, str]:
-    """Commit in as few transactions as there may be items in one; what was made of each."""
-    done: dict[str, str] = {}
-    items = [_item(copy, name, file, declare) for name, file in files.items()]
-    for start in range(0, len(items), COMMIT_ITEMS_MAX):
-        body = {"items": items[start : start + COMMIT_ITEMS_MAX], "message": message}
-        answer = await client.call("POST", "/v1/commits", body)
-        for item in answer["items"]:
-            done[item["name"]] = f"{item['semver']}" if item["changed"] else "described"
-    return done
-
-
-def _item(copy: WorkingCopy, name: str, file: PromptFile, declare: bool) -> dict[str, Any]:
-    known = copy.known.get(name)
-    return {
-        "project": copy.project, "name": name, "content": file.content,
-        "expected_version": known.version if known else None, "create": known is None,
-        "declare_variables": declare,
-    }  # fmt: skip
-
-
-async def _describe(
-    client: Client, copy: WorkingCopy, name: str, file: PromptFile, remote: dict[str, Any] | None
-) -> None:
-    was = (remote["description"], remote["tags"]) if remote else (None, [])
-    about = {"description": file.description, "tags": sorted(set(file.tags))}
-    if was != (about["description"], about["tags"]):
+    @classmethod
+    def read(cls, copy: WorkingCopy, name: str) -> "_Edited":
+        """The file of a prompt; ClickException where it is none."""
+        path = copy.path(name)
         try:
-            await client.call("PATCH", f"{prompt_path(copy.project, name)}/-/metadata", about)
+            text = read_text(path)
+            return cls(name, read_prompt(text), sha256(text.encode()).hexdigest())
+        except ValueError as error:
+            raise click.ClickException(f"{path}: {error}.") from None
+
+
+@dataclass
+class _Pushing:
+    """A push under way: what was made of each prompt; written down as it goes."""
+
+    client: Client
+    copy: WorkingCopy
+    dry_run: bool
+    remote: dict[str, dict[str, Any]]
+    done: dict[str, str] = field(default_factory=dict)
+
+    async def push(self, edited: list[_Edited], message: str, declare: bool) -> None:
+        """Commit what fits one transaction, and describe it."""
+        items = [self._item(one, declare) for one in edited]
+        if not items:
+            return
+        answer = await self.client.call("POST", "/v1/commits", {"items": items, "message": message})
+        versions = {item["name"]: item for item in answer["items"]}
+        try:
+            for one in edited:
+                item, about = versions[one.name], self._about_before(one.name)
+                self.done[one.name] = f"{item['semver']}" if item["changed"] else "described"
+                # Not in step before it is described, too.
+                self.copy.known[one.name] = Known(item["version"], "", about)
+            for one in edited:
+                await self._describe(one)
+        finally:
+            if not self.dry_run:
+                self.copy.save()
+
+    def _item(self, one: _Edited, declare: bool) -> dict[str, Any]:
+        known = self.copy.known.get(one.name)
+        return {
+            "project": self.copy.project, "name": one.name, "content": one.file.content,
+            "expected_version": known.version if known else 0, "create": known is None,
+            "declare_variables": declare,
+        }  # fmt: skip
+
+    def _about_before(self, name: str) -> str:
+        return _about_remote(self.remote[name]) if name in self.remote else _about(None, ())
+
+    async def _describe(self, one: _Edited) -> None:
+        about = _about(one.file.description, one.file.tags)
+        if about != self._about_before(one.name):
+            await self._patch(one)
+        self.copy.known[one.name] = replace(self.copy.known[one.name], file=one.digest, about=about)
+
+    async def _patch(self, one: _Edited) -> None:
+        body = {"description": one.file.description, "tags": sorted(set(one.file.tags))}
+        path = f"{prompt_path(self.copy.project, one.name)}/-/metadata"
+        try:
+            await self.client.call("PATCH", path, body)
         except ServerRefusedError:
-            if remote is not None:  # in a dry run a new prompt is not there
-                raise
+            if not self.dry_run or one.name in self.remote:
+                raise  # else it is not there to be described
 
 
 @click.command()

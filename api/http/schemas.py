@@ -136,14 +136,17 @@ class CommitVersionRequest(Request):
 
 
 class CommitItemRequest(Request):
-    """One prompt's next version among several; with `create` its first, where there is none."""
+    """One prompt's next version among several; with `create` its first, where there is none.
+
+    An `expected_version` of 0: only where there is no such prompt yet.
+    """
 
     project: ProjectName
     name: PromptName
     content: Content
     message: FreeText | None = None
     branch: BranchName = MAIN_BRANCH
-    expected_version: VersionNumber | None = None
+    expected_version: Annotated[int, Field(ge=0, le=2**31)] | None = None
     create: bool = False
     declare_variables: bool = DECLARE
 

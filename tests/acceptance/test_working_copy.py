@@ -108,3 +108,59 @@ def test_neither_side_overwrites_the_other(server: Process, tmp_path: Path) -> N
     assert client.ok("GET", f"{path}/new?label=latest")["content"]["text"] == "Hi {{x}} newer"
     for wrong, code in ((["status", str(tmp_path)], 2), (["pull", "other", str(copy)], 2)):
         assert server.cli(*wrong, check=False).returncode == code
+
+
+@pytest.mark.timeout(120)
+def test_what_was_pushed_is_known_even_where_the_rest_was_refused(
+    server: Process, tmp_path: Path
+) -> None:
+    client = server.client()
+    client.ok("POST", "/v1/projects", {"project": "acme"})
+    path = "/v1/projects/acme/prompts"
+    for name in ("a", "a.md/b", "c/d.md"):
+        client.ok("POST", path, {"name": name, "content": text_content(name)})
+    copy = tmp_path / "copy"
+    server.cli("pull", "acme", str(copy))
+    files = {f.relative_to(copy).as_posix() for f in copy.rglob("*.md")}
+    assert files == {"a.md", "a.md_/b.md", "c/d.md.md"}
+    (copy / "a.md").write_text(f"---\ndescription: {'x' * 70_000}\n---\nedited")
+    refused = server.cli("push", str(copy), check=False)
+    assert refused.returncode == 1
+    assert client.ok("GET", f"{path}/a?label=latest")["version"] == 2
+    assert "modified  a " in server.cli("status", str(copy)).stdout
+    (copy / "a.md").write_text("---\ndescription: short\n---\nedited")
+    assert "described a" in server.cli("push", str(copy)).stdout
+    assert "3 in step" in server.cli("status", str(copy), "--check").stdout
+    client.ok("POST", f"{path}/a/-/move", {"name": "moved"})
+    (copy / "a.md").write_text("mine")
+    server.cli("pull", "acme", str(copy), check=False)
+    shutil.copy(copy / "a.md", copy / "fresh.md")
+    taken = tmp_path / "taken"
+    server.cli("pull", "acme", str(taken))
+    (taken / "a.md").write_text("another prompt, by a name of old")
+    assert server.cli("push", str(taken), check=False).returncode == 1
+    assert client.ok("GET", f"{path}/moved?label=latest")["content"]["text"] == "edited"
+
+
+@pytest.mark.timeout(60)
+def test_nothing_is_written_where_a_link_leads_out(server: Process, tmp_path: Path) -> None:
+    client = server.client()
+    client.ok("POST", "/v1/projects", {"project": "acme"})
+    content = text_content("x")
+    client.ok("POST", "/v1/projects/acme/prompts", {"name": "out/b", "content": content})
+    copy, outside = tmp_path / "copy", tmp_path / "outside"
+    copy.mkdir()
+    outside.mkdir()
+    (copy / "out").symlink_to(outside)
+    refused = server.cli("pull", "acme", str(copy), check=False)
+    assert refused.returncode != 0 and "leads out of" in refused.stderr
+    assert not list(outside.iterdir())
+
+
+def test_files_of_other_editors_are_read() -> None:
+    for written in ("\ufeff---\r\ntags: [a]\r\n---\r\nHi\r\n", "---\ntags: [a]\n---\nHi\r\n"):
+        file = read_prompt(written)
+        assert (file.content["text"], file.tags) == ("Hi\r\n", ("a",))
+    assert read_prompt("---\ntype: text\n---").content["text"] == ""
+    with pytest.raises(ValueError, match="never closed"):
+        read_prompt("---\ntype: text\n--- \nHi")

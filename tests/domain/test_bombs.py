@@ -8,7 +8,7 @@ import pytest
 from domain.composition import Source, compose
 from domain.content import PromptContent
 from domain.diff import diff_contents
-from domain.errors import DomainError
+from domain.errors import DomainError, RenderLimitError
 from domain.merge import merge_contents
 from domain.partials import Reference
 from domain.rendering import render_messages, render_text
@@ -99,3 +99,18 @@ def test_comparing_and_merging_end_too(one: str, other: str, third: str) -> None
     bodies = [PromptContent.parse(content).canonical for content in contents]
     diff_contents(*bodies[:2], "a", "b")
     assert time.monotonic() - began < 3 * SECONDS_MAX
+
+
+@pytest.mark.timeout(60)
+def test_all_messages_of_a_chat_share_one_limit() -> None:
+    message = {"role": "user", "content": "{{a}}" * 100}
+    content = {"type": "chat", "messages": [message] * 100, "variables": {"a": {}}}
+    with pytest.raises(RenderLimitError):
+        render_messages(PromptContent.parse(content).value, {"a": "x" * 10_000})
+
+
+@pytest.mark.timeout(60)
+def test_what_stands_between_tags_counts_as_often_as_it_is_shown() -> None:
+    content = text("{{#a}}" + "x" * 100_000 + "{{/a}}", a=ANY)
+    with pytest.raises(RenderLimitError):
+        render_text(PromptContent.parse(content).value, {"a": [1] * 1_000})

@@ -9,6 +9,7 @@ from domain.composition import (
     Composed,
     Guardrail,
     Source,
+    check_renderable,
     clashes,
     compose,
     ordered,
@@ -196,3 +197,31 @@ def test_variables_that_clash_are_named() -> None:
     parts = {"a@1": text("{{n}}", variables={"n": {"type": "integer"}, "s": {}})}
     root = text("{{n}}{{> a@1}}", variables={"n": {}, "s": {"type": "string"}})
     assert clashes(root, composed(root, parts).parts) == ["n"]
+
+
+def test_a_guardrail_goes_around_no_part_of_its_own() -> None:
+    rail = Guardrail("safe", None, "rules@production", "append", "system")
+    parts = {"rules@production": text("Rules. {{> root@1}}"), "root@1": text("Root")}
+    root = Source("p", "root", 1, "sha256:r", text("Root"))
+    known = {name: Source("p", name.partition("@")[0], 1, "", body) for name, body in parts.items()}
+    made = compose(root, lambda reference: known[str(reference)], [rail])
+    assert (made.content["text"], made.parts) == ("Root", ())
+
+
+@pytest.mark.parametrize(
+    ("root", "part"), [("{{{> a}}", "x"), ("{{{> a}} }}", "{x"), ("{{> a}}b}}", "{{"), ("{", "x")]
+)
+def test_braces_beside_a_partial_never_become_tags(root: str, part: str) -> None:
+    plain = text(root if "{{" in root else root + "{{> a}}x}}")
+    try:
+        made = composed(plain, {"a@production": text(part + "{")})
+    except (PartialMismatchError, InvalidContentError):
+        return
+    assert "{{" not in made.content["text"]
+
+
+def test_a_text_that_grows_past_what_can_be_rendered_is_refused() -> None:
+    tags = "{{x}}" * 9_000
+    made = composed(text(tags + "{{> a}}", variables={"x": {}}), {"a@production": text(tags)})
+    with pytest.raises(CompositionLimitError, match="/text, composed"):
+        check_renderable(made)

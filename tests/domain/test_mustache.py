@@ -11,7 +11,7 @@ import pytest
 
 from domain.errors import InvalidVariablesError
 from domain.partials import inline
-from domain.template import TemplateError, render
+from domain.template import TemplateError, check_template, render
 
 JOE = {"person": {"name": "Joe"}}
 PHIL = {"a": {"b": {"c": {"d": {"e": {"name": "Phil"}}}}}}
@@ -199,3 +199,12 @@ def test_what_cannot_be_told_from_a_tag_is_not_composed() -> None:
 def test_a_missing_name_is_never_nothing(template: str) -> None:
     with pytest.raises(InvalidVariablesError):
         render(template, {"a": {"b": {}}})
+
+
+@pytest.mark.parametrize("text", ["Hi {{name", "{{{name}}", "a {{ b", "{{=<% %>=}}<%a"])
+def test_a_tag_that_is_never_closed_is_refused(text: str) -> None:
+    with pytest.raises(TemplateError, match="never closed"):
+        check_template(text)
+    with pytest.raises(TemplateError, match="never closed"):
+        inline(text, lambda _: "")
+    assert render("{{x}} {{y", {"x": 1}) == "1 {{y"  # as an older version may hold it

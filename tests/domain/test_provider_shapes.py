@@ -110,3 +110,13 @@ def test_a_plain_text_is_one_user_message(provider: str) -> None:
     spoken = request.get("messages") or request["contents"]
     assert len(spoken) == 1 and spoken[0]["role"] == "user" and left_out == []
     assert "tools" not in request
+
+
+def test_what_the_prompt_says_itself_is_said_to_replace_its_config() -> None:
+    content = {"type": "text", "text": "Hi", "config": {
+        "messages": [], "temperature": 1, "generationConfig": {"topK": 3, "temperature": 0}}}  # fmt: skip
+    messages = [{"role": "user", "content": "Hi"}]
+    request, left_out = provider_request("openai", content, messages)
+    assert (request["messages"], left_out) == (messages, ["config.messages"])
+    request, _ = provider_request("gemini", content, messages)
+    assert request["generationConfig"] == {"topK": 3, "temperature": 1}

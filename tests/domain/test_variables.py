@@ -142,3 +142,51 @@ def test_a_message_list_has_a_default_and_takes_parts() -> None:
     for wrong in ([{"role": "user"}], [{"role": "user", "content": [{"type": "image"}]}], "x"):
         with pytest.raises(InvalidVariablesError):
             render_messages(chat, {"past": wrong})
+
+
+def _doubling(levels: int) -> dict:
+    defs: dict = {"d0": {"type": "string"}}
+    for n in range(1, levels):
+        one = {"$ref": f"#/$defs/d{n - 1}"}
+        defs[f"d{n}"] = {"allOf": [one, one]}
+    return {"$defs": defs, "items": {"$ref": f"#/$defs/d{levels - 1}"}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "good"),
+    [
+        ({"$defs": {"a/b": {"type": "string"}}, "items": {"$ref": "#/$defs/a~1b"}}, True),
+        ({"properties": {"$id": {"type": "string"}}}, True),
+        (_doubling(5), True),
+        (_doubling(40), False),
+        ({"items": {"$ref": "#"}}, False),
+        ({"$defs": {"a": {"properties": {"x": {"$ref": "#/$defs/a"}}}}}, False),
+        ({"items": {"$ref": "http://example.org/schema"}}, False),
+        ({"items": {"$ref": "#/$defs/nothing"}}, False),
+        ({"items": {"$dynamicRef": "#x"}}, False),
+        ({"items": {"$id": "x", "$ref": "#/y"}}, False),
+    ],
+)
+def test_a_schema_refers_to_its_own_parts_and_is_no_bomb(schema: dict, good: bool) -> None:
+    content = {"type": "text", "text": "{{#x}}{{.}}{{/x}}"}
+    declared = {"x": {"type": "list", "schema": schema}}
+    if good:
+        PromptContent.parse(content | {"variables": declared})
+    else:
+        with pytest.raises(InvalidContentError):
+            PromptContent.parse(content | {"variables": declared})
+
+
+def test_a_placeholder_is_shown_by_no_text() -> None:
+    messages = [{"placeholder": "past"}, {"role": "user", "content": "{{past}}"}]
+    variables = {"past": {"type": "messages"}}
+    with pytest.raises(InvalidContentError) as refused:
+        PromptContent.parse({"type": "chat", "messages": messages, "variables": variables})
+    assert [fault.code for fault in refused.value.faults] == ["placeholder_in_text"]
+
+
+def test_an_optional_message_list_may_be_null() -> None:
+    content = {"type": "chat", "messages": [{"placeholder": "past"}, {"role": "user", "content": "x"}],
+               "variables": {"past": {"type": "messages", "required": False}}}  # fmt: skip
+    messages = render_messages(PromptContent.parse(content).value, {"past": None})
+    assert messages == [{"role": "user", "content": "x"}]
