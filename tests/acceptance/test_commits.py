@@ -66,3 +66,22 @@ async def test_every_part_is_authorised_by_itself(api: Api) -> None:
     assert [r["authz"]["resource"] for r in records] == [
         "projects/acme/prompts/open/mail", "projects/acme/prompts/closed/mail",
     ]  # fmt: skip
+
+
+async def test_a_first_version_is_made_only_where_there_is_no_prompt(api: Api) -> None:
+    await api.make_prompt("acme/old", "one")
+    await api.ok("POST", "/v1/projects/acme/prompts/old/-/move", {"name": "new"})
+    before = api.services.recorder.head()
+    for wrong, status, code in (
+        (item("new", "two", create=True, expected_version=0), 409, "stale_version"),
+        (item("old", "two", create=True, expected_version=0), 409, "stale_version"),
+        (item("fresh", "one", create=True, expected_version=3), 409, "stale_version"),
+        (item("fresh", "one", create=True, branch="side"), 404, "branch_not_found"),
+    ):
+        answer = await api.call("POST", COMMITS, {"items": [wrong]})
+        assert (answer.status, answer.code) == (status, code), answer.body
+    twice = {"items": [item("new", "two"), item("old", "three")]}
+    answer = await api.call("POST", COMMITS, twice)
+    assert (answer.status, answer.code) == (422, "invalid"), answer.body
+    assert api.services.recorder.head() == before
+    await api.ok("POST", COMMITS, {"items": [item("fresh", "x", create=True, expected_version=0)]})

@@ -147,3 +147,15 @@ def test_large_texts_end_in_time() -> None:
     assert merged.conflicts or re.fullmatch(r"a\n(same\n)+z\n", merged.content["text"])
     huge = "x\n" * 400_000
     assert len(merge_contents(text(huge), text(huge + "a"), text("b" + huge)).conflicts) == 1
+
+
+def test_a_conflict_is_settled_by_a_value_of_its_kind() -> None:
+    base, target, source = (
+        {"type": "chat", "messages": [{"role": "user", "content": one}]} for one in "abc"
+    )
+    conflict = merge_contents(base, target, source).conflicts[0]
+    for wrong in (7, None, ["x"]):
+        with pytest.raises(InvalidError):
+            merge_contents(base, target, source, {conflict.id: {"value": wrong}})
+    merged = merge_contents(base, target, source, {conflict.id: {"value": "d"}})
+    assert merged.content["messages"][0]["content"] == "d" and not merged.conflicts
