@@ -182,6 +182,9 @@ class _Composition:
             variables=dict(self.variables),
             path=list(self.path),
             reached=list(self.reached),
+            texts=dict(self.texts),
+            messages=dict(self.messages),
+            heights=dict(self.heights),
         )
 
     def enter(self, source: Source) -> None:

@@ -206,6 +206,14 @@ def test_a_guardrail_goes_around_no_part_of_its_own() -> None:
     known = {name: Source("p", name.partition("@")[0], 1, "", body) for name, body in parts.items()}
     made = compose(root, lambda reference: known[str(reference)], [rail])
     assert (made.content["text"], made.parts) == ("Root", ())
+    parts["rules@production"] = text("{{> tone@production}} {{> root@1}}")
+    parts |= {"tone@production": text("Be {{> how@1}}"), "how@1": text("kind")}
+    other = Guardrail("tone", None, "tone@production", "append", "system")
+    known |= {
+        name: Source("p", name.partition("@")[0], 1, "", body) for name, body in parts.items()
+    }
+    made = compose(root, lambda reference: known[str(reference)], [rail, other])
+    assert [part.reference for part in made.parts] == ["tone@production", "how@1"]
 
 
 @pytest.mark.parametrize(
