@@ -152,7 +152,8 @@ async def _remote(client: Client, project: str) -> dict[str, dict[str, Any]]:
 def _say(cli: Cli, states: dict[str, State], done: dict[str, str]) -> None:
     """What is not in step and what was done about it."""
     told = {name: state for name, state in states.items() if state != "same"}
-    value = {"prompts": told, "done": done, "same": len(states) - len(told)}
+    brought = 0 if cli.dry_run else sum(what != "removed" for what in done.values())
+    value = {"prompts": told, "done": done, "same": len(states) - len(told) + brought}
     lines = [f"{state:9} {name} ({_MEANING[state]})" for name, state in told.items()
              if name not in done]  # fmt: skip
     lines += [f"{what:9} {name}" for name, what in done.items()]
