@@ -134,6 +134,7 @@ async def test_a_fork_says_where_it_came_from_to_those_who_may_know(api: Api) ->
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the client is the same
 def test_branches_on_the_command_line(server: Process, tmp_path: Path) -> None:
     def ok(*args: str) -> str:
         return server.cli(*args).stdout

@@ -316,6 +316,7 @@ async def test_readers_never_see_a_mixture(acme: Api) -> None:
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the client is the same
 def test_composition_on_the_command_line(server: Process, tmp_path: Path) -> None:
     def ok(*args: str) -> str:
         return server.cli(*args).stdout

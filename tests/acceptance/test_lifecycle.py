@@ -6,6 +6,8 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from ledger.authority import Authority
+import pytest
+
 from tests.harness import Api, Process, registry, text_content, verify
 
 PATH = "/v1/projects/acme/prompts/mail"
@@ -119,6 +121,7 @@ async def test_nobody_ends_a_label_before_its_time(api: Api) -> None:
     assert not authority._is_over(moved, "canary")
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the client is the same
 def test_the_lifecycle_on_the_command_line(server: Process, tmp_path: Path) -> None:
     def ok(*args: str) -> str:
         return server.cli(*args).stdout

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.harness import Api, Process, registry, text_content, verify
 
 OLD, NEW = "/v1/projects/acme/prompts/old/mail", "/v1/projects/acme/prompts/new/mail"
@@ -99,6 +101,7 @@ async def test_a_guardrail_follows_its_prompt(api: Api) -> None:
     assert (await api.ok("POST", path, body))["messages"][0]["content"] == "Be safe.\n\nHi"
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the client is the same
 def test_moving_on_the_command_line(server: Process, tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     file.write_text("a")

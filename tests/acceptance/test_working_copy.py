@@ -75,6 +75,7 @@ def test_pulling_and_pushing_many_real_prompts_changes_nothing(
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the client is the same
 def test_neither_side_overwrites_the_other(server: Process, tmp_path: Path) -> None:
     client = server.client()
     client.ok("POST", "/v1/projects", {"project": "acme"})
@@ -111,6 +112,7 @@ def test_neither_side_overwrites_the_other(server: Process, tmp_path: Path) -> N
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the client is the same
 def test_what_was_pushed_is_known_even_where_the_rest_was_refused(
     server: Process, tmp_path: Path
 ) -> None:
@@ -143,6 +145,7 @@ def test_what_was_pushed_is_known_even_where_the_rest_was_refused(
 
 
 @pytest.mark.timeout(60)
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the client is the same
 def test_nothing_is_written_where_a_link_leads_out(server: Process, tmp_path: Path) -> None:
     client = server.client()
     client.ok("POST", "/v1/projects", {"project": "acme"})
