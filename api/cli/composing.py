@@ -1,5 +1,7 @@
 """`scrinia guardrail`, `prompt used-by`, `prompt impact`."""
 
+from typing import Any
+
 import click
 
 from api.cli.client import project_path, prompt_path
@@ -63,6 +65,7 @@ def used_by(cli: Cli, ref: Ref, every: bool) -> None:
     answer = cli.call("GET", f"{prompt_path(*ref[:2])}/-/used-by", params=params)
     rows = [(u["ref"], u["reference"], u["labels"]) for u in answer["items"]]
     cli.output.table(answer, ("prompt", "as", "labels"), rows)
+    _say_guardrails(cli, answer)
 
 
 @click.command("impact")
@@ -80,3 +83,12 @@ def impact(cli: Cli, ref: Ref, version: int, label: str) -> None:
         for i in answer["items"]
     ]  # fmt: skip
     cli.output.table(answer, ("prompt", "change", "why"), rows)
+    if answer["more"] and not cli.output.as_json:
+        click.echo("There may be more.")
+    _say_guardrails(cli, answer)
+
+
+def _say_guardrails(cli: Cli, answer: dict[str, Any]) -> None:
+    for rail in answer["guardrails"] if not cli.output.as_json else ():
+        where = f"below {rail['folder']}" if rail["folder"] else "in the project"
+        click.echo(f"guardrail {rail['guardrail']}: composed into every prompt {where}")

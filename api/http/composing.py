@@ -10,6 +10,7 @@ from pydantic import Field
 
 from api.http import edge
 from api.http.commanding import submit
+from api.http.content_schema import anchored
 from api.http.history import check_moved, entry_for
 from api.http.problems import EdgeError
 from api.http.route import Route
@@ -46,7 +47,7 @@ IMPACT_MAX = 256
 class GuardrailRequest(Request):
     """What is composed in, where: below a folder, or into every prompt of the project."""
 
-    prompt: Annotated[str, Field(pattern=f"^(?:{REFERENCE_PATTERN})$", max_length=250)]
+    prompt: Annotated[str, Field(pattern=anchored(REFERENCE_PATTERN), max_length=250)]
     folder: PromptName | None = None
     position: Annotated[str, Field(pattern=f"^({'|'.join(POSITIONS)})$")] = "prepend"
     role: Annotated[str, Field(pattern=f"^({'|'.join(ROLES)})$")] = "system"
@@ -146,8 +147,22 @@ def _check_present(as_of: str | None) -> None:
         )
 
 
+def _as_guardrail(
+    request: web.Request, project: str, names: Sequence[str], label: str | None = None
+) -> list[dict[str, Any]]:
+    """The guardrails that are a prompt, by any label or by one: composed into all they cover."""
+    known = edge.services(request).projects.of(project).project
+    rails = known.guardrails.values() if known is not None else ()
+    meant = [(rail, parse_reference(rail.reference)) for rail in rails]
+    return [
+        guardrail_body(rail)
+        for rail, reference in meant
+        if reference.name in names and label in (None, reference.at)
+    ]
+
+
 async def used_by(request: web.Request) -> web.StreamResponse:
-    """The versions that are composed of a prompt: those the caller may read."""
+    """The versions that are composed of a prompt, those the caller may read; and `guardrails`."""
     wanted = edge.query(request, UsesQuery)
     _check_present(wanted.as_of)
     who = edge.caller(request)
@@ -165,11 +180,17 @@ async def used_by(request: web.Request) -> web.StreamResponse:
         if (use.live or wanted.versions == "all")
         and access.permitted(rights, PROMPT_READ, prompt_resource(project, use.name), now()).allowed
     ]  # fmt: skip
-    return edge.view_answer(request, {"items": items, "next_cursor": None}, position)
+    guardrails = _as_guardrail(request, project, entry.history.prompt.names)
+    body = {"items": items, "guardrails": guardrails, "next_cursor": None}
+    return edge.view_answer(request, body, position)
 
 
 async def impact(request: web.Request) -> web.StreamResponse:
-    """What would change, and what would break, if a label of this prompt moved to a version."""
+    """What would change, and what would break, if a label of this prompt moved to a version.
+
+    `more`: it stopped at IMPACT_MAX, and there may be others. `guardrails`: those by this label,
+    which change everything they cover.
+    """
     wanted = edge.query(request, ImpactQuery)
     _check_present(wanted.as_of)
     who = edge.caller(request)
@@ -197,7 +218,10 @@ async def impact(request: web.Request) -> web.StreamResponse:
                 resource = prompt_resource(project, use.name)
                 if access.permitted(rights, PROMPT_READ, resource, now()).allowed:
                     items.append(await _affected(request, project, use.name, at, moved))
-    answer = {"label": wanted.label, "version": wanted.version, "items": items}
+    answer = {
+        "label": wanted.label, "version": wanted.version, "items": items, "more": bool(waiting),
+        "guardrails": _as_guardrail(request, project, entry.history.prompt.names, wanted.label),
+    }  # fmt: skip
     return edge.view_answer(request, answer, services.follower.position)
 
 

@@ -207,6 +207,11 @@ async def test_the_impact_of_a_move_is_known_before(acme: Api) -> None:
     assert all(i["level"] == "major" and not i["breaks"] for i in seen["items"])
     breaking = await acme.ok("GET", f"{PROMPTS}/tone/-/impact?version=3&label=production")
     assert {i["code"] for i in breaking["items"]} == {"partial_mismatch"}
+    assert not seen["more"] and seen["guardrails"] == []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("api.http.composing.IMPACT_MAX", 1)
+        cut = await acme.ok("GET", f"{PROMPTS}/tone/-/impact?version=2")
+    assert cut["more"] and {i["name"] for i in cut["items"]} == {"frame"}
     await acme.ok("PUT", f"{PROMPTS}/tone/-/labels/production", {"version": 3})
     broken = await acme.call("GET", f"{PROMPTS}/mail")
     assert (broken.status, broken.code) == (409, "partial_mismatch")
@@ -225,6 +230,11 @@ async def test_guardrails_are_composed_into_everything_below(acme: Api) -> None:
     made = await acme.call("PUT", path, body)
     assert made.status == 201
     assert await text_of(acme, "support/mail") == "Hi {{x}}\n\nBe safe."
+    for path_of, count in (
+        ("used-by", 1), ("impact?version=1", 1), ("impact?version=1&label=staging", 0),
+    ):  # fmt: skip
+        told = await acme.ok("GET", f"{PROMPTS}/safety/base/-/{path_of}")
+        assert [g["guardrail"] for g in told["guardrails"]] == ["safe"] * count
     guarded = await acme.call("GET", f"{PROMPTS}/support/mail?version=1")
     assert guarded.body["partials"][0]["guardrail"]["name"] == "safe"
     assert guarded.headers["Cache-Control"] == "private, no-cache"
