@@ -11,7 +11,7 @@ from typing import Any
 from domain.json_values import same
 from domain.schemas import allows_no_more
 from domain.semver import Level
-from domain.texts import base_texts, format_of, placeholders_of
+from domain.texts import base_texts, base_words, format_of, placeholders_of
 from domain.variables import Variable, declarations
 
 # Every reason, with the level it makes a change.
@@ -124,14 +124,9 @@ def _roles(content: Mapping[str, Any]) -> list[str]:
 
 
 def _text_reasons(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
-    old, new = base_texts(before), base_texts(after)
-    if old == new:
+    if base_texts(before) == base_texts(after):
         return
-    yield "whitespace_changed" if _squeezed(old) == _squeezed(new) else "text_changed"
-
-
-def _squeezed(texts: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    return [(pointer, " ".join(text.split())) for pointer, text in texts]
+    yield "whitespace_changed" if base_words(before) == base_words(after) else "text_changed"
 
 
 def _schema_reasons(before: Any, after: Any) -> Iterator[str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from domain.json_values import same
-from domain.texts import base_texts
+from domain.texts import base_words
 
 LOCALES_MAX = 64
 LOCALE_PATTERN = r"[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,4}"
@@ -85,9 +85,8 @@ def merged_staleness(
 
 def _base(content: Mapping[str, Any]) -> list[Any]:
     """A base language's texts without regard to whitespace, and their layout."""
-    texts = [(pointer, " ".join(text.split())) for pointer, text in base_texts(content)]
     layout = [
         {name: value for name, value in message.items() if name != "content"}
         for message in content.get("messages", ())
     ]
-    return [texts, layout]
+    return [base_words(content), layout]

@@ -17,7 +17,6 @@ from domain.json_values import same, written
 MERGE_LINES_MAX = 10_000
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _ABSENT: Any = object()
-SIDES = ("base", "target", "source")
 
 
 @dataclass(frozen=True)

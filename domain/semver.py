@@ -13,7 +13,6 @@ from domain.errors import InvalidRangeError
 
 Level = Literal["major", "minor", "patch"]
 RANGE_CHARS_MAX = 100
-RANGE_OPERATORS = ("^", "~", ">=", "<=", ">", "<", "=")
 _SEMVER = re.compile(r"(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})\.(0|[1-9]\d{0,8})")
 _COMPARATOR = re.compile(
     r"(\^|~|>=|<=|>|<|=)\s*(0|[1-9]\d{0,8})(?:\.(0|[1-9]\d{0,8}))?(?:\.(0|[1-9]\d{0,8}))?"

@@ -39,6 +39,11 @@ def base_texts(value: Mapping[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
+def base_words(value: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The texts of the base language without regard to whitespace."""
+    return [(pointer, " ".join(text.split())) for pointer, text in base_texts(value)]
+
+
 def _collect_texts(pointer: str, node: Any, found: list[tuple[str, str]]) -> None:
     if isinstance(node, str):
         found.append((pointer, node))

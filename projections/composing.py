@@ -21,9 +21,8 @@ from projections.history import History
 class Assembled:
     """A version's content as it is answered: composed bytes, parts, whether they can move.
 
-    `expires`: when a label of a part does. `position`: the last that decided on a part; `streams`:
-    whose events can change it; `locale`:
-    None is the base language.
+    `expires`: when a label of a part does. `position`: the last that decided on a part. `streams`:
+    whose events can change it. `locale`: None is the base language.
     """
 
     body: bytes

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 
-from domain.access import Resource, prompt_resource
+from domain.access import prompt_resource
 from domain.errors import DomainError
 from ledger.errors import LedgerError
 from ledger.follower import wait_at_most
@@ -61,7 +61,8 @@ class Expiry:
             try:
                 await self._expire(project, name, label)
             except (DomainError, LedgerError) as error:
-                log.warning("%s@%s is not ended: %s", _where(project, name).text, label, error)
+                where = prompt_resource(project, name).text
+                log.warning("%s@%s is not ended: %s", where, label, error)
 
     def _due(self) -> list[tuple[str, str, str]]:
         with self._views.reading() as cursor:
@@ -77,7 +78,3 @@ def due_labels(cursor: Cursor, at: str) -> list[tuple[str, str, str]]:
         (at, AT_ONCE_MAX),
     )
     return [(row["project"], row["name"], row["label"]) for row in cursor.fetchall()]
-
-
-def _where(project: str, name: str) -> Resource:
-    return prompt_resource(project, name)

@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 from api.cli.client import ServerRefusedError, prompt_path
-from api.cli.context import EXIT_REFUSED, PROMPT, Cli, pass_cli, selector
-from api.cli.prompts import Ref, content_of, say_commit
+from api.cli.context import EXIT_REFUSED, PROMPT, Cli, pass_cli
+from api.cli.prompts import Ref, content_of, say_commit, version_of
 
 
 @click.group()
@@ -35,10 +35,9 @@ def list_branches(cli: Cli, ref: Ref) -> None:
 def create(cli: Cli, ref: Ref, name: str) -> None:
     """Begin branch NAME at PROJECT/NAME[@REF] (default: the newest on main)."""
     path = prompt_path(*ref[:2])
-    version = None
-    if ref[2] is not None:
-        version = cli.call("GET", path, params=selector(ref[2]))["version"]
-    answer = cli.call("POST", f"{path}/-/branches", {"branch": name, "version": version})
+    answer = cli.call(
+        "POST", f"{path}/-/branches", {"branch": name, "version": version_of(cli, ref)}
+    )
     cli.output.say(answer, f"{answer['branch']} is at version {answer['version']}.")
 
 
@@ -132,8 +131,6 @@ def _show_conflicts(conflicts: list[dict[str, Any]]) -> None:
 def fork(cli: Cli, /, ref: Ref, to: Ref, tags: tuple[str, ...], **given: Any) -> None:
     """Make prompt TO out of PROJECT/NAME[@REF] (default: the newest version)."""
     path = prompt_path(*ref[:2])
-    version = None
-    if ref[2] is not None:
-        version = cli.call("GET", path, params=selector(ref[2]))["version"]
+    version = version_of(cli, ref)
     body = {"project": to[0], "name": to[1], "version": version, "tags": list(tags), **given}
     say_commit(cli, cli.call("POST", f"{path}/-/fork", body))

@@ -27,6 +27,14 @@ def prompt() -> None:
     """Prompts: PROJECT/NAME, with @3 or @production for one version."""
 
 
+def version_of(cli: Cli, ref: Ref) -> int | None:
+    """The number of what a reference means now; None where it names no version."""
+    if ref[2] is None:
+        return None
+    found = cli.call("GET", prompt_path(*ref[:2]), params=selector(ref[2]))
+    return int(found["version"])
+
+
 declare_option = click.option(
     "--declare", is_flag=True, help="Declare variables that the texts use and FILE does not."
 )

@@ -17,6 +17,7 @@ from api.http.languages import languages
 from api.http.problems import EdgeError, problem_of
 from api.http.route import Route
 from api.http.schemas import (
+    DIGEST_PATTERN,
     CommandAnswer,
     CreatePromptRequest,
     DeprecateRequest,
@@ -57,7 +58,6 @@ from projections.past import position_of
 from projections.past_prompts import Past
 
 LABEL_DEFAULT = "production"
-DIGEST_PATTERN = "^sha256:[0-9a-f]{64}$"
 
 
 class ResolveQuery(Request):

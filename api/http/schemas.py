@@ -39,6 +39,7 @@ TEXT_CHARS_MAX = TEXT_BYTES_MAX // 4
 RENDERED_VARIABLES_MAX = 1024
 RESOLVE_ITEMS_MAX = 100
 LOCKFILE_PARTS_MAX = 4 * COMPOSITION_PROMPTS_MAX
+DIGEST_PATTERN = "^sha256:[0-9a-f]{64}$"
 # A range has an operator; domain/semver.py says what else it is.
 RANGE_PATTERN = r"^\s*[~^<>=]"
 
@@ -223,7 +224,7 @@ class LockedPartRequest(Request):
     project: ProjectName | None = None
     name: PromptName
     version: VersionNumber
-    digest: str = Field(pattern="^sha256:[0-9a-f]{64}$")
+    digest: str = Field(pattern=DIGEST_PATTERN)
     guardrail: LockedGuardrail | None = None
 
     @property
@@ -255,7 +256,7 @@ class ResolveItem(Request):
     name: str
     label: str | None = None
     version: VersionChoice | None = None
-    digest: str | None = Field(None, pattern="^sha256:[0-9a-f]{64}$")
+    digest: str | None = Field(None, pattern=DIGEST_PATTERN)
     locale: Locale | None = Field(None, description="A language tag; beats Accept-Language.")
     lockfile: Lockfile | None = Field(
         None, description="Compose of exactly this, whatever labels point at now."
@@ -274,7 +275,7 @@ class RenderRequest(Request):
     variables: Annotated[dict[str, Any], Field(max_length=RENDERED_VARIABLES_MAX)] = {}
     label: LabelName | None = None
     version: VersionChoice | None = None
-    digest: str | None = Field(None, pattern="^sha256:[0-9a-f]{64}$")
+    digest: str | None = Field(None, pattern=DIGEST_PATTERN)
     format: Literal["messages", "text", "openai", "anthropic", "gemini"] = "messages"
     allow_extra: bool = False
     locale: Locale | None = Field(None, description="A language tag; beats Accept-Language.")

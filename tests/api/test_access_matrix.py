@@ -106,6 +106,13 @@ TABLE = {
 PROMPT = "/v1/projects/{project}/prompts/{name}"
 
 
+ABOUT_VICTIMS = ("POST /v1/grants", "POST /v1/tokens")
+QUERIES = {
+    "GET /v1/search": "?q=one", "GET …/-/impact": "?version=2", "GET …/-/diff": "?from=1&to=2",
+}  # fmt: skip
+GUARDRAIL = {"prompt": "support/triage@1", "folder": "empty"}
+
+
 class World:
     """A registry with one caller a column, and fresh things for each request to act on."""
 
@@ -188,43 +195,43 @@ class World:
         """A valid request for a row, on things of its own."""
         method, _, route = row.partition(" ")
         self.number += 1
+        victim = await self.victim() if "{id}" in route or row in ABOUT_VICTIMS else None
+        path = await self.path(method, route, victim)
+        return method, path + QUERIES.get(row, ""), self.bodies(victim).get(row)
+
+    async def path(self, method: str, route: str, victim: Caller | None) -> str:
+        """A route that leads to something, made for it where it is changed."""
         prompt = PROMPT.format(project="acme", name="support/triage")
         if method == "GET":
             prompt = self.read_only
         elif "…" in route or route == PROMPT:
             prompt = await self.fresh_prompt()
         path = route.replace(PROMPT, prompt).replace("…", prompt)
-        path = path.replace("{project}", "acme").replace("{label}", "staging")
         if method != "GET" and ("branches/{branch}" in path or path.endswith("/-/merge")):
             await self.branch(prompt)
-        path = (
-            path.replace("{branch}", "side")
-            .replace("{number}", "1")
-            .replace("{projection}", "catalog")
-        )
-        victim = await self.victim() if "{id}" in path or row == "POST /v1/grants" else None
-        if "{id}" in path:
-            kind = path.split("/")[2]
+        for name, value in {
+            "project": "acme", "label": "staging", "branch": "side", "number": "1",
+            "projection": "catalog", "guardrail": f"g{self.number % 8}",
+        }.items():  # fmt: skip
+            path = path.replace(f"{{{name}}}", value)
+        if victim is not None and "{id}" in path:
             path = path.replace("{id}", {
                 "principals": victim.principal_id, "grants": victim.grant_ids[0],
                 "tokens": victim.token_id, "webhooks": await self.webhook(),
-            }[kind])  # fmt: skip
+            }[path.split("/")[2]])  # fmt: skip
         if "{key_id}" in path:
             made = await self.admin.ok("POST", "/v1/log/keys", self.key())
             path = path.replace("{key_id}", made["key_id"])
-        if row == "GET /v1/search":
-            path += "?q=one"
-        if row == "GET …/-/impact":
-            path += "?version=2"
-        if "{guardrail}" in path:
-            path = path.replace("{guardrail}", f"g{self.number % 8}")
-            body = {"prompt": "support/triage@1", "folder": "empty"}
+        if "{guardrail}" in route:
             await self.admin.call("DELETE", path)
             if method == "DELETE":
-                await self.admin.ok("PUT", path, body)
-        if row == "GET …/-/diff":
-            path += "?from=1&to=2"
-        bodies = {
+                await self.admin.ok("PUT", path, GUARDRAIL)
+        return path
+
+    def bodies(self, victim: Caller | None) -> dict[str, dict | None]:
+        """A valid body for each row that has one."""
+        about = {"principal_id": victim.principal_id} if victim is not None else {}
+        return {
             "POST /v1/projects": {"project": f"fresh-{self.number}"},
             "POST /v1/projects/{project}/prompts": {
                 "name": f"support/new{self.number}", "content": text_content("x"),
@@ -245,27 +252,21 @@ class World:
             },
             "POST …/-/move": {"name": f"support/moved{self.number}"},
             "POST …/-/fork": {"name": f"support/fork{self.number}"},
-            "PUT /v1/projects/{project}/guardrails/{guardrail}": {
-                "prompt": "support/triage@1", "folder": "empty",
-            },
+            "PUT /v1/projects/{project}/guardrails/{guardrail}": GUARDRAIL,
             "PUT …/-/labels/{label}": {"version": 1},
             "POST …/-/rollback": {"label": "staging"},
             "POST …/-/render": {"variables": {}},
             "POST /v1/principals": {"type": "service", "name": "x"},
             "PATCH /v1/principals/{id}": {"active": False},
-            "POST /v1/grants": victim and {
-                "principal_id": victim.principal_id, "role": "developer", "project": "acme",
-            },
+            "POST /v1/grants": about | {"role": "developer", "project": "acme"},
             "POST /v1/log/keys": self.key(),
             "POST /v1/webhooks": {
                 "url": "https://localhost/", "project": "acme", "types": ["epoch"],
             },
             "PATCH /v1/webhooks/{id}": {"types": ["ledger"]},
             "POST /v1/webhooks/{id}/redeliver": {"after": 0},
-            "POST /v1/tokens": {"principal_id": (await self.victim()).principal_id}
-            if row == "POST /v1/tokens" else None,
+            "POST /v1/tokens": about,
         }  # fmt: skip
-        return method, path, bodies.get(row)
 
 
 # A label that is no environment: who may set it at a prompt in the folder.
