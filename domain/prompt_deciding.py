@@ -112,9 +112,9 @@ class PromptDeciding(Deciding):
         message: str | None,
         branch: str = MAIN_BRANCH,
         merged: int | None = None,
-        copied: tuple[Prompt, Version] | None = None,
+        copied: Version | None = None,
     ) -> None:
-        """Add a version; `copied` is what a fork's first one was."""
+        """Add a version; `copied` is the one that a fork's first was."""
         partials = self._check_composition(prompt, content, branch)
         ref, row = seal(self._ids.salt(), content.canonical, CONTENT_MEDIA_TYPE)
         self._contents.append(row)
@@ -124,7 +124,7 @@ class PromptDeciding(Deciding):
         change = None
         if branch == MAIN_BRANCH and head is not None:
             change = change_of(before, after)
-        earlier = copied[1] if copied is not None else head
+        earlier = copied or head
         locales = staleness(self._value(earlier), earlier.locales if earlier else {}, after)
         if merged is not None:
             source = prompt.version_numbered(merged)

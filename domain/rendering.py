@@ -134,8 +134,7 @@ def _values(
 def _history(
     declared: variables.Variable | None, name: str, given: Mapping[str, Any]
 ) -> list[Message]:
-    optional = declared is not None and not declared.required
-    if optional and declared is not None and given.get(name) is None:
+    if declared is not None and not declared.required and given.get(name) is None:
         return list(declared.default or [])
     messages = given.get(name)
     problem = messages_problem(messages)

@@ -101,7 +101,7 @@ class VersionCommands(PromptDeciding):
         claim, prompt = self._create(
             command.to_project, name, command.description, command.tags, _origin(origin, version)
         )
-        self._commit(prompt, content, command.message, copied=(origin, version))
+        self._commit(prompt, content, command.message, copied=version)
         body = version_body(prompt, prompt.latest, content.digest)
         body["origin"] = f"{origin.project}/{origin.name}@{version.number}"
         return self._decision(provenance, Answer(body, made=True), prompt, claim)
