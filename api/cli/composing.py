@@ -39,8 +39,11 @@ def set_guardrail(cli: Cli, /, project: str, name: str, prompt: str, **given: st
     """Compose PROMPT (of the same project) into every prompt, as guardrail NAME."""
     path = f"{project_path(project)}/guardrails/{name}"
     answer = cli.call("PUT", path, {"prompt": prompt, **given})
-    where = f"below {answer['folder']}" if answer["folder"] else f"all of {project}"
-    cli.output.say(answer, f"{answer['prompt']} is composed into {where} ({answer['position']}).")
+    # In an answer, `position` is the ledger's.
+    cli.output.say(
+        answer,
+        f"{answer['prompt']} is composed into every prompt {_where(answer)} ({given['position']}).",
+    )
 
 
 @guardrail.command("remove")
@@ -90,5 +93,8 @@ def impact(cli: Cli, ref: Ref, version: int, label: str) -> None:
 
 def _say_guardrails(cli: Cli, answer: dict[str, Any]) -> None:
     for rail in answer["guardrails"] if not cli.output.as_json else ():
-        where = f"below {rail['folder']}" if rail["folder"] else "in the project"
-        click.echo(f"guardrail {rail['guardrail']}: composed into every prompt {where}")
+        click.echo(f"guardrail {rail['guardrail']}: composed into every prompt {_where(rail)}")
+
+
+def _where(rail: dict[str, Any]) -> str:
+    return f"below {rail['folder']}" if rail["folder"] else "of the project"

@@ -338,7 +338,9 @@ def test_composition_on_the_command_line(server: Process, tmp_path: Path) -> Non
         ok("prompt", "create", f"acme/{name}", str(file))
         ok("promote", f"acme/{name}")
     assert "acme/mail@1" in ok("prompt", "used-by", "acme/tone")
-    assert "composed into all of acme" in ok("guardrail", "set", "acme", "safe", "rail")
+    made = ok("guardrail", "set", "acme", "safe", "rail")
+    assert made == "rail@production is composed into every prompt of the project (prepend).\n"
+    assert "guardrail safe" in ok("prompt", "used-by", "acme/rail")
     assert "rail@production" in ok("guardrail", "list", "acme")
     shown = ok("prompt", "show", "acme/mail@production")
     assert (
