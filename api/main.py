@@ -36,10 +36,11 @@ from domain.keys import CHECKPOINT_PURPOSE, EVENT_PURPOSE, WEBHOOK_PURPOSE
 from domain.registry import Registry
 from ledger.batch import Submission
 from ledger.committer import Committer
-from ledger.datadir import DataDirectory, initialise
+from ledger.datadir import DataDirectory
 from ledger.errors import InUseError, MissingExtraError
 from ledger.follower import Follower
 from ledger.ids import SystemIds
+from ledger.initialising import initialise
 from ledger.keyfiles import create_secret, load_key, load_secret
 from ledger.mapper import SigningMapper
 from ledger.postgres.store import PostgresStore

@@ -4,8 +4,6 @@ from pathlib import Path
 from typing import ClassVar, Literal
 from urllib.parse import urlsplit
 
-from psycopg import ProgrammingError
-from psycopg.conninfo import conninfo_to_dict
 from pydantic import Field, field_validator
 from pydantic_settings import (
     BaseSettings,
@@ -15,10 +13,8 @@ from pydantic_settings import (
 )
 
 from ledger.datadir import DataDirectory
-from projections.jetstream import NatsSettings
+from projections.destinations import SIEM_SCHEMES, NatsSettings, SiemSettings
 from projections.outbound import parse_networks
-from projections.siem_sinks import SCHEMES as SIEM_SCHEMES
-from projections.siem_sinks import SiemSettings
 
 SQLITE_SCHEME = "sqlite:///"
 POSTGRES_SCHEMES = ("postgresql://", "postgres://")
@@ -137,6 +133,10 @@ class Settings(BaseSettings):
         """What the library says of a URL it cannot read may hold the password."""
         if url is None or not url.startswith(POSTGRES_SCHEMES):
             return url
+        # Commands that talk to a server do without it.
+        from psycopg import ProgrammingError  # noqa: PLC0415
+        from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415
+
         authority, _, path = url.partition("://")[2].partition("/")
         try:
             conninfo_to_dict(url)

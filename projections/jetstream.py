@@ -10,8 +10,6 @@ import asyncio
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import nats
@@ -37,6 +35,7 @@ from nats.js.kv import KeyValue
 from domain.access import resource_from_text
 from domain.prompt import LABEL_EVENTS, Prompt
 from ledger.mapper import RecordedEvent
+from projections.destinations import NatsSettings
 from projections.errors import ForeignStreamError
 from projections.feed import cloud_event
 
@@ -50,19 +49,6 @@ CONNECT_SECONDS_MAX = 10.0
 IN_FLIGHT_MAX = 64
 LOST_RACE_SECONDS = 0.01
 LOOK_BACK_MESSAGES = 1000
-
-
-@dataclass(frozen=True)
-class NatsSettings:
-    """How to reach NATS, and how many servers keep each message."""
-
-    url: str = field(repr=False)
-    credentials_file: Path | None = None
-    nkey_seed_file: Path | None = None
-    tls_ca_file: Path | None = None
-    tls_cert_file: Path | None = None
-    tls_key_file: Path | None = None
-    replicas: int = 1
 
 
 async def connect(settings: NatsSettings) -> Client:

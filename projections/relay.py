@@ -6,6 +6,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 
 from ledger.follower import READ_EVENTS_MAX, Follower
+from projections.destinations import NatsSettings
 from projections.elections import Elections
 from projections.errors import ForeignStreamError
 from projections.jetstream import (
@@ -13,7 +14,6 @@ from projections.jetstream import (
     STREAM,
     EventStream,
     LabelBucket,
-    NatsSettings,
     Sink,
     connect,
 )

@@ -7,8 +7,7 @@ import socket
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,10 +15,10 @@ import aiohttp
 import orjson
 
 from ledger.payload import parse_time
+from projections.destinations import SiemSettings
 
 CONNECT_SECONDS_MAX = 10.0
 SEND_SECONDS_MAX = 10.0
-SCHEMES = ("syslog+udp", "syslog+tcp", "syslog+tls", "otlp+http", "otlp+https")
 _PORTS = {"syslog+udp": 514, "syslog+tcp": 601, "syslog+tls": 6514}
 _FACILITIES = {"audit": 13, "security": 10}  # "log audit", "security/authorization messages"
 _SEVERITIES = {"audit": 5, "security": 4}  # notice, warning
@@ -41,14 +40,6 @@ class Record:
     trace: str | None = None
 
 
-@dataclass(frozen=True)
-class SiemSettings:
-    """Where to, and who vouches for it where the system does not know."""
-
-    url: str = field(repr=False)
-    tls_ca_file: Path | None = None
-
-
 class SiemSink(ABC):
     """One connection to a SIEM. Errors are OSError or TimeoutError."""
 
@@ -66,7 +57,7 @@ class SiemSink(ABC):
 
 
 def new_sink(settings: SiemSettings) -> SiemSink:
-    """The sink for a URL of SCHEMES."""
+    """The sink for a URL of SIEM_SCHEMES."""
     parts = urlsplit(settings.url)
     host, port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0)
     if parts.scheme == "syslog+udp":

@@ -5,30 +5,11 @@ Exit codes: 0 done; 1 refused; 2 wrong usage; 3 done in part; 4 verification fou
 """
 
 import json
-import sqlite3
 import sys
 from pathlib import Path
 
 import click
-import psycopg
-from eventsourcing.persistence import PersistenceError
 
-from api.cli import (
-    access,
-    branches,
-    composing,
-    importing,
-    keys,
-    moving,
-    operations,
-    projects,
-    promoting,
-    prompts,
-    searching,
-    trail,
-    webhooks,
-    working_copy,
-)
 from api.cli.client import ServerRefusedError, UnreachableError
 from api.cli.context import (
     EXIT_INTERRUPTED,
@@ -38,13 +19,46 @@ from api.cli.context import (
     Cli,
     settings_with,
 )
+from api.cli.lazy import LazyGroup
 from api.cli.output import Output
-from ledger.errors import LedgerError
-from plugins.importer import UnknownFormatError
-from projections.errors import ProjectionError
+
+# Command → module and attribute, in the order of the help.
+COMMANDS = {
+    "init": "operations.init",
+    "migrate": "operations.migrate",
+    "serve": "operations.serve_command",
+    "worker": "operations.worker",
+    "verify": "operations.verify",
+    "doctor": "operations.doctor",
+    "projections": "operations.projections_group",
+    "copy": "moving.copy_command",
+    "backup": "moving.backup",
+    "restore": "moving.restore",
+    "import": "importing.import_command",
+    "pull": "working_copy.pull",
+    "push": "working_copy.push",
+    "status": "working_copy.status",
+    "project": "projects.project",
+    "prompt": "prompts.prompt",
+    "branch": "branches.branch",
+    "guardrail": "composing.guardrail",
+    "label": "promoting.label",
+    "promote": "promoting.promote",
+    "rollback": "promoting.rollback",
+    "whoami": "access.whoami",
+    "principal": "access.principal",
+    "grant": "access.grant",
+    "token": "access.token",
+    "webhook": "webhooks.webhook",
+    "key": "keys.key",
+    "events": "trail.events",
+    "audit": "trail.audit",
+}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup, later=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 @click.option("--dry-run", is_flag=True, help="Have commands decided and nothing committed.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="The data directory.")
@@ -65,44 +79,6 @@ def cli(ctx: click.Context, as_json: bool, dry_run: bool, data_dir: Path | None)
 LOCAL = ("init", "migrate", "serve", "worker", "verify", "doctor", "projections", "copy", "backup",
          "restore")  # fmt: skip
 
-for command in (
-    operations.init,
-    operations.migrate,
-    operations.serve_command,
-    operations.worker,
-    operations.verify,
-    operations.doctor,
-    operations.projections_group,
-    moving.copy_command,
-    moving.backup,
-    moving.restore,
-    importing.import_command,
-    working_copy.pull,
-    working_copy.push,
-    working_copy.status,
-    projects.project,
-    prompts.prompt,
-    branches.branch,
-    composing.guardrail,
-    promoting.label,
-    promoting.promote,
-    promoting.rollback,
-    access.whoami,
-    access.principal,
-    access.grant,
-    access.token,
-    webhooks.webhook,
-    keys.key,
-    trail.events,
-    trail.audit,
-):
-    cli.add_command(command)
-prompts.prompt.add_command(searching.search)
-prompts.prompt.add_command(searching.similar)
-prompts.prompt.add_command(branches.fork)
-prompts.prompt.add_command(composing.used_by)
-prompts.prompt.add_command(composing.impact)
-
 
 def main() -> None:
     """The console script: refusals become one clear line and an exit code."""
@@ -119,12 +95,28 @@ def main() -> None:
     except UnreachableError as error:
         click.secho(str(error), fg="red", err=True)
         raise SystemExit(EXIT_UNREACHABLE) from None
-    except (
-        LedgerError, ProjectionError, UnknownFormatError, PersistenceError, OSError, sqlite3.Error,
-        psycopg.Error,
-    ) as error:  # fmt: skip
+    except Exception as error:
+        if not isinstance(error, _refusals()):
+            raise
         click.secho(str(error), fg="red", err=True)
         raise SystemExit(EXIT_REFUSED) from None
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """What ends a command with one line. Imported here, where one is told from a fault."""
+    import sqlite3  # noqa: PLC0415
+
+    import psycopg  # noqa: PLC0415
+    from eventsourcing.persistence import PersistenceError  # noqa: PLC0415
+
+    from ledger.errors import LedgerError  # noqa: PLC0415
+    from plugins.importer import UnknownFormatError  # noqa: PLC0415
+    from projections.errors import ProjectionError  # noqa: PLC0415
+
+    return (
+        LedgerError, ProjectionError, UnknownFormatError, PersistenceError, OSError, sqlite3.Error,
+        psycopg.Error,
+    )  # fmt: skip
 
 
 def _flags_first(arguments: list[str]) -> list[str]:

@@ -23,9 +23,9 @@ from api.doctor import examine
 from api.main import initialise_if_missing, projections, serve, store_of, views_of, work
 from api.settings import Settings
 from api.supervisor import Supervisor
-from ledger.datadir import initialise
 from ledger.errors import NoLedgerError, TamperedError
 from ledger.ids import SystemIds
+from ledger.initialising import initialise
 from ledger.mapper import SigningMapper
 from ledger.postgres.migrate import migrate as migrate_database
 from ledger.verify import verify_ledger

@@ -16,13 +16,23 @@ from api.cli.client import (
     prompt_path,
 )
 from api.cli.context import PROMPT, STATUSES, Cli, pass_cli, selector
+from api.cli.lazy import LazyGroup
 from domain.rendering import FORMATS
 from domain.semantic_diff import summary
 
 Ref = tuple[str, str, str | None]
 
 
-@click.group()
+_LATER = {
+    "search": "searching.search",
+    "similar": "searching.similar",
+    "fork": "branches.fork",
+    "used-by": "composing.used_by",
+    "impact": "composing.impact",
+}
+
+
+@click.group(cls=LazyGroup, later=_LATER)
 def prompt() -> None:
     """Prompts: PROJECT/NAME, with @3 or @production for one version."""
 

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from api.main import initialise_if_missing, running, store_of
-from ledger.datadir import initialise
+from ledger.initialising import initialise
 from ledger.errors import ForkedError, KeyFileError, TamperedError
 from ledger.ids import SystemIds
 from tests.contracts.recorder import event, unit

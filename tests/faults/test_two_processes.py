@@ -17,7 +17,7 @@ from aiohttp import web
 
 from api.http.routes import make_app
 from api.main import running, store_of, views_of
-from ledger.datadir import initialise
+from ledger.initialising import initialise
 from ledger.errors import LedgerError
 from ledger.ids import SystemIds
 from tests.harness import ROOT, Api, Process, registry, settings_in, text_content, verify

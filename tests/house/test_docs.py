@@ -45,7 +45,9 @@ def test_every_role_and_permission() -> None:
 
 def _commands(group: click.Group, prefix: str = "") -> set[str]:
     found = set()
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         if isinstance(command, click.Group):
             found |= _commands(command, f"{prefix}{name} ")
         else:

@@ -15,7 +15,7 @@ from api.cli.main import cli
 from api.settings import Settings
 from domain.keys import CHECKPOINT_PURPOSE, EVENT_PURPOSE, WEBHOOK_PURPOSE
 from ledger.ids import SystemIds
-from ledger.datadir import initialise
+from ledger.initialising import initialise
 from ledger.keyfiles import load_key, load_secret
 from api.main import store_of
 from tests.harness import ROOT, settings_in
