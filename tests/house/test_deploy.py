@@ -102,7 +102,9 @@ def test_the_unit_starts_what_there_is() -> None:
     from api.cli.main import cli
 
     name, *options = start.split()
-    known = {option for parameter in cli.commands[name].params for option in parameter.opts}
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    known = {option for parameter in command.params for option in parameter.opts}
     assert {option for option in options if option.startswith("--")} <= known
 
 
