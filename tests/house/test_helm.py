@@ -11,7 +11,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from api.cli.main import cli
+from api.cli.main import COMMANDS
 from api.settings import Settings
 from domain.keys import CHECKPOINT_PURPOSE, EVENT_PURPOSE, WEBHOOK_PURPOSE
 from ledger.ids import SystemIds
@@ -110,7 +110,7 @@ def test_it_starts_what_there_is_with_settings_there_are(documents: list[dict[st
     for container in containers(documents):
         if container["name"] != "keys":
             [command] = container["args"]
-            assert command in cli.commands
+            assert command in COMMANDS
         named = {variable["name"] for variable in container.get("env", [])}
         assert {name for name in named if name.startswith("SCRINIA_")} <= known
         mounts = {mount["name"] for mount in container["volumeMounts"]}
