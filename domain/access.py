@@ -28,21 +28,35 @@ ACCESS_READ = "access.read"
 ACCESS_WRITE = "access.write"
 PROJECT_WRITE = "project.write"
 PROJECTION_OPERATE = "projection.operate"
+CHANGE_PROPOSE = "change.propose"
+CHANGE_COMMENT = "change.comment"
+CHECK_WRITE = "check.write"
+ENVIRONMENT_BREAK_GLASS = "environment.break_glass"
 
 ROLES_BY_PERMISSION: Mapping[str, frozenset[str]] = {
-    PROMPT_READ: frozenset({"viewer", "developer", "reviewer", "releaser", "auditor", "admin"}),
+    PROMPT_READ: frozenset(
+        {"viewer", "developer", "reviewer", "releaser", "auditor", "checker", "admin"}
+    ),
     PROMPT_WRITE: frozenset({"developer", "admin"}),
     LABEL_WRITE: frozenset({"developer", "releaser", "admin"}),
     ENVIRONMENT_PROMOTE: frozenset({"releaser", "admin"}),
+    ENVIRONMENT_BREAK_GLASS: frozenset({"admin"}),
+    CHANGE_PROPOSE: frozenset({"developer", "releaser", "admin"}),
+    CHANGE_COMMENT: frozenset({"developer", "reviewer", "releaser", "auditor", "admin"}),
     CHANGE_REVIEW: frozenset({"reviewer", "admin"}),
+    CHECK_WRITE: frozenset({"checker", "admin"}),
     AUDIT_READ: frozenset({"auditor", "admin"}),
     ACCESS_READ: frozenset({"auditor", "admin"}),
     ACCESS_WRITE: frozenset({"admin"}),
     PROJECT_WRITE: frozenset({"admin"}),
     PROJECTION_OPERATE: frozenset({"operator", "admin"}),
 }
+# What a grant in an environment gives there; anywhere in its project it gives to read.
+IN_ENVIRONMENT = frozenset({ENVIRONMENT_PROMOTE, ENVIRONMENT_BREAK_GLASS})
 PERMISSIONS = tuple(ROLES_BY_PERMISSION)
-ROLES = ("viewer", "developer", "reviewer", "releaser", "auditor", "operator", "admin")
+ROLES = (
+    "viewer", "developer", "reviewer", "releaser", "checker", "auditor", "operator", "admin",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -89,6 +103,11 @@ def webhook_resource(webhook_id: str, project: str | None) -> Resource:
     return Resource(f"projects/{project}/webhooks/{webhook_id}", project)
 
 
+def change_resource(project: str, change_id: str) -> Resource:
+    """A change request; what one may do with it hangs on the prompts it is about."""
+    return Resource(f"projects/{project}/change-requests/{change_id}", project)
+
+
 def resource_from_text(text: str, environment: str | None = None) -> Resource:
     """The resource that `text` was written for."""
     parts = text.split("/", 3)
@@ -101,7 +120,7 @@ def resource_from_text(text: str, environment: str | None = None) -> Resource:
             return Resource(text, project, folder + "/")
         case ["projects", project, "environments", label]:
             return Resource(text, project, None, label)
-        case ["projects", project, "webhooks", _]:
+        case ["projects", project, "webhooks" | "change-requests", _]:
             return Resource(text, project)
     return Resource(text)
 
@@ -122,7 +141,7 @@ class Scope:
             return False
         if self.environment is not None:
             return permission == PROMPT_READ or (
-                permission == ENVIRONMENT_PROMOTE and self.environment == resource.environment
+                permission in IN_ENVIRONMENT and self.environment == resource.environment
             )
         if self.folder is not None:
             return resource.path is not None and resource.path.startswith(self.folder + "/")
@@ -217,6 +236,13 @@ def decide(
     return Authorization(
         tuple(sorted(g.id for g in grants if g.suffices(permission, resource, now)))
     )
+
+
+def roles_allowing(
+    grants: Iterable[Grant], permission: str, resource: Resource, now: datetime
+) -> frozenset[str]:
+    """By which roles a principal's grants allow `permission` on `resource` at `now`."""
+    return frozenset(g.role for g in grants if g.suffices(permission, resource, now))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,62 @@
+"""Principals, grants, tokens, as commands."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+
+@dataclass(frozen=True)
+class CreatePrincipal:
+    """Make a principal without grants."""
+
+    type: str
+    name: str
+
+
+@dataclass(frozen=True)
+class DeactivatePrincipal:
+    """Take every right from a principal, for good."""
+
+    principal_id: UUID
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class GiveGrant:
+    """Give a principal a role in a scope."""
+
+    principal_id: UUID
+    role: str
+    project: str | None = None
+    folder: str | None = None
+    environment: str | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class RevokeGrant:
+    """Take a grant from the principal that holds it."""
+
+    principal_id: UUID
+    grant_id: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class IssueToken:
+    """Issue an API token. `scopes` None: whatever the principal may do."""
+
+    principal_id: UUID
+    description: str | None = None
+    scopes: tuple[dict[str, Any], ...] | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class RevokeToken:
+    """Take an API token away."""
+
+    principal_id: UUID
+    token_id: str
+    reason: str | None = None

@@ -1,0 +1,51 @@
+"""Labels, as commands."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True)
+class SetLabel:
+    """Point a label at a version; a promotion where the label is an environment.
+
+    `expires_at`: when it points nowhere again (None: when it is moved).
+    """
+
+    project: str
+    name: str
+    label: str
+    version: int
+    reason: str | None = None
+    if_match: int | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class ExpireLabel:
+    """Let a label point nowhere whose time is over. The registry's own."""
+
+    project: str
+    name: str
+    label: str
+
+
+@dataclass(frozen=True)
+class RemoveLabel:
+    """Let a label point nowhere."""
+
+    project: str
+    name: str
+    label: str
+    reason: str | None = None
+    if_match: int | None = None
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """Return a label to an earlier target, or to the version `to`."""
+
+    project: str
+    name: str
+    label: str
+    to: int | None = None
+    reason: str | None = None

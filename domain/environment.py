@@ -1,0 +1,172 @@
+"""An environment's rules: what has to hold before its label moves (`domain/gate.py` decides)."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from domain.access import CHANGE_REVIEW, ENVIRONMENT_PROMOTE, ROLES_BY_PERMISSION
+from domain.errors import Fault, InvalidError, InvalidNameError
+from domain.freeze import FREEZES_MAX, Freeze, parse_freeze
+from domain.names import check_label
+
+ENVIRONMENTS_MAX = 16
+APPROVALS_MAX = 16
+CHECKS_MAX = 32
+HOURS_MAX = 24 * 366
+REVIEW_HOURS_DEFAULT = 24
+
+
+@dataclass(frozen=True)
+class ApprovalRule:
+    """How many approvals, whose, and for how long each counts (None: until the request ends).
+
+    `roles`: an approver holds `change.review` by one of these (empty: by any). `owners`: one of the
+    approvals is by an owner of the prompt's folder. `authors`: whoever wrote or proposed may
+    approve too. `signed`: each approval carries the approver's own signature.
+    """
+
+    count: int = 0
+    roles: tuple[str, ...] = ()
+    owners: bool = False
+    authors: bool = False
+    max_age_hours: int | None = None
+    signed: bool = False
+
+
+@dataclass(frozen=True)
+class CheckRule:
+    """A check of this name has passed on the version, at most so long ago (None: ever)."""
+
+    name: str
+    max_age_hours: int | None = None
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a promotion into one environment needs. The default needs nothing but the permission.
+
+    `promoter_roles`: whoever promotes may do so by one of these (empty: by any).
+    `from_environment`: the version is live there. `label_hours_max`: nothing stays live for longer
+    without being promoted again. `guarded_rollback`: a rollback needs all that a promotion needs.
+    `review_hours`: an emergency promotion is reviewed within this time (None: there is none).
+    """
+
+    promoter_roles: tuple[str, ...] = ()
+    from_environment: str | None = None
+    approvals: ApprovalRule = field(default_factory=ApprovalRule)
+    checks: tuple[CheckRule, ...] = ()
+    freezes: tuple[Freeze, ...] = ()
+    label_hours_max: int | None = None
+    guarded_rollback: bool = False
+    review_hours: int | None = REVIEW_HOURS_DEFAULT
+
+    @property
+    def protected(self) -> bool:
+        """Whether there is anything that a promotion has to satisfy."""
+        return replace(self, review_hours=REVIEW_HOURS_DEFAULT) != OPEN
+
+    def as_data(self) -> dict[str, Any]:
+        """JSON form, as `parse_rules` takes it."""
+        return {
+            "promoter_roles": list(self.promoter_roles),
+            "from_environment": self.from_environment,
+            "approvals": {
+                "count": self.approvals.count,
+                "roles": list(self.approvals.roles),
+                "owners": self.approvals.owners,
+                "authors": self.approvals.authors,
+                "max_age_hours": self.approvals.max_age_hours,
+                "signed": self.approvals.signed,
+            },
+            "checks": [
+                {"name": check.name, "max_age_hours": check.max_age_hours} for check in self.checks
+            ],
+            "freezes": [freeze.as_data() for freeze in self.freezes],
+            "label_hours_max": self.label_hours_max,
+            "guarded_rollback": self.guarded_rollback,
+            "review_hours": self.review_hours,
+        }
+
+
+OPEN = Rules()
+
+
+def parse_rules(data: dict[str, Any]) -> Rules:
+    """Rules out of their JSON form, what is left out as in `OPEN`; InvalidError lists the faults.
+
+    Form and bounds are checked here; whether environments and roles exist, by the command.
+    """
+    faults: list[Fault] = []
+    approvals = _approvals(data.get("approvals") or {}, faults)
+    checks = tuple(
+        CheckRule(
+            _check_name(one["name"], f"/checks/{index}/name", faults),
+            _hours(one.get("max_age_hours"), f"/checks/{index}/max_age_hours", faults),
+        )
+        for index, one in enumerate(data.get("checks") or ())
+    )
+    if len(checks) > CHECKS_MAX or len({check.name for check in checks}) < len(checks):
+        faults.append(Fault("/checks", "too_many", f"at most {CHECKS_MAX}, each name once"))
+    freezes = [
+        parse_freeze(one, f"/freezes/{index}", faults)
+        for index, one in enumerate(data.get("freezes") or ())
+    ]
+    if len(freezes) > FREEZES_MAX:
+        faults.append(Fault("/freezes", "too_many", f"at most {FREEZES_MAX}"))
+    rules = Rules(
+        promoter_roles=_roles(data, "promoter_roles", ENVIRONMENT_PROMOTE, faults),
+        from_environment=data.get("from_environment"),
+        approvals=approvals,
+        checks=checks,
+        freezes=tuple(freeze for freeze in freezes if freeze is not None),
+        label_hours_max=_hours(data.get("label_hours_max"), "/label_hours_max", faults),
+        guarded_rollback=bool(data.get("guarded_rollback", False)),
+        review_hours=_hours(
+            data.get("review_hours", REVIEW_HOURS_DEFAULT), "/review_hours", faults
+        ),
+    )
+    if faults:
+        raise InvalidError(f"{faults[0].pointer}: {faults[0].detail}.", faults)
+    return rules
+
+
+def _approvals(data: dict[str, Any], faults: list[Fault]) -> ApprovalRule:
+    count = data.get("count", 0)
+    if not 0 <= count <= APPROVALS_MAX:
+        detail = f"must be from 0 to {APPROVALS_MAX}"
+        faults.append(Fault("/approvals/count", "out_of_range", detail))
+    if count == 0 and (data.get("owners") or data.get("roles") or data.get("signed")):
+        detail = "must be at least 1 where it is said whose or how"
+        faults.append(Fault("/approvals/count", "contradiction", detail))
+    return ApprovalRule(
+        count=count,
+        roles=_roles(data, "roles", CHANGE_REVIEW, faults, "/approvals"),
+        owners=bool(data.get("owners", False)),
+        authors=bool(data.get("authors", False)),
+        max_age_hours=_hours(data.get("max_age_hours"), "/approvals/max_age_hours", faults),
+        signed=bool(data.get("signed", False)),
+    )
+
+
+def _roles(
+    data: dict[str, Any], field: str, permission: str, faults: list[Fault], pointer: str = ""
+) -> tuple[str, ...]:
+    roles = tuple(sorted(set(data.get(field) or ())))
+    able = ROLES_BY_PERMISSION[permission]
+    if not able.issuperset(roles):
+        detail = f"must be among those that have {permission}: {', '.join(sorted(able))}"
+        faults.append(Fault(f"{pointer}/{field}", "unknown_role", detail))
+    return roles
+
+
+def _hours(given: int | None, pointer: str, faults: list[Fault]) -> int | None:
+    if given is not None and not 1 <= given <= HOURS_MAX:
+        faults.append(Fault(pointer, "out_of_range", f"must be from 1 to {HOURS_MAX} hours"))
+    return given
+
+
+def _check_name(name: str, pointer: str, faults: list[Fault]) -> str:
+    try:
+        return check_label(name)
+    except InvalidNameError:
+        faults.append(Fault(pointer, "invalid_name", "a check is named as labels are"))
+        return name

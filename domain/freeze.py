@@ -1,0 +1,113 @@
+"""Freeze windows: when an environment takes no promotions.
+
+A window is a span between two moments, or comes every week at a place's own time. Time zones are
+those of the IANA database (RFC 6557).
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from domain.errors import Fault
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+DAY_MINUTES = 24 * 60
+FREEZES_MAX = 32
+_CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])|24:00")
+
+
+@dataclass(frozen=True)
+class Freeze:
+    """One window. A span has `starts_at` and `ends_at`; a weekly one days, minutes and a zone.
+
+    Minutes count from local midnight; a weekly window whose end is not after its start goes on into
+    the next day. `days` are those on which it starts.
+    """
+
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    days: tuple[str, ...] = ()
+    from_minute: int = 0
+    to_minute: int = DAY_MINUTES
+    time_zone: str | None = None
+
+    def holds(self, at: datetime) -> bool:
+        """Whether a moment lies in the window: its start counts, its end does not."""
+        if self.starts_at is not None and self.ends_at is not None:
+            return self.starts_at <= at < self.ends_at
+        local = at.astimezone(ZoneInfo(self.time_zone or "UTC"))
+        minute = local.hour * 60 + local.minute
+        today = DAYS[local.weekday()] in self.days
+        if self.from_minute < self.to_minute:
+            return today and self.from_minute <= minute < self.to_minute
+        yesterday = DAYS[(local - timedelta(days=1)).weekday()] in self.days
+        return (today and minute >= self.from_minute) or (yesterday and minute < self.to_minute)
+
+    def as_data(self) -> dict[str, Any]:
+        """JSON form, as `parse_freeze` takes it."""
+        if self.starts_at is not None and self.ends_at is not None:
+            return {"starts_at": self.starts_at.isoformat(), "ends_at": self.ends_at.isoformat()}
+        return {
+            "days": list(self.days),
+            "from": _clock(self.from_minute),
+            "to": _clock(self.to_minute),
+            "time_zone": self.time_zone,
+        }
+
+
+def _clock(minute: int) -> str:
+    return f"{minute // 60:02}:{minute % 60:02}"
+
+
+def parse_freeze(data: dict[str, Any], pointer: str, faults: list[Fault]) -> Freeze | None:
+    """A window out of its JSON form; what is wrong with it is added to `faults`."""
+    before = len(faults)
+    weekly = any(data.get(name) is not None for name in ("days", "from", "to", "time_zone"))
+    if not weekly:
+        starts_at = _moment(data.get("starts_at"), f"{pointer}/starts_at", faults)
+        ends_at = _moment(data.get("ends_at"), f"{pointer}/ends_at", faults)
+        if starts_at is not None and ends_at is not None and ends_at <= starts_at:
+            faults.append(Fault(f"{pointer}/ends_at", "empty", "must lie after starts_at"))
+        return Freeze(starts_at, ends_at) if len(faults) == before else None
+    if data.get("starts_at") is not None or data.get("ends_at") is not None:
+        detail = "a span has starts_at and ends_at, a weekly window days, from, to and time_zone"
+        faults.append(Fault(pointer, "contradiction", detail))
+    days = [day for day in DAYS if day in (data.get("days") or ())]
+    if not days or len(days) != len(set(data["days"])):
+        faults.append(Fault(f"{pointer}/days", "unknown_day", f"some of {', '.join(DAYS)}"))
+    start = _minute(data.get("from") or "00:00", f"{pointer}/from", faults)
+    end = _minute(data.get("to") or "24:00", f"{pointer}/to", faults)
+    zone = _zone(data.get("time_zone"), f"{pointer}/time_zone", faults)
+    if len(faults) > before:
+        return None
+    return Freeze(None, None, tuple(days), start, end, zone)
+
+
+def _moment(text: Any, pointer: str, faults: list[Fault]) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        faults.append(Fault(pointer, "invalid_moment", "an RFC 3339 time with its offset"))
+        return None
+    return moment
+
+
+def _minute(text: str, pointer: str, faults: list[Fault]) -> int:
+    if not _CLOCK.fullmatch(text):
+        faults.append(Fault(pointer, "invalid_time", "hours and minutes, from 00:00 to 24:00"))
+        return 0
+    hours, minutes = text.split(":")
+    return int(hours) * 60 + int(minutes)
+
+
+def _zone(name: Any, pointer: str, faults: list[Fault]) -> str:
+    try:
+        ZoneInfo(name)
+    except Exception:
+        detail = "a name of the IANA time zone database, such as Europe/Berlin"
+        faults.append(Fault(pointer, "unknown_time_zone", detail))
+    return str(name)
