@@ -258,6 +258,7 @@ class Caller:
 SYSTEM_CALLER = Caller("system", "", via="delivery")
 SYSTEM_ACTOR = {"type": "system", "id": "system", "via": "delivery", "credential": None}
 SYSTEM_EXPIRY_ACTOR = {**SYSTEM_ACTOR, "via": "expiry"}
+SYSTEM_SCHEDULE = {**SYSTEM_ACTOR, "via": "schedule"}
 SYSTEM_RESTORE_ACTOR = {**SYSTEM_ACTOR, "via": "restore"}
 RESTORE_PERMISSION = "restore"
 
@@ -280,6 +281,17 @@ def authenticate(rights: Rights | None, now: datetime) -> Rights:
     return rights
 
 
+def lasting(rights: Rights | None) -> Rights | None:
+    """The standing by which something is done later for somebody who asked for it once.
+
+    None where they or the credential they asked with were taken out of use meanwhile; that it has
+    expired since does not matter, what it was narrowed to does.
+    """
+    if rights is None or not rights.active or rights.token is None or rights.token.revoked:
+        return None
+    return rights
+
+
 def permitted(rights: Rights, permission: str, resource: Resource, now: datetime) -> Authorization:
     """The policy's answer for an authenticated caller, within the token's own scopes."""
     token = rights.token
@@ -287,6 +299,16 @@ def permitted(rights: Rights, permission: str, resource: Resource, now: datetime
     if scopes is not None and not any(scope.covers(permission, resource) for scope in scopes):
         return Authorization(())
     return decide(rights.grants, permission, resource, now)
+
+
+def permitted_all(
+    rights: Rights, permission: str, resources: Iterable[Resource], now: datetime
+) -> Authorization:
+    """The policy's answer for several things at once: every grant that sufficed for one of them."""
+    answers = [permitted(rights, permission, one, now) for one in resources]
+    if not answers or not all(answer.allowed for answer in answers):
+        return Authorization(())
+    return Authorization(tuple(sorted({grant for answer in answers for grant in answer.grants})))
 
 
 def authorise(rights: Rights, permission: str, resource: Resource, now: datetime) -> Authorization:

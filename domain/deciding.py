@@ -1,6 +1,6 @@
 """What deciding any command shares: authorise by the one policy, load, seal texts, sum up."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -8,7 +8,7 @@ from uuid import UUID
 from eventsourcing.domain import Aggregate
 
 from domain import access
-from domain.access import AUTHZ_GRANTS_MAX, POLICY, Caller, Resource
+from domain.access import AUTHZ_GRANTS_MAX, POLICY, Authorization, Caller, Resource, Rights
 from domain.commitment import TEXT_MEDIA_TYPE, Content, ContentRef, is_same, seal
 from domain.decision import Answer, Decision, Ids, Provenance, Session, changes_of
 from domain.errors import (
@@ -39,23 +39,42 @@ class Deciding:
     def _authorise(
         self, permission: str, resource: Resource, on: Resource | None = None
     ) -> Provenance:
+        answer = access.authorise(self._rights(), permission, on or resource, self._now)
+        return self._provenance(permission, resource, answer)
+
+    def _authorise_all(
+        self, permission: str, resource: Resource, on: Sequence[Resource]
+    ) -> Provenance:
+        """`resource` is about several things, for each of which the permission is needed."""
+        rights = self._rights()
+        for one in on:
+            access.authorise(rights, permission, one, self._now)
+        answer = access.permitted_all(rights, permission, on, self._now)
+        return self._provenance(permission, resource, answer)
+
+    def _rights(self) -> Rights:
+        """The caller's standing; UnauthenticatedError."""
         caller = self._session.load(Principal, UUID(self._caller.principal_id))
         rights = caller.rights(self._caller.token_id) if caller else None
-        rights = access.authenticate(rights, self._now)
-        answer = access.authorise(rights, permission, on or resource, self._now)
-        actor = {
-            "type": caller.type if caller else "",
-            "id": self._caller.principal_id,
-            "via": self._caller.via,
-            "credential": self._caller.token_id,
-        }
+        return access.authenticate(rights, self._now)
+
+    def _provenance(self, permission: str, resource: Resource, answer: Authorization) -> Provenance:
         authz = {
             "policy": POLICY,
             "permission": permission,
             "resource": resource.text,
             "grants": list(answer.grants[:AUTHZ_GRANTS_MAX]),
         }
-        return Provenance(actor, authz)
+        return Provenance(self._actor(), authz)
+
+    def _actor(self) -> dict[str, Any]:
+        caller = self._session.load(Principal, UUID(self._caller.principal_id))
+        return {
+            "type": caller.type if caller else "",
+            "id": self._caller.principal_id,
+            "via": self._caller.via,
+            "credential": self._caller.token_id,
+        }
 
     def _may(self, permission: str, resource: Resource) -> bool:
         """Whether the caller has a permission, without a word."""

@@ -20,6 +20,9 @@ class Session(Protocol):
     def content(self, commitment: str) -> Content | None:
         """A text that an event refers to, None where it was erased."""
 
+    def actor(self, kind: type[Aggregate], aggregate_id: UUID, stream_position: int) -> str:
+        """The id of the principal who did what stands at a position of a loaded stream."""
+
 
 class Ids(Protocol):
     """Where ids, salts and secrets come from."""

@@ -1,11 +1,11 @@
 """An environment's rules: what has to hold before its label moves (`domain/gate.py` decides)."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from domain.access import CHANGE_REVIEW, ENVIRONMENT_PROMOTE, ROLES_BY_PERMISSION
-from domain.errors import Fault, InvalidError, InvalidNameError
-from domain.freeze import FREEZES_MAX, Freeze, parse_freeze
+from domain.errors import Fault, InvalidNameError
+from domain.freeze import FREEZES_MAX, Freeze, read_freeze
 from domain.names import check_label
 
 ENVIRONMENTS_MAX = 16
@@ -21,7 +21,7 @@ class ApprovalRule:
 
     `roles`: an approver holds `change.review` by one of these (empty: by any). `owners`: one of the
     approvals is by an owner of the prompt's folder. `authors`: whoever wrote or proposed may
-    approve too. `signed`: each approval carries the approver's own signature.
+    approve too.
     """
 
     count: int = 0
@@ -29,7 +29,6 @@ class ApprovalRule:
     owners: bool = False
     authors: bool = False
     max_age_hours: int | None = None
-    signed: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class Rules:
         return replace(self, review_hours=REVIEW_HOURS_DEFAULT) != OPEN
 
     def as_data(self) -> dict[str, Any]:
-        """JSON form, as `parse_rules` takes it."""
+        """JSON form, as `read_rules` takes it."""
         return {
             "promoter_roles": list(self.promoter_roles),
             "from_environment": self.from_environment,
@@ -75,7 +74,6 @@ class Rules:
                 "owners": self.approvals.owners,
                 "authors": self.approvals.authors,
                 "max_age_hours": self.approvals.max_age_hours,
-                "signed": self.approvals.signed,
             },
             "checks": [
                 {"name": check.name, "max_age_hours": check.max_age_hours} for check in self.checks
@@ -90,13 +88,11 @@ class Rules:
 OPEN = Rules()
 
 
-def parse_rules(data: dict[str, Any]) -> Rules:
-    """Rules out of their JSON form, what is left out as in `OPEN`; InvalidError lists the faults.
+def read_rules(data: dict[str, Any], faults: list[Fault]) -> Rules:
+    """Rules out of their JSON form, what is left out as in `OPEN`; faults are added to `faults`.
 
-    Form and bounds are checked here; whether environments and roles exist, by the command.
+    Form and bounds are looked at here; whether environments and roles exist, by the command.
     """
-    faults: list[Fault] = []
-    approvals = _approvals(data.get("approvals") or {}, faults)
     checks = tuple(
         CheckRule(
             _check_name(one["name"], f"/checks/{index}/name", faults),
@@ -106,27 +102,23 @@ def parse_rules(data: dict[str, Any]) -> Rules:
     )
     if len(checks) > CHECKS_MAX or len({check.name for check in checks}) < len(checks):
         faults.append(Fault("/checks", "too_many", f"at most {CHECKS_MAX}, each name once"))
-    freezes = [
-        parse_freeze(one, f"/freezes/{index}", faults)
+    freezes = tuple(
+        read_freeze(one, f"/freezes/{index}", faults)
         for index, one in enumerate(data.get("freezes") or ())
-    ]
+    )
     if len(freezes) > FREEZES_MAX:
         faults.append(Fault("/freezes", "too_many", f"at most {FREEZES_MAX}"))
-    rules = Rules(
-        promoter_roles=_roles(data, "promoter_roles", ENVIRONMENT_PROMOTE, faults),
+    review_hours = data.get("review_hours", REVIEW_HOURS_DEFAULT)
+    return Rules(
+        promoter_roles=_roles(data.get("promoter_roles")),
         from_environment=data.get("from_environment"),
-        approvals=approvals,
+        approvals=_approvals(data.get("approvals") or {}, faults),
         checks=checks,
-        freezes=tuple(freeze for freeze in freezes if freeze is not None),
+        freezes=freezes,
         label_hours_max=_hours(data.get("label_hours_max"), "/label_hours_max", faults),
         guarded_rollback=bool(data.get("guarded_rollback", False)),
-        review_hours=_hours(
-            data.get("review_hours", REVIEW_HOURS_DEFAULT), "/review_hours", faults
-        ),
+        review_hours=_hours(review_hours, "/review_hours", faults),
     )
-    if faults:
-        raise InvalidError(f"{faults[0].pointer}: {faults[0].detail}.", faults)
-    return rules
 
 
 def _approvals(data: dict[str, Any], faults: list[Fault]) -> ApprovalRule:
@@ -134,28 +126,20 @@ def _approvals(data: dict[str, Any], faults: list[Fault]) -> ApprovalRule:
     if not 0 <= count <= APPROVALS_MAX:
         detail = f"must be from 0 to {APPROVALS_MAX}"
         faults.append(Fault("/approvals/count", "out_of_range", detail))
-    if count == 0 and (data.get("owners") or data.get("roles") or data.get("signed")):
-        detail = "must be at least 1 where it is said whose or how"
+    if count == 0 and (data.get("owners") or data.get("roles")):
+        detail = "must be at least 1 where it is said whose"
         faults.append(Fault("/approvals/count", "contradiction", detail))
     return ApprovalRule(
         count=count,
-        roles=_roles(data, "roles", CHANGE_REVIEW, faults, "/approvals"),
+        roles=_roles(data.get("roles")),
         owners=bool(data.get("owners", False)),
         authors=bool(data.get("authors", False)),
         max_age_hours=_hours(data.get("max_age_hours"), "/approvals/max_age_hours", faults),
-        signed=bool(data.get("signed", False)),
     )
 
 
-def _roles(
-    data: dict[str, Any], field: str, permission: str, faults: list[Fault], pointer: str = ""
-) -> tuple[str, ...]:
-    roles = tuple(sorted(set(data.get(field) or ())))
-    able = ROLES_BY_PERMISSION[permission]
-    if not able.issuperset(roles):
-        detail = f"must be among those that have {permission}: {', '.join(sorted(able))}"
-        faults.append(Fault(f"{pointer}/{field}", "unknown_role", detail))
-    return roles
+def _roles(given: Iterable[str] | None) -> tuple[str, ...]:
+    return tuple(sorted(set(given or ())))
 
 
 def _hours(given: int | None, pointer: str, faults: list[Fault]) -> int | None:

@@ -258,6 +258,18 @@ class NeverLiveError(ConflictError):
     code = "never_live"
 
 
+class RulesNotMetError(ConflictError):
+    """The environment's rules do not let its label move."""
+
+    code = "rules_not_met"
+
+
+class ChangeClosedError(ConflictError):
+    """The change request is in another state than this needs."""
+
+    code = "change_closed"
+
+
 class InactivePrincipalError(ConflictError):
     """The principal is deactivated."""
 

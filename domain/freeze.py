@@ -46,7 +46,7 @@ class Freeze:
         return (today and minute >= self.from_minute) or (yesterday and minute < self.to_minute)
 
     def as_data(self) -> dict[str, Any]:
-        """JSON form, as `parse_freeze` takes it."""
+        """JSON form, as `read_freeze` takes it."""
         if self.starts_at is not None and self.ends_at is not None:
             return {"starts_at": self.starts_at.isoformat(), "ends_at": self.ends_at.isoformat()}
         return {
@@ -61,27 +61,24 @@ def _clock(minute: int) -> str:
     return f"{minute // 60:02}:{minute % 60:02}"
 
 
-def parse_freeze(data: dict[str, Any], pointer: str, faults: list[Fault]) -> Freeze | None:
+def read_freeze(data: dict[str, Any], pointer: str, faults: list[Fault]) -> Freeze:
     """A window out of its JSON form; what is wrong with it is added to `faults`."""
-    before = len(faults)
     weekly = any(data.get(name) is not None for name in ("days", "from", "to", "time_zone"))
     if not weekly:
         starts_at = _moment(data.get("starts_at"), f"{pointer}/starts_at", faults)
         ends_at = _moment(data.get("ends_at"), f"{pointer}/ends_at", faults)
         if starts_at is not None and ends_at is not None and ends_at <= starts_at:
             faults.append(Fault(f"{pointer}/ends_at", "empty", "must lie after starts_at"))
-        return Freeze(starts_at, ends_at) if len(faults) == before else None
+        return Freeze(starts_at, ends_at)
     if data.get("starts_at") is not None or data.get("ends_at") is not None:
         detail = "a span has starts_at and ends_at, a weekly window days, from, to and time_zone"
         faults.append(Fault(pointer, "contradiction", detail))
     days = [day for day in DAYS if day in (data.get("days") or ())]
-    if not days or len(days) != len(set(data["days"])):
+    if not days or len(days) != len(set(data.get("days") or ())):
         faults.append(Fault(f"{pointer}/days", "unknown_day", f"some of {', '.join(DAYS)}"))
     start = _minute(data.get("from") or "00:00", f"{pointer}/from", faults)
     end = _minute(data.get("to") or "24:00", f"{pointer}/to", faults)
     zone = _zone(data.get("time_zone"), f"{pointer}/time_zone", faults)
-    if len(faults) > before:
-        return None
     return Freeze(None, None, tuple(days), start, end, zone)
 
 

@@ -16,11 +16,10 @@ from domain.environment import CheckRule, Rules
 
 @dataclass(frozen=True)
 class Approval:
-    """Who approved, when, and whether with a signature of their own."""
+    """Who approved, and when."""
 
     by: str
     at: datetime
-    signed: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,8 +83,6 @@ def counting(rules: Rules, move: Move) -> list[Approval]:
             continue
         if wanted.max_age_hours is not None and age > timedelta(hours=wanted.max_age_hours):
             continue
-        if wanted.signed and not approval.signed:
-            continue
         if _may_review(rules, move, approval.by):
             found[approval.by] = approval
     return list(found.values())
@@ -146,10 +143,7 @@ def _approvals(rules: Rules, move: Move) -> list[Unmet]:
     missing = []
     if len(counted) < wanted.count:
         whose = f" by {' or '.join(wanted.roles)}" if wanted.roles else ""
-        signed = "signed " if wanted.signed else ""
-        missing.append(
-            Unmet("approvals", f"has {len(counted)} of {wanted.count} {signed}approvals{whose}")
-        )
+        missing.append(Unmet("approvals", f"has {len(counted)} of {wanted.count} approvals{whose}"))
     if wanted.owners and not any(approval.by in move.owners for approval in counted):
         who = "one of the folder's owners" if move.owners else "an owner, and the folder has none"
         missing.append(Unmet("owners", f"needs an approval by {who}"))

@@ -6,7 +6,9 @@ from typing import Literal
 
 from domain.commitment import ContentRef
 
-Act = Literal["set", "promotion", "rollback"]
+Act = Literal["set", "promotion", "rollback", "emergency"]
+# What satisfied the rules of its time: an emergency did not.
+LIVED: tuple[Act, ...] = ("promotion", "rollback")
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class LabelMove:
     moved_at: datetime
     stream_position: int
     expires_at: datetime | None = None
+    change_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,10 @@ class Label:
     def expires_at(self) -> datetime | None:
         """Until when it points where it points (None: until it is moved)."""
         return self.history[-1].expires_at if self.history else None
+
+    def lived(self, number: int) -> bool:
+        """Whether a version was its target before, by a promotion that satisfied the rules."""
+        return any(move.to_version == number and move.act in LIVED for move in self.history)
 
     def expired(self, at: datetime) -> bool:
         """Whether its time is over."""

@@ -1,22 +1,29 @@
 """Commands on labels, decided."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from domain import access, commands
+from domain.change_request import ChangeRequest
 from domain.deciding import check_match, checked_moment, moment_text
-from domain.decision import Answer, Decision, Provenance
+from domain.decision import Answer, Decision, Provenance, changes_of
+from domain.environment import Rules, read_rules
+from domain.errors import ConflictError, Fault, InvalidError
 from domain.label import Act
-from domain.names import check_label, project_id
-from domain.project import Project
+from domain.names import check_label
+from domain.promoting import Promoting, Wish, item_of, missing_data
 from domain.prompt import Prompt
-from domain.prompt_deciding import PromptDeciding
 
 
-class LabelCommands(PromptDeciding):
+class LabelCommands(Promoting):
     """One method per command."""
 
     def set_label(self, command: commands.SetLabel) -> Decision:
         """Point a label at a version: a promotion where it is an environment."""
+        if command.break_glass:
+            return self._break_glass(command)
         prompt, provenance, act = self._label(command)
         check_match(command.if_match, _label_etag(prompt, command.label))
         first = prompt.labels.get(command.label) is None
@@ -29,6 +36,8 @@ class LabelCommands(PromptDeciding):
         if command.label not in prompt.labels:
             prompt.target_of(command.label)
         before = prompt.labels[command.label].target
+        if before is not None:
+            self._check_gate(prompt, Wish(command.label, None), self._rights())
         prompt.remove_label(command.label, self._text(command.reason, "/reason"), self._now)
         body = _label_body(prompt, command.label, before)
         return self._decision(provenance, Answer(body), prompt)
@@ -49,6 +58,76 @@ class LabelCommands(PromptDeciding):
         body = {"project": prompt.project, "name": prompt.name, "label": command.label}
         return self._decision(provenance, Answer(body), prompt)
 
+    def preview_promotion(self, command: commands.PreviewPromotion) -> Decision:
+        """Say what would keep an environment's label from moving to a version. Appends nothing."""
+        label = check_label(command.label)
+        prompt, provenance = self._prompt(command, access.PROMPT_READ)
+        project = self._environment(prompt.project, label)
+        if project is None:
+            raise _no_environment(prompt.project, label)
+        prompt.version_numbered(command.version)
+        rules = project.rules_of(label)
+        if command.rules is not None:
+            rules = _given_rules(command.rules)
+        until = checked_moment(command.expires_at, "/expires_at", after=self._now)
+        wish = Wish(label, command.version, until)
+        missing = self._unmet(prompt, wish, self._rights(), rules)
+        resource = access.prompt_resource(prompt.project, prompt.name, label)
+        may = self._may(access.ENVIRONMENT_PROMOTE, resource)
+        body = {
+            "project": prompt.project,
+            "name": prompt.name,
+            "label": label,
+            "from": self._live(prompt).get(label),
+            "version": command.version,
+            "permitted": may,
+            "missing": missing_data(missing),
+            "allowed": may and not missing,
+            "rules": rules.as_data(),
+        }
+        return self._decision(provenance, Answer(body), prompt)
+
+    def _break_glass(self, command: commands.SetLabel) -> Decision:
+        """An emergency: the label moves at once, and a change request waits for a review."""
+        label = check_label(command.label)
+        prompt, provenance = self._prompt(command, access.ENVIRONMENT_BREAK_GLASS, label)
+        project = self._environment(prompt.project, label)
+        if project is None:
+            raise _no_environment(prompt.project, label)
+        if command.reason is None or not command.reason.strip():
+            detail = "says why an emergency does not wait for approvals"
+            raise InvalidError(f"/reason {detail}.", [Fault("/reason", "missing", detail)])
+        hours = project.rules_of(label).review_hours
+        if hours is None:
+            raise ConflictError(f"The rules of {label} know no emergencies: propose a change.")
+        check_match(command.if_match, _label_etag(prompt, label))
+        current = self._live(prompt).get(label)
+        due = self._now + timedelta(hours=hours)
+        change_id = self._ids.new_id()
+        decision = self._move(
+            prompt, provenance, command, command.version, "emergency", change_id=str(change_id)
+        )
+        if not decision.changes[-1].events:
+            return decision
+        change = ChangeRequest.propose(
+            change_id, self._now, project=prompt.project, kind="promotion", environment=label,
+            items=[item_of(prompt, command.version, current).as_data()],
+            by=self._caller.principal_id, credential=self._caller.token_id,
+            title=self._seal_text(f"Emergency: {prompt.name}@{command.version}", "/title"),
+            reason=self._text(command.reason, "/reason"), automatic=False, scheduled_at=None,
+            expires_at=moment_text(command.expires_at), review_due_at=due.isoformat(),
+            meaning="emergency",
+        )  # fmt: skip
+        change.apply(self._caller.principal_id, "emergency", self._now)
+        about = access.change_resource(prompt.project, str(change_id))
+        authz = {**provenance.authz, "resource": about.text}
+        opened = replace(changes_of(change)[0], provenance=replace(provenance, authz=authz))
+        body = {**decision.answer.body, "change_id": str(change_id), "review_due_at": str(due)}
+        return replace(
+            decision, changes=(opened, *decision.changes), contents=tuple(self._contents),
+            answer=replace(decision.answer, body=body),
+        )  # fmt: skip
+
     # What they share
 
     def _label(self, command: Any) -> tuple[Prompt, Provenance, Act]:
@@ -59,8 +138,7 @@ class LabelCommands(PromptDeciding):
 
     def _need(self, project: str, name: str, label: str) -> tuple[str, access.Resource]:
         """What moving a label takes, and on what: more where it is an environment."""
-        known = self._session.load(Project, project_id(project))
-        if known is not None and label in known.environments:
+        if self._environment(project, label) is not None:
             return access.ENVIRONMENT_PROMOTE, access.prompt_resource(project, name, label)
         return access.LABEL_WRITE, access.prompt_resource(project, name)
 
@@ -73,20 +151,37 @@ class LabelCommands(PromptDeciding):
         act: Act,
         *,
         made: bool = False,
+        change_id: str | None = None,
     ) -> Decision:
         state = prompt.labels.get(command.label)
         current = state.target if state else None
         prompt.check_not_archived()
-        if act == "promotion":
+        if act in ("promotion", "emergency"):
             prompt.check_not_draft()
         given = command.expires_at if isinstance(command, commands.SetLabel) else None
         expires_at = checked_moment(given, "/expires_at", after=self._now)
         if current != version or (state is not None and state.expires_at != expires_at):
-            self._check_move(prompt, command.label, version)
+            self._check_moves(command.label, [(prompt, version)])
+            if act != "emergency":
+                wish = Wish(command.label, version, expires_at, rollback=act == "rollback")
+                self._check_gate(prompt, wish, self._rights())
             reason = self._text(command.reason, "/reason")
-            prompt.set_label(command.label, version, act, reason, self._now, expires_at)
+            prompt.set_label(command.label, version, act, reason, self._now, expires_at, change_id)
         body = _label_body(prompt, command.label, current)
         return self._decision(provenance, Answer(body, made=made), prompt)
+
+
+def _no_environment(project: str, label: str) -> InvalidError:
+    detail = f"{label} is no environment of {project}"
+    return InvalidError(f"{detail}.", [Fault("/label", "unknown_environment", detail)])
+
+
+def _given_rules(data: Mapping[str, Any]) -> Rules:
+    faults: list[Fault] = []
+    rules = read_rules(dict(data), faults)
+    if faults:
+        raise InvalidError(f"/rules{faults[0].pointer}: {faults[0].detail}.", faults)
+    return rules
 
 
 def _label_etag(prompt: Prompt, label: str) -> int:

@@ -176,6 +176,7 @@ class Prompt(PromptState, PromptEvents, Aggregate):
         reason: ContentRef | None,
         at: datetime,
         expires_at: datetime | None = None,
+        change_id: str | None = None,
     ) -> bool:
         """Point a label at a version, until it expires; False where it does so already."""
         self.check_not_archived()
@@ -193,6 +194,7 @@ class Prompt(PromptState, PromptEvents, Aggregate):
             act=act,
             reason=reason,
             expires_at=expires_at.isoformat() if expires_at else None,
+            change_id=change_id,
         )
         return True
 
@@ -204,15 +206,18 @@ class Prompt(PromptState, PromptEvents, Aggregate):
         self.trigger_event(self.LabelExpired, timestamp=at, label=label, from_=state.target)
         return True
 
-    def remove_label(self, label: str, reason: ContentRef | None, at: datetime) -> bool:
+    def remove_label(
+        self, label: str, reason: ContentRef | None, at: datetime, change_id: str | None = None
+    ) -> bool:
         """Let a label point nowhere; False where it already does."""
         self.check_not_archived()
         state = self.labels.get(label)
         if state is None or state.target is None:
             return False
         self.trigger_event(
-            self.LabelRemoved, timestamp=at, label=label, from_=state.target, reason=reason
-        )
+            self.LabelRemoved, timestamp=at, label=label, from_=state.target, reason=reason,
+            change_id=change_id,
+        )  # fmt: skip
         return True
 
     def describe(self, changes: Mapping[str, dict[str, Any]], at: datetime) -> None:
@@ -319,11 +324,12 @@ class Prompt(PromptState, PromptEvents, Aggregate):
         act: Act,
         reason: ContentRef | None,
         expires_at: str | None,
+        change_id: str | None,
         timestamp: datetime,
         originator_version: int,
     ) -> None:
         until = datetime.fromisoformat(expires_at) if expires_at else None
-        move = LabelMove(from_, to, act, reason, timestamp, originator_version, until)
+        move = LabelMove(from_, to, act, reason, timestamp, originator_version, until, change_id)
         self.labels[label] = self.labels.get(label, Label(None, (), ())).moved(move)
 
     @event(PromptEvents.LabelRemoved)
@@ -332,10 +338,13 @@ class Prompt(PromptState, PromptEvents, Aggregate):
         label: str,
         from_: int,
         reason: ContentRef | None,
+        change_id: str | None,
         timestamp: datetime,
         originator_version: int,
     ) -> None:
-        move = LabelMove(from_, None, "removal", reason, timestamp, originator_version)
+        move = LabelMove(
+            from_, None, "removal", reason, timestamp, originator_version, change_id=change_id
+        )
         self.labels[label] = self.labels[label].moved(move)
 
     @event(PromptEvents.LabelExpired)

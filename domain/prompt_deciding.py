@@ -171,13 +171,18 @@ class PromptDeciding(Deciding):
             )
         return tuple(map(str, references))
 
-    def _check_move(self, prompt: Prompt, label: str, number: int) -> None:
-        """CompositionError where a label's new target is composed of the label's target."""
-        version = prompt.version_numbered(number)
-        if version.partials:
-            content = self._stored(prompt, version)
+    def _check_moves(self, label: str, targets: Iterable[tuple[Prompt, int]]) -> None:
+        """CompositionError where a label's new targets cannot be composed, all of them moved."""
+        about: dict[str, Source] = {}
+        composed: list[Source] = []
+        for prompt, number in targets:
+            content = self._stored(prompt, prompt.version_numbered(number))
             root = Source(prompt.project, prompt.name, number, content.digest, content.value)
-            self._in_every_language(root, {f"{prompt.name}@{label}": root})
+            about[f"{prompt.name}@{label}"] = root
+            if prompt.version_numbered(number).partials:
+                composed.append(root)
+        for root in composed:
+            self._in_every_language(root, about)
 
     def _in_every_language(
         self, root: Source, known: Mapping[str, Source], *, fresh: bool = False
@@ -185,7 +190,10 @@ class PromptDeciding(Deciding):
         """The root composed in its base language; CompositionError where any cannot be."""
         for locale in (*root.content.get("locales", {}), None):
             spoken = replace(root, content=localised(root.content, locale))
-            about = dict.fromkeys(known, spoken)
+            about = {
+                place: replace(source, content=localised(source.content, locale))
+                for place, source in known.items()
+            }
             lookup = self._lookup(root.project, about, locale=locale, fresh=fresh)
             composed = compose(spoken, lookup)
             check_renderable(composed)

@@ -55,29 +55,45 @@ class PromptEvents:
         head: int
 
     class LabelMoved(Aggregate.Event):
-        """A label points at another version than before, until `expires_at` (None: until moved)."""
+        """A label points at another version than before, until `expires_at` (None: until moved).
 
-        TOPIC = "io.scrinia.label.moved.v2"
-        class_version = 2
+        `change_id`: the change request whose approvals let it.
+        """
+
+        TOPIC = "io.scrinia.label.moved.v3"
+        class_version = 3
         label: str
         from_: int | None
         to: int
         act: Act
         reason: ContentRef | None
         expires_at: str | None
+        change_id: str | None
 
         @staticmethod
         def upcast_v1_v2(state: dict[str, Any]) -> None:
             """Labels did not expire then."""
             state["expires_at"] = None
 
-    class LabelRemoved(Aggregate.Event):
-        """A label points nowhere any more."""
+        @staticmethod
+        def upcast_v2_v3(state: dict[str, Any]) -> None:
+            """There were no change requests."""
+            state["change_id"] = None
 
-        TOPIC = "io.scrinia.label.removed.v1"
+    class LabelRemoved(Aggregate.Event):
+        """A label points nowhere any more; `change_id` as of `LabelMoved`."""
+
+        TOPIC = "io.scrinia.label.removed.v2"
+        class_version = 2
         label: str
         from_: int
         reason: ContentRef | None
+        change_id: str | None
+
+        @staticmethod
+        def upcast_v1_v2(state: dict[str, Any]) -> None:
+            """There were no change requests."""
+            state["change_id"] = None
 
     class LabelExpired(Aggregate.Event):
         """A label points nowhere any more, since its time was over."""

@@ -10,8 +10,11 @@ from typing import Any
 
 from domain import commands
 from domain.access_commands import AccessCommands
+from domain.change_commands import ChangeCommands
+from domain.check_commands import CheckCommands
 from domain.commit_commands import CommitCommands
 from domain.decision import Decision
+from domain.environment_commands import EnvironmentCommands
 from domain.key_commands import KeyCommands
 from domain.label_commands import LabelCommands
 from domain.project_commands import ProjectCommands
@@ -26,6 +29,9 @@ class Registry(
     VersionCommands,
     LabelCommands,
     CommitCommands,
+    EnvironmentCommands,
+    CheckCommands,
+    ChangeCommands,
     AccessCommands,
     WebhookCommands,
     KeyCommands,
@@ -58,6 +64,22 @@ _METHODS: dict[type[Any], str] = {
     commands.SetLabel: "set_label",
     commands.RemoveLabel: "remove_label",
     commands.Rollback: "rollback",
+    commands.SetEnvironment: "set_environment",
+    commands.RemoveEnvironment: "remove_environment",
+    commands.SetOwners: "set_owners",
+    commands.PreviewPromotion: "preview_promotion",
+    commands.RecordCheck: "record_check",
+    commands.ProposeChange: "propose_change",
+    commands.ReviseChange: "revise_change",
+    commands.CommentOnChange: "comment_on_change",
+    commands.ApproveChange: "approve_change",
+    commands.RetractApproval: "retract_approval",
+    commands.RejectChange: "reject_change",
+    commands.WithdrawChange: "withdraw_change",
+    commands.ApplyChange: "apply_change",
+    commands.ApplyDueChange: "apply_due_change",
+    commands.PreviewChange: "preview_change",
+    commands.ReviewEmergency: "review_emergency",
     commands.CreatePrincipal: "create_principal",
     commands.DeactivatePrincipal: "deactivate_principal",
     commands.GiveGrant: "give_grant",

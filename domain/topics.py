@@ -8,6 +8,8 @@ the data in place); the old types go on resolving to the class and are upcast wh
 from eventsourcing.domain import Aggregate, CanMutateAggregate
 from eventsourcing.utils import get_topic
 
+from domain.change_request import ChangeRequest
+from domain.check import VersionChecks
 from domain.keys import KeyRing
 from domain.name import Name
 from domain.principal import Principal
@@ -16,6 +18,8 @@ from domain.prompt import Prompt
 from domain.webhook import Webhook
 
 AGGREGATES: dict[str, type[Aggregate]] = {
+    "change": ChangeRequest,
+    "checks": VersionChecks,
     "keys": KeyRing,
     "name": Name,
     "principal": Principal,

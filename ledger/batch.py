@@ -19,6 +19,7 @@ from domain.commitment import Content
 from domain.decision import AggregateT, Change, Decision, Ids, Session
 from domain.errors import DomainError
 from domain.keys import EVENT_PURPOSE, KeyRing
+from ledger import payload
 from ledger.errors import KeyRetiredError
 from ledger.mapper import SignedEvent, SigningMapper, Stamped
 from ledger.payload import previous_hash
@@ -248,6 +249,14 @@ class Batch:
         """A text, of this batch or of the store."""
         return self._contents.get(commitment) or self._repository.content(commitment)
 
+    def actor(self, stream: str, stream_position: int) -> str:
+        """Who did what stands there, by an event of this batch or of the store."""
+        for group in self.groups:
+            for event in (event for member in group.members for event in member.events):
+                if (event.originator_id, event.originator_version) == (stream, stream_position):
+                    return str(payload.decode(event.state)["actor"]["id"])
+        return self._repository.actor(stream, stream_position)
+
     def unit(self, group: Group) -> Unit:
         """What the recorder is given for a group."""
         events: list[SignedEvent] = []
@@ -353,6 +362,10 @@ class CommandSession:
     def content(self, commitment: str) -> Content | None:
         """See `domain.decision.Session`."""
         return self._batch.content(commitment)
+
+    def actor(self, kind: type[Aggregate], aggregate_id: UUID, stream_position: int) -> str:
+        """See `domain.decision.Session`."""
+        return self._batch.actor(stream_of(kind, aggregate_id), stream_position)
 
 
 def _remember(member: Decided, idempotency: Idempotency, index: int | None) -> Remembered:

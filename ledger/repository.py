@@ -8,6 +8,8 @@ from uuid import UUID
 
 from eventsourcing.domain import Aggregate, CanMutateAggregate
 
+from domain.change_request import ChangeRequest
+from domain.check import VersionChecks
 from domain.commitment import Content
 from domain.decision import AggregateT
 from domain.keys import KeyRing
@@ -15,12 +17,14 @@ from domain.principal import Principal
 from domain.project import Project
 from domain.topics import STREAM_KINDS
 from domain.webhook import Webhook
+from ledger import payload
 from ledger.errors import TamperedError
 from ledger.mapper import RecordedEvent, SignedNotification, SigningMapper
 from ledger.payload import NO_PREVIOUS, previous_hash
 from ledger.recorder import LedgerRecorder
 from ledger.trust import TrustedKeys, check_stream, is_authentic
 
+DECISIVE = (Principal, KeyRing, Project, Webhook, ChangeRequest, VersionChecks)
 CACHED_STREAMS_MAX = 20_000
 CACHED_CONTENT_BYTES_MAX = 32 * 1024 * 1024
 _A = TypeVar("_A", bound=Aggregate)
@@ -69,9 +73,9 @@ def fold(events: list[CanMutateAggregate[UUID]]) -> Aggregate | None:
 class Repository:
     """Streams as aggregates. `load` reads the store, `cached` keeps what the writer saw last.
 
-    Only the writer thread uses the cache. Streams that decide who may do what (principals, keys,
-    projects with their environments, webhooks with their scope) are loaded with their signatures
-    checked, all others with their `prev` chain (DESIGN section 4).
+    Only the writer thread uses the cache. Streams that decide who may do what (`DECISIVE`:
+    principals, keys, projects with their rules, approvals, checks, webhooks with their scope) are
+    loaded with their signatures checked, all others with their `prev` chain (DESIGN section 4).
     """
 
     def __init__(self, recorder: LedgerRecorder, mapper: SigningMapper, ledger_id: str) -> None:
@@ -99,12 +103,19 @@ class Repository:
         stored = self._checked(kind, stream_of(kind, aggregate_id), until_position)
         return [self._mapper.recorded(event) for event in stored]
 
+    def actor(self, stream: str, stream_position: int) -> str:
+        """Who did what stands at a position of a stream; TamperedError if it is not authentic."""
+        stored = self._recorder.select_stream(stream, after=stream_position - 1)[0]
+        if not is_authentic(stored, self.trusted_keys()):
+            raise TamperedError(f"{stream} holds a forged event: run 'scrinia verify'.")
+        return str(payload.decode(stored.state)["actor"]["id"])
+
     def _checked(
         self, kind: type[Aggregate], stream: str, until_position: int | None
     ) -> list[SignedNotification]:
         stored = list(self._recorder.select_stream(stream, until_position=until_position))
         check_stream(stored)
-        if kind in (Principal, KeyRing, Project, Webhook):
+        if kind in DECISIVE:
             keys = self.trusted_keys()
             if not all(is_authentic(event, keys) for event in stored):
                 raise TamperedError(f"{stream} holds a forged event: run 'scrinia verify'.")

@@ -8,8 +8,24 @@ from domain.commands.access import (
     RevokeGrant,
     RevokeToken,
 )
+from domain.commands.changes import (
+    ApplyChange,
+    ApplyDueChange,
+    ApproveChange,
+    ChangeItem,
+    CommentOnChange,
+    PreviewChange,
+    ProposeChange,
+    RecordCheck,
+    RejectChange,
+    RetractApproval,
+    ReviewEmergency,
+    ReviseChange,
+    WithdrawChange,
+)
+from domain.commands.environments import RemoveEnvironment, SetEnvironment, SetOwners
 from domain.commands.keys import RegisterKey, RetireKey
-from domain.commands.labels import ExpireLabel, RemoveLabel, Rollback, SetLabel
+from domain.commands.labels import ExpireLabel, PreviewPromotion, RemoveLabel, Rollback, SetLabel
 from domain.commands.projects import CreateProject, RemoveGuardrail, SetGuardrail
 from domain.commands.prompts import (
     ArchivePrompt,
@@ -43,12 +59,21 @@ Command = (
     | SetLabel | RemoveLabel | Rollback | CreatePrincipal | DeactivatePrincipal | GiveGrant
     | RevokeGrant | IssueToken | RevokeToken | CreateWebhook | ChangeWebhook
     | RotateWebhookSecret | DeleteWebhook | DisableFailingWebhook | RegisterKey | RetireKey
+    | SetEnvironment | RemoveEnvironment | SetOwners | PreviewPromotion | RecordCheck
+    | ProposeChange | ReviseChange | CommentOnChange | ApproveChange | RetractApproval
+    | RejectChange | WithdrawChange | ApplyChange | ApplyDueChange | PreviewChange
+    | ReviewEmergency
 )  # fmt: skip
 
 __all__ = [
+    "ApplyChange",
+    "ApplyDueChange",
+    "ApproveChange",
     "ArchivePrompt",
+    "ChangeItem",
     "ChangeWebhook",
     "Command",
+    "CommentOnChange",
     "CommitItem",
     "CommitMany",
     "CommitVersion",
@@ -69,15 +94,27 @@ __all__ = [
     "IssueToken",
     "MergeBranch",
     "MovePrompt",
+    "PreviewChange",
+    "PreviewPromotion",
+    "ProposeChange",
+    "RecordCheck",
     "RegisterKey",
+    "RejectChange",
+    "RemoveEnvironment",
     "RemoveGuardrail",
     "RemoveLabel",
     "RestorePrompt",
     "RetireKey",
+    "RetractApproval",
+    "ReviewEmergency",
+    "ReviseChange",
     "RevokeGrant",
     "RevokeToken",
     "Rollback",
     "RotateWebhookSecret",
+    "SetEnvironment",
     "SetGuardrail",
     "SetLabel",
+    "SetOwners",
+    "WithdrawChange",
 ]

@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 
 @dataclass(frozen=True)
 class SetLabel:
     """Point a label at a version; a promotion where the label is an environment.
 
-    `expires_at`: when it points nowhere again (None: when it is moved).
+    `expires_at`: when it points nowhere again (None: when it is moved). `break_glass`: an emergency
+    that the environment's rules are not asked about; somebody reviews it afterwards.
     """
 
     project: str
@@ -18,6 +20,7 @@ class SetLabel:
     reason: str | None = None
     if_match: int | None = None
     expires_at: datetime | None = None
+    break_glass: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,18 @@ class RemoveLabel:
     label: str
     reason: str | None = None
     if_match: int | None = None
+
+
+@dataclass(frozen=True)
+class PreviewPromotion:
+    """Say what would keep an environment's label from moving; `rules`: by these instead."""
+
+    project: str
+    name: str
+    label: str
+    version: int
+    expires_at: datetime | None = None
+    rules: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

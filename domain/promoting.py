@@ -1,0 +1,131 @@
+"""What moving an environment's label shares: what the gate is asked, and what it says."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from domain import access
+from domain.access import ENVIRONMENT_PROMOTE, Rights
+from domain.change_request import Item
+from domain.check import Check, VersionChecks, checks_id
+from domain.environment import Rules
+from domain.errors import RulesNotMetError
+from domain.gate import Approval, Move, Unmet, unmet
+from domain.names import project_id
+from domain.principal import Principal
+from domain.project import Project
+from domain.prompt import Prompt
+from domain.prompt_deciding import PromptDeciding
+from domain.version import Version
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Where an environment's label is to point, and who asks with whose approvals.
+
+    `editors`: who proposed or revised it; they are authors as far as approving goes.
+    """
+
+    environment: str
+    version: int | None
+    until: datetime | None = None
+    rollback: bool = False
+    approvals: tuple[Approval, ...] = ()
+    editors: tuple[str, ...] = ()
+
+
+class Promoting(PromptDeciding):
+    """A decision that may move environments' labels."""
+
+    def _check_gate(self, prompt: Prompt, wish: Wish, promoter: Rights) -> None:
+        """RulesNotMetError with all that is missing."""
+        rules = self._project(prompt.project).rules_of(wish.environment)
+        if not rules.protected:
+            return
+        missing = self._unmet(prompt, wish, promoter, rules)
+        if missing:
+            raise rules_not_met(prompt, wish, missing)
+
+    def _unmet(self, prompt: Prompt, wish: Wish, promoter: Rights, rules: Rules) -> list[Unmet]:
+        return unmet(rules, self._move_of(prompt, wish, promoter, rules))
+
+    def _move_of(self, prompt: Prompt, wish: Wish, promoter: Rights, rules: Rules) -> Move:
+        resource = access.prompt_resource(prompt.project, prompt.name, wish.environment)
+        version = prompt.version_numbered(wish.version) if wish.version is not None else None
+        label = prompt.labels.get(wish.environment)
+        return Move(
+            prompt=resource,
+            version=wish.version,
+            at=self._now,
+            live=self._live(prompt),
+            lived=wish.version is not None and label is not None and label.lived(wish.version),
+            rollback=wish.rollback,
+            until=wish.until,
+            promoter_roles=access.roles_allowing(
+                promoter.grants, ENVIRONMENT_PROMOTE, resource, self._now
+            ),
+            authors=frozenset(wish.editors) | self._authors(prompt, version),
+            owners=self._project(prompt.project).owners_of(prompt.name),
+            checks=self._checks(prompt, version) if rules.checks else {},
+            approvals=wish.approvals,
+            standing=self._standing,
+        )
+
+    def _live(self, prompt: Prompt) -> dict[str, int]:
+        """Where labels point whose time is not over."""
+        return {
+            label: target
+            for label, target in prompt.labels_set.items()
+            if not prompt.labels[label].expired(self._now)
+        }
+
+    def _authors(self, prompt: Prompt, version: Version | None) -> frozenset[str]:
+        """Who committed a version, and what it merged."""
+        if version is None:
+            return frozenset()
+        merged = [prompt.version_numbered(number) for number in version.parents[1:]]
+        return frozenset(
+            self._session.actor(Prompt, prompt.id, one.stream_position)
+            for one in (version, *merged)
+        )
+
+    def _checks(self, prompt: Prompt, version: Version | None) -> Mapping[str, Check]:
+        if version is None:
+            return {}
+        held = self._session.load(VersionChecks, checks_id(prompt.id, version.number))
+        return held.checks if held is not None else {}
+
+    def _standing(self, principal_id: str) -> Rights | None:
+        principal = self._session.load(Principal, UUID(principal_id))
+        return principal.rights(None) if principal is not None else None
+
+    def _environment(self, project: str, label: str) -> Project | None:
+        """The project, where the label is one of its environments."""
+        known = self._session.load(Project, project_id(project))
+        return known if known is not None and label in known.environments else None
+
+
+def item_of(prompt: Prompt, version: int | None, base: int | None) -> Item:
+    """What a change request says of a prompt: VersionNotFoundError."""
+    target = prompt.version_numbered(version) if version is not None else None
+    commitment = target.content["commitment"] if target is not None else None
+    return Item(str(prompt.id), prompt.name, version, commitment, base)
+
+
+def rules_not_met(prompt: Prompt, wish: Wish, missing: Iterable[Unmet]) -> RulesNotMetError:
+    """The refusal, with everything that is missing."""
+    listed = list(missing)
+    target = "nothing" if wish.version is None else f"version {wish.version}"
+    return RulesNotMetError(
+        f"{prompt.project}/{prompt.name}: {wish.environment} cannot point at {target} yet:"
+        f" {'; '.join(one.detail for one in listed)}. Propose it:"
+        f" POST /v1/projects/{prompt.project}/change-requests.",
+        missing=missing_data(listed),
+    )
+
+
+def missing_data(missing: Iterable[Unmet]) -> list[dict[str, Any]]:
+    """What is missing, as it is answered."""
+    return [{"code": one.code, "detail": one.detail} for one in missing]
