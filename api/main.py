@@ -14,7 +14,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from datetime import datetime
 from functools import partial
 from importlib import import_module
@@ -22,6 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from aiohttp import web
 from eventsourcing.persistence import PersistenceError
@@ -30,8 +31,9 @@ from api.http.routes import make_app
 from api.http.services import Services
 from api.settings import Settings, bracketed
 from domain.access import SYSTEM_CALLER, Caller
-from domain.commands import Command, ExpireLabel
+from domain.commands import ApplyDueChange, Command, ExpireLabel
 from domain.decision import Decision, Ids, Session
+from domain.errors import ConflictError
 from domain.keys import CHECKPOINT_PURPOSE, EVENT_PURPOSE, WEBHOOK_PURPOSE
 from domain.registry import Registry
 from ledger.batch import Submission
@@ -55,13 +57,15 @@ from ledger.trust import TrustedKeys, check_unsealed
 from projections.access import AccessView
 from projections.audit import Audit
 from projections.catalog import Catalog
+from projections.changes import Changes
 from projections.courier import Courier
 from projections.deliveries import Deliveries
 from projections.delivery import LEASE as DELIVERY_LEASE
 from projections.delivery import Delivery
+from projections.due import Due
 from projections.elections import Elections
 from projections.expiry import LEASE as EXPIRY_LEASE
-from projections.expiry import Expiry
+from projections.expiry import due_labels
 from projections.feed import Feed
 from projections.outbound import Guard, Sender, parse_networks
 from projections.past import PastCatalogs
@@ -71,6 +75,8 @@ from projections.relay import LEASE as RELAY_LEASE
 from projections.relay import Relay
 from projections.runner import LEASE as RUNNER_LEASE
 from projections.runner import Runner
+from projections.schedule import LEASE as SCHEDULE_LEASE
+from projections.schedule import Schedule
 from projections.scrub import LEASE as SCRUB_LEASE
 from projections.scrub import Scrub
 from projections.search import Search
@@ -95,7 +101,7 @@ log = logging.getLogger("scrinia")
 
 def projections() -> list[SqlProjection]:
     """Every SQL projection there is."""
-    return [Catalog(), Audit(), Search(), Uses()]
+    return [Catalog(), Audit(), Search(), Uses(), Changes()]
 
 
 def decide(session: Session, command: Command, caller: Caller, now: datetime, ids: Ids) -> Decision:
@@ -224,6 +230,7 @@ def _assemble(settings: Settings) -> Services:
     ):  # fmt: skip
         follower.listen(listener)
     leases = [RUNNER_LEASE, SEALING_LEASE, SCRUB_LEASE, DELIVERY_LEASE, EXPIRY_LEASE]
+    leases.append(SCHEDULE_LEASE)
     leases += [RELAY_LEASE] if settings.nats else []
     leases += [SIEM_LEASE] if settings.siem else []
     elections = Elections(views, leases if settings.worker else [])
@@ -240,7 +247,13 @@ def _assemble(settings: Settings) -> Services:
         runner=Runner(views, projections(), follower, recorder.contents, elections),
         feed=Feed(follower), past=PastCatalogs(recorder, mapper), elections=elections, relay=relay,
         scrub=Scrub(recorder, keys, follower, elections, settings.scrub_hours * 3600),
-        expiry=Expiry(views, readers, elections, partial(_expire, committer)),
+        expiry=Due(
+            EXPIRY_LEASE, views, readers, elections, due_labels, partial(_expire, committer)
+        ),
+        schedule=Due(
+            SCHEDULE_LEASE, views, readers, elections, Schedule().due,
+            partial(_apply_due, committer),
+        ),
         transparency=Transparency(sealer, follower, readers, elections),
         readers=readers, operators=operators, webhooks=webhooks, deliveries=deliveries,
         courier=courier, telemetry=_telemetry(settings),
@@ -292,6 +305,12 @@ async def _as_system(committer: Committer, command: Command) -> int:
 async def _expire(committer: Committer, project: str, name: str, label: str) -> int:
     """A label's end, decided like every command; its position."""
     return await _as_system(committer, ExpireLabel(project, name, label))
+
+
+async def _apply_due(committer: Committer, project: str, change_id: str) -> None:
+    """A change request that is to be applied by itself, where the rules let it by now."""
+    with suppress(ConflictError):
+        await _as_system(committer, ApplyDueChange(project, UUID(change_id)))
 
 
 async def _stop(

@@ -216,8 +216,7 @@ class ChangeCommands(Promoting):
             **access.SYSTEM_SCHEDULE, "credential": change.credential,
             "on_behalf_of": change.asked_by,
         }  # fmt: skip
-        provenance = replace(self._provenance(ENVIRONMENT_PROMOTE, about.resource, answer),
-                             actor=actor)  # fmt: skip
+        provenance = self._provenance(ENVIRONMENT_PROMOTE, about.resource, answer, actor)
         return self._apply(about, rights, change.asked_by, provenance)
 
     def _apply(self, about: About, rights: Rights, by: str, provenance: Provenance) -> Decision:
@@ -236,9 +235,8 @@ class ChangeCommands(Promoting):
             self._move_item(change, item, prompt)
             place = access.prompt_resource(prompt.project, prompt.name, change.environment)
             answer = access.permitted(rights, ENVIRONMENT_PROMOTE, place, self._now)
-            own = self._provenance(ENVIRONMENT_PROMOTE, place, answer)
-            moved = replace(own, actor=provenance.actor)
-            moves.append(replace(changes_of(prompt)[0], provenance=moved))
+            own = self._provenance(ENVIRONMENT_PROMOTE, place, answer, provenance.actor)
+            moves.append(replace(changes_of(prompt)[0], provenance=own))
         body = _body(change, [])
         return Decision(
             (*moves, *changes_of(change)), tuple(self._contents), provenance, Answer(body)
@@ -357,6 +355,6 @@ def _body(change: ChangeRequest, missing: list[tuple[Prompt, Unmet]]) -> dict[st
         "items": [
             {"name": item.name, "version": item.version, "base": item.base} for item in change.items
         ],
-        "approvals": len(change.approvals),
+        "approved_by": list(change.approvals),
         "missing": _missing_data(missing),
     }

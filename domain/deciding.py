@@ -40,7 +40,7 @@ class Deciding:
         self, permission: str, resource: Resource, on: Resource | None = None
     ) -> Provenance:
         answer = access.authorise(self._rights(), permission, on or resource, self._now)
-        return self._provenance(permission, resource, answer)
+        return self._provenance(permission, resource, answer, self._actor())
 
     def _authorise_all(
         self, permission: str, resource: Resource, on: Sequence[Resource]
@@ -50,7 +50,7 @@ class Deciding:
         for one in on:
             access.authorise(rights, permission, one, self._now)
         answer = access.permitted_all(rights, permission, on, self._now)
-        return self._provenance(permission, resource, answer)
+        return self._provenance(permission, resource, answer, self._actor())
 
     def _rights(self) -> Rights:
         """The caller's standing; UnauthenticatedError."""
@@ -58,14 +58,16 @@ class Deciding:
         rights = caller.rights(self._caller.token_id) if caller else None
         return access.authenticate(rights, self._now)
 
-    def _provenance(self, permission: str, resource: Resource, answer: Authorization) -> Provenance:
+    def _provenance(
+        self, permission: str, resource: Resource, answer: Authorization, actor: dict[str, Any]
+    ) -> Provenance:
         authz = {
             "policy": POLICY,
             "permission": permission,
             "resource": resource.text,
             "grants": list(answer.grants[:AUTHZ_GRANTS_MAX]),
         }
-        return Provenance(self._actor(), authz)
+        return Provenance(actor, authz)
 
     def _actor(self) -> dict[str, Any]:
         caller = self._session.load(Principal, UUID(self._caller.principal_id))

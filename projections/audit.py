@@ -46,7 +46,7 @@ class Audit(SqlProjection):
     """Folds every event into one record."""
 
     name = "audit"
-    edition = 2
+    edition = 3
     tables = ("audit", "audit_held")
 
     def apply(self, cursor: Cursor, recorded: RecordedEvent, texts: Texts) -> None:
@@ -56,7 +56,7 @@ class Audit(SqlProjection):
         before, after = _CHANGES.get(recorded.kind_verb, _made)(data)
         if recorded.kind_verb in _HELD:
             before, after = self._held(cursor, recorded, before, after)
-        reason = data.get("reason") or data.get("message")
+        reason = data.get("reason") or data.get("message") or data.get("comment")
         cursor.execute(
             "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -128,9 +128,18 @@ def _committed(data: Data) -> tuple[State, State]:
 def _moved(data: Data) -> tuple[State, State]:
     before = None if data["from"] is None else {"label": data["label"], "version": data["from"]}
     after = {"label": data["label"], "version": data["to"], "act": data["act"]}
-    if data.get("expires_at") is not None:
-        after["expires_at"] = data["expires_at"]
+    for name in ("expires_at", "change_id"):
+        if data.get(name) is not None:
+            after[name] = data[name]
     return before, after
+
+
+def _environment(data: Data) -> tuple[State, State]:
+    return None, {"environment": data["environment"], "order": data["order"], **data["rules"]}
+
+
+def _decided(data: Data) -> tuple[State, State]:
+    return None, _without(data, "reason", "comment")
 
 
 def _removed(data: Data) -> tuple[State, State]:
@@ -149,6 +158,14 @@ _CHANGES: dict[str, Callable[[Data], tuple[State, State]]] = {
     "version.committed": _committed,
     "branch.deleted": _ended,
     "guardrail.removed": _ended,
+    "environment.set": _environment,
+    "environment.removed": _ended,
+    "change.suspended": lambda data: ({"status": "open"}, {"status": "suspended", **data}),
+    "change.withdrawn": lambda data: (None, {"status": "withdrawn", "by": data["by"]}),
+    "change.retracted": lambda data: ({"approved_by": data["by"]}, None),
+    "change.approved": _decided,
+    "change.rejected": _decided,
+    "change.reviewed": _decided,
     "label.moved": _moved,
     "label.removed": _removed,
     "prompt.described": _described,

@@ -33,6 +33,7 @@ class Catalog(SqlProjection):
     """Folds project and prompt events."""
 
     name = "catalog"
+    edition = 2
     tables = ("catalog_projects", "catalog_prompts", "catalog_tags", "catalog_labels")
 
     def commitments(self, recorded: RecordedEvent) -> Sequence[str]:
@@ -74,6 +75,23 @@ class Catalog(SqlProjection):
                 recorded.position,
             ),
         )
+
+    @_fold.register
+    def _(
+        self, event: Project.EnvironmentSet, recorded: RecordedEvent, cursor: Cursor, texts: Texts
+    ) -> None:
+        project = resource_from_text(recorded.resource).project or ""
+        _replace_environments(cursor, project, event.order)
+
+    @_fold.register
+    def _(
+        self, event: Project.EnvironmentRemoved, recorded: RecordedEvent, cursor: Cursor,
+        texts: Texts,
+    ) -> None:  # fmt: skip
+        project = resource_from_text(recorded.resource).project or ""
+        cursor.execute("SELECT environments FROM catalog_projects WHERE project = ?", (project,))
+        known = orjson.loads(cursor.fetchone()[0])
+        _replace_environments(cursor, project, [one for one in known if one != event.environment])
 
     @_fold.register
     def _(
@@ -216,6 +234,13 @@ def _stand(cursor: Cursor, prompt_id: Any, standing: str, deprecation: str | Non
     cursor.execute(
         "UPDATE catalog_prompts SET status = ?, standing = ?, deprecation = ? WHERE prompt_id = ?",
         (standing, standing, deprecation, str(prompt_id)),
+    )
+
+
+def _replace_environments(cursor: Cursor, project: str, environments: Sequence[str]) -> None:
+    cursor.execute(
+        "UPDATE catalog_projects SET environments = ? WHERE project = ?",
+        (orjson.dumps(list(environments)).decode(), project),
     )
 
 

@@ -9,20 +9,15 @@ from aiohttp import web
 from pydantic import Field
 
 from api.http import edge
-from api.http.commanding import submit
-from api.http.route import Route
-from api.http.schemas import (
-    CommandAnswer,
+from api.http.access_schemas import (
     CreatePrincipalRequest,
     GiveGrantRequest,
-    Id,
     IssueTokenRequest,
-    ObjectAnswer,
-    PageAnswer,
     PatchPrincipalRequest,
-    ReasonRequest,
-    Request,
 )
+from api.http.commanding import submit
+from api.http.route import Route
+from api.http.schemas import CommandAnswer, Id, ObjectAnswer, PageAnswer, ReasonRequest, Request
 from domain import access, commands
 from domain.access import ACCESS_READ, ACCESS_WRITE, REGISTRY, Grant, Token, not_found
 from domain.principal import Principal

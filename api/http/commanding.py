@@ -60,6 +60,13 @@ async def submit(
     return _command_answer(outcome, beside or {})
 
 
+async def ask(request: web.Request, who: Caller, question: Command) -> dict[str, Any]:
+    """What a command that appends nothing answers, by what the ledger has at this moment."""
+    submission = Submission(question, who, _request_data(request), dry_run=True)
+    body = (await _committed(request, submission)).body
+    return {name: value for name, value in body.items() if name not in ("changed", "dry_run")}
+
+
 async def _committed(request: web.Request, submission: Submission) -> Outcome:
     committer, telemetry = edge.services(request).committer, request.app[edge.EDGE].telemetry
     if telemetry is None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 from aiohttp import web
 from pydantic import Field
@@ -143,16 +143,26 @@ async def get_diff(request: web.Request) -> web.StreamResponse:
     """Two versions by line, word for word, and by what the change means."""
     wanted = edge.query(request, DiffQuery)
     entry = await entry_for(request)
-    services = edge.services(request)
     prompt = entry.history.prompt
     before, after = _version(prompt, wanted.from_), _version(prompt, wanted.to)
+    body = await diff_of(request, entry, before.number, after.number)
+    return edge.view_answer(request, body, edge.services(request).follower.position)
+
+
+async def diff_of(
+    request: web.Request, entry: Entry, from_number: int, to_number: int
+) -> dict[str, Any]:
+    """Two versions by line, word for word, and by what the change means; ErasedError."""
+    services = edge.services(request)
+    prompt = entry.history.prompt
+    before, after = (prompt.version_numbered(number) for number in (from_number, to_number))
     old = await services.serving.content(entry, before)
     new = await services.serving.content(entry, after)
     refs = [f"{prompt.project}/{prompt.name}@{version.number}" for version in (before, after)]
     diff = await edge.read(request, diff_contents, old, new, *refs)
     sides = [PromptContent.stored(side).value for side in (old, new)]
     semantic = await edge.read(request, semantic_diff, *sides)
-    body = {
+    return {
         "from": before.number,
         "to": after.number,
         "unified": diff.unified,
@@ -160,7 +170,6 @@ async def get_diff(request: web.Request) -> web.StreamResponse:
         "removed": diff.removed,
         "semantic": semantic,
     }
-    return edge.view_answer(request, body, services.follower.position)
 
 
 def _version(prompt: Prompt, ref: str) -> Version:

@@ -108,6 +108,7 @@ def _label_item(history: History, label: str, environments: tuple[str, ...]) -> 
         "expires_at": moment_text(state.expires_at),
         "ref": f"{history.prompt.project}/{history.prompt.name}@{label}",
         "environment": label in environments,
+        "change_id": state.history[-1].change_id,
         "promoted_by": history.actor_at(stream_position),
         "promoted_at": history.events[stream_position - 1].time,
         "position": history.position_at(stream_position),
@@ -120,6 +121,7 @@ def _move_item(history: History, move: LabelMove, reasons: dict[str, str]) -> di
         "to": move.to_version,
         "act": move.act,
         "expires_at": moment_text(move.expires_at),
+        "change_id": move.change_id,
         "reason": reasons.get(move.reason["commitment"]) if move.reason else None,
         "by": history.actor_at(move.stream_position),
         "at": history.events[move.stream_position - 1].time,
@@ -139,6 +141,7 @@ async def set_label(request: web.Request) -> web.StreamResponse:
         reason=wanted.reason,
         if_match=edge.if_match(request),
         expires_at=wanted.expires_at,
+        break_glass=wanted.break_glass,
     )
     return await submit(request, who, command)
 

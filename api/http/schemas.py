@@ -12,7 +12,6 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 
 from api.http.content_schema import CONTENT_SCHEMA, anchored
 from api.http.moments import Moment
-from domain.access import PERMISSIONS, ROLES
 from domain.commit_commands import COMMIT_ITEMS_MAX
 from domain.composition import COMPOSITION_PROMPTS_MAX
 from domain.deciding import TEXT_BYTES_MAX
@@ -197,6 +196,9 @@ class SetLabelRequest(Request):
     version: VersionNumber
     reason: FreeText | None = None
     expires_at: Moment | None = None
+    break_glass: bool = Field(
+        False, description="An emergency: the rules are not asked, a review is due afterwards."
+    )
 
 
 class RollbackRequest(Request):
@@ -282,49 +284,6 @@ class RenderRequest(Request):
     lockfile: Lockfile | None = Field(
         None, description="Compose of exactly this, whatever labels point at now."
     )
-
-
-class CreatePrincipalRequest(Request):
-    """A new principal. The name is shown to people and never enters an event."""
-
-    type: Literal["person", "service"]
-    name: Annotated[FreeText, Field(min_length=1)]
-
-
-class PatchPrincipalRequest(Request):
-    """Deactivate a principal. There is no way back."""
-
-    active: Literal[False]
-    reason: FreeText | None = None
-
-
-class GiveGrantRequest(Request):
-    """A role in a scope: registry (no place), project, folder or environment."""
-
-    principal_id: Id
-    role: Annotated[str, WithJsonSchema({"enum": list(ROLES)})]
-    project: ProjectName | None = None
-    folder: PromptName | None = None
-    environment: LabelName | None = None
-    expires_at: Moment | None = None
-
-
-class TokenScopeRequest(Request):
-    """What a restricted token may do, and where."""
-
-    permissions: list[Annotated[str, WithJsonSchema({"enum": list(PERMISSIONS)})]] | None = None
-    project: ProjectName | None = None
-    folder: PromptName | None = None
-    environment: LabelName | None = None
-
-
-class IssueTokenRequest(Request):
-    """A new API token."""
-
-    principal_id: Id
-    description: FreeText | None = None
-    scopes: Annotated[list[TokenScopeRequest], Field(min_length=1, max_length=32)] | None = None
-    expires_at: Moment | None = None
 
 
 class FaultAnswer(Answer):

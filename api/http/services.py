@@ -16,8 +16,8 @@ from projections.access import AccessView
 from projections.courier import Courier
 from projections.deliveries import Deliveries
 from projections.delivery import Delivery
+from projections.due import Due
 from projections.elections import Elections
-from projections.expiry import Expiry
 from projections.feed import Feed
 from projections.past import PastCatalogs
 from projections.projects import ProjectView
@@ -70,7 +70,8 @@ class Services:
     deliveries: Deliveries
     courier: Courier
     delivery: Delivery
-    expiry: Expiry
+    expiry: Due
+    schedule: Due
     scrub: Scrub
     past: PastCatalogs
     transparency: Transparency
@@ -81,8 +82,8 @@ class Services:
     def elected(self) -> "Sequence[Part]":
         """The parts that work in one process at a time, whichever holds their lease."""
         parts = (
-            self.runner, self.transparency, self.scrub, self.delivery, self.expiry, self.relay,
-            self.siem,
+            self.runner, self.transparency, self.scrub, self.delivery, self.expiry, self.schedule,
+            self.relay, self.siem,
         )  # fmt: skip
         return [part for part in parts if part is not None]
 

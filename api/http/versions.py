@@ -47,6 +47,14 @@ class VersionsQuery(Request):
     cursor: str | None = None
 
 
+def version_number(request: web.Request) -> int:
+    """The version in the path; EdgeError 400 where it cannot be one."""
+    number = request.match_info["number"]
+    if not _VERSION.fullmatch(number):
+        raise EdgeError(400, "invalid_parameter", "A version is a number from 1 on.")
+    return int(number)
+
+
 async def commit_version(request: web.Request) -> web.StreamResponse:
     """Commit the next version; the same content again changes nothing."""
     who = edge.caller(request)
@@ -118,11 +126,9 @@ async def list_versions(request: web.Request) -> web.StreamResponse:
 async def get_version(request: web.Request) -> web.StreamResponse:
     """One version with its content, author and message."""
     edge.no_query(request)
-    number = request.match_info["number"]
-    if not _VERSION.fullmatch(number):
-        raise EdgeError(400, "invalid_parameter", "A version is a number from 1 on.")
+    number = version_number(request)
     entry = await entry_for(request)
-    version = entry.history.prompt.version_numbered(int(number))
+    version = entry.history.prompt.version_numbered(number)
     held = await _texts(request, [version])
     found = held.get(version.content["commitment"])
     content = check_erased(entry.history.prompt, version, found.body if found else None)

@@ -1,0 +1,241 @@
+"""Deciding rules and approvals again: did an environment's label move as its rules let it?
+
+The gate is asked as the registry asked it, with what was so at that position. What a change
+request's events say of themselves is compared with what was.
+"""
+
+from datetime import datetime
+from typing import Any, cast
+
+from domain import access
+from domain.access import Rights
+from domain.change_request import ChangeRequest, Item
+from domain.check import VersionChecks, checks_id
+from domain.gate import Move, unmet
+from domain.prompt import Prompt
+from ledger.facts import Facts, PromptFacts
+from ledger.mapper import RecordedEvent
+
+NOT_OPEN = "is about a change request that was not open"
+
+
+def agreement_fault(facts: Facts, recorded: RecordedEvent, rights: Rights) -> str | None:
+    """Why an event did not agree with rules and approvals; None where it did.
+
+    `rights` are those of who it was done for.
+    """
+    event = recorded.event
+    if isinstance(event, Prompt.LabelMoved | Prompt.LabelRemoved):
+        return _move_fault(facts, recorded, rights)
+    if isinstance(event, VersionChecks.Created | VersionChecks.Recorded):
+        return _check_fault(facts, recorded)
+    if recorded.stream.startswith("change/"):
+        return _change_fault(facts, recorded)
+    return None
+
+
+def for_whom(recorded: RecordedEvent) -> str:
+    """The principal by whose rights something was done: the actor, or who asked for it."""
+    actor = recorded.payload["actor"]
+    return str(actor.get("on_behalf_of", actor["id"]))
+
+
+# Moves
+
+
+def _move_fault(facts: Facts, recorded: RecordedEvent, rights: Rights) -> str | None:
+    event = cast("Any", recorded.event)
+    prompt = facts.prompts[str(event.originator_id)]
+    project = facts.project(prompt.project)
+    if project is None or event.label not in project.environments:
+        return "names a change request for a plain label" if event.change_id else None
+    version = getattr(event, "to", None)
+    act = getattr(event, "act", "promotion")
+    change = facts.changes.get(event.change_id) if event.change_id else None
+    if event.change_id is not None or act == "emergency":
+        item = _item_of(change, str(event.originator_id))
+        if change is None or item is None or item.version != version:
+            return "names a change request that is not about this"
+        if change.environment != event.label or change.project != prompt.project:
+            return "names a change request of another environment"
+        if change.emergency != (act == "emergency"):
+            return "claims an emergency that is none, or hides one"
+        if not change.emergency and change.status != "open":
+            return NOT_OPEN
+    rules = project.rules_of(event.label)
+    if act == "emergency":
+        return None if rules.review_hours is not None else "is an emergency the rules do not know"
+    if not rules.protected:
+        return None
+    missing = unmet(rules, _move(facts, recorded, rights, prompt, change))
+    if missing:
+        return f"does not satisfy the rules: {'; '.join(one.detail for one in missing)}"
+    return None
+
+
+def _move(
+    facts: Facts,
+    recorded: RecordedEvent,
+    rights: Rights,
+    prompt: PromptFacts,
+    change: ChangeRequest | None,
+) -> Move:
+    event = cast("Any", recorded.event)
+    at = datetime.fromisoformat(recorded.time)
+    version = getattr(event, "to", None)
+    until = getattr(event, "expires_at", None)
+    label = prompt.labels.get(event.label)
+    resource = access.prompt_resource(prompt.project, prompt.name, event.label)
+    project = facts.project(prompt.project)
+    checks = None
+    if version is not None:
+        checks = facts.checks.get(str(checks_id(event.originator_id, version)))
+    authors = prompt.authors(version) if version is not None else frozenset()
+    return Move(
+        prompt=resource,
+        version=version,
+        at=at,
+        live=prompt.live(at),
+        lived=version is not None and label is not None and version in label.lived,
+        rollback=getattr(event, "act", None) == "rollback",
+        until=datetime.fromisoformat(until) if until else None,
+        promoter_roles=access.roles_allowing(
+            rights.grants, access.ENVIRONMENT_PROMOTE, resource, at
+        ),
+        authors=authors | frozenset(change.editors if change is not None else ()),
+        owners=project.owners_of(prompt.name) if project is not None else frozenset(),
+        checks=checks.checks if checks is not None else {},
+        approvals=change.counted if change is not None else (),
+        standing=lambda principal: _standing(facts, principal),
+    )
+
+
+def _standing(facts: Facts, principal_id: str) -> Rights | None:
+    principal = facts.principals.get(principal_id)
+    return principal.rights(None) if principal is not None else None
+
+
+def _item_of(change: ChangeRequest | None, prompt_id: str) -> Item | None:
+    items = change.items if change is not None else ()
+    return next((item for item in items if item.prompt_id == prompt_id), None)
+
+
+# Checks
+
+
+def _check_fault(facts: Facts, recorded: RecordedEvent) -> str | None:
+    event = recorded.event
+    if isinstance(event, VersionChecks.Recorded):
+        return None if event.by == for_whom(recorded) else "is said by somebody else than who did"
+    created = cast("VersionChecks.Created", event)
+    versions = facts.prompts[created.prompt_id].versions
+    if not 1 <= created.number <= len(versions):
+        return "is about a version that is not there"
+    if versions[created.number - 1].commitment != created.commitment:
+        return "is about another version than it says"
+    return None
+
+
+# Change requests
+
+
+def _change_fault(facts: Facts, recorded: RecordedEvent) -> str | None:
+    event = cast("Any", recorded.event)
+    actor = recorded.payload["actor"]
+    if getattr(event, "by", for_whom(recorded)) != for_whom(recorded):
+        return "is by somebody else than who did it"
+    if isinstance(event, ChangeRequest.Created | ChangeRequest.Revised):
+        if event.credential != actor["credential"]:
+            return "names another credential than it was asked with"
+        return _items_fault(facts, [Item(**item) for item in event.items])
+    change = facts.changes[str(event.originator_id)]
+    of_revision = isinstance(event, ChangeRequest.Approved | ChangeRequest.Rejected)
+    if of_revision and event.revision != change.revision:
+        return "is of another revision than was proposed"
+    if isinstance(event, ChangeRequest.Approved | ChangeRequest.Reviewed):
+        return _review_fault(facts, recorded, change)
+    if isinstance(event, ChangeRequest.Withdrawn) and event.by not in change.editors:
+        return "withdraws what somebody else proposed"
+    if isinstance(event, ChangeRequest.Applied):
+        return _applied_fault(facts, recorded, change)
+    return None
+
+
+def _items_fault(facts: Facts, items: list[Item]) -> str | None:
+    for item in items:
+        versions = facts.prompts[item.prompt_id].versions
+        if item.version is None:
+            continue
+        if not 1 <= item.version <= len(versions):
+            return "proposes a version that is not there"
+        if versions[item.version - 1].commitment != item.commitment:
+            return "proposes another version than it says"
+    return None
+
+
+def _review_fault(facts: Facts, recorded: RecordedEvent, change: ChangeRequest) -> str | None:
+    event = cast("Any", recorded.event)
+    if isinstance(event, ChangeRequest.Approved) and change.status != "open":
+        return NOT_OPEN
+    if isinstance(event, ChangeRequest.Reviewed) and change.review_due_at is None:
+        return "reviews what waits for no review"
+    project = facts.project(change.project)
+    if project is not None and project.rules_of(change.environment).approvals.authors:
+        return None
+    wrote = event.by in change.editors or any(
+        event.by in facts.prompts[item.prompt_id].authors(item.version)
+        for item in change.items
+        if item.version is not None
+    )
+    return "is by somebody who wrote or proposed it" if wrote else None
+
+
+def _applied_fault(facts: Facts, recorded: RecordedEvent, change: ChangeRequest) -> str | None:
+    if change.status != "open":
+        return NOT_OPEN
+    at = datetime.fromisoformat(recorded.time)
+    if change.scheduled_at is not None and at < change.scheduled_at:
+        return "is applied before it was scheduled"
+    if change.emergency:
+        return None
+    for item in change.items:
+        if facts.prompts[item.prompt_id].live(at).get(change.environment) != item.version:
+            return "says that it is live, and it is not"
+    return None
+
+
+def scheduled_fault(facts: Facts, recorded: RecordedEvent) -> str | None:
+    """Why something done on somebody's behalf was not theirs to ask for."""
+    event, actor = cast("Any", recorded.event), recorded.payload["actor"]
+    change_id = getattr(event, "change_id", None) or str(event.originator_id)
+    change = facts.changes.get(change_id)
+    asked = {"credential": actor["credential"], "on_behalf_of": actor["on_behalf_of"]}
+    done = isinstance(event, Prompt.LabelMoved | Prompt.LabelRemoved | ChangeRequest.Applied)
+    by_itself = change is not None and change.automatic and done
+    if change is None or not by_itself or actor != access.SYSTEM_SCHEDULE | asked:
+        return "claims to be done on behalf of somebody, and is not"
+    if (change.asked_by, change.credential) != (actor["on_behalf_of"], actor["credential"]):
+        return "is done on behalf of somebody else than who asked"
+    return None
+
+
+def suspension_allowed(facts: Facts, recorded: RecordedEvent) -> bool:
+    """Whether a request applied by itself had to wait: its base moved, or who asked may not."""
+    change = facts.changes.get(str(recorded.event.originator_id))
+    if change is None or change.status != "open" or not change.automatic:
+        return False
+    at = datetime.fromisoformat(recorded.time)
+    prompts = [facts.prompts[item.prompt_id] for item in change.items]
+    moved = any(
+        prompt.live(at).get(change.environment) != item.base
+        for item, prompt in zip(change.items, prompts, strict=True)
+    )
+    asker = facts.principals.get(change.asked_by)
+    rights = access.lasting(asker.rights(change.credential) if asker is not None else None)
+    places = [access.prompt_resource(p.project, p.name, change.environment) for p in prompts]
+    may = (
+        rights is not None
+        and access.permitted_all(rights, access.ENVIRONMENT_PROMOTE, places, at).allowed
+    )
+    cause = cast("ChangeRequest.Suspended", recorded.event).cause
+    return moved if cause == "base_moved" else not may

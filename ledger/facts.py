@@ -1,0 +1,141 @@
+"""What authorisations rest on, folded event by event: who is who, what is where, what was agreed.
+
+Of prompts only what rules ask about is kept, since all of a ledger passes here.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar, cast
+
+from eventsourcing.domain import Aggregate
+
+from domain import access
+from domain.change_request import ChangeRequest
+from domain.check import VersionChecks
+from domain.label import LIVED
+from domain.name import Name
+from domain.principal import Principal
+from domain.project import Project
+from domain.prompt import Prompt
+from domain.webhook import Webhook
+from ledger.mapper import RecordedEvent
+
+AggregateT = TypeVar("AggregateT", bound=Aggregate)
+
+
+@dataclass
+class LabelFacts:
+    """Where a label points and until when, and what lived there by the rules of its time."""
+
+    target: int | None = None
+    until: datetime | None = None
+    lived: set[int] = field(default_factory=set)
+
+    def live(self, at: datetime) -> int | None:
+        """Where it points at a moment."""
+        over = self.until is not None and self.until <= at
+        return None if over else self.target
+
+
+@dataclass(frozen=True)
+class VersionFacts:
+    """Who committed a version, which versions it merged, what it commits to."""
+
+    author: str
+    merged: tuple[int, ...]
+    commitment: str
+
+
+@dataclass
+class PromptFacts:
+    """A prompt as far as rules ask about it."""
+
+    project: str
+    name: str
+    versions: list[VersionFacts] = field(default_factory=list)
+    labels: dict[str, LabelFacts] = field(default_factory=dict)
+
+    def authors(self, number: int) -> frozenset[str]:
+        """Who committed a version, and what it merged."""
+        version = self.versions[number - 1]
+        merged = (self.versions[one - 1].author for one in version.merged)
+        return frozenset((version.author, *merged))
+
+    def live(self, at: datetime) -> dict[str, int]:
+        """Where labels point at a moment."""
+        found = ((label, state.live(at)) for label, state in self.labels.items())
+        return {label: target for label, target in found if target is not None}
+
+
+@dataclass
+class Facts:
+    """Everything that was so before the next event; keys are ids out of streams."""
+
+    principals: dict[str, Principal] = field(default_factory=dict)
+    projects: dict[str, Project] = field(default_factory=dict)
+    prompts: dict[str, PromptFacts] = field(default_factory=dict)
+    claims: dict[str, tuple[str, str]] = field(default_factory=dict)
+    owners: dict[tuple[str, str], str] = field(default_factory=dict)
+    webhooks: dict[str, access.Scope] = field(default_factory=dict)
+    changes: dict[str, ChangeRequest] = field(default_factory=dict)
+    checks: dict[str, VersionChecks] = field(default_factory=dict)
+    _names: dict[str, Project] = field(default_factory=dict)
+
+    def project(self, name: str) -> Project | None:
+        """A project by its name."""
+        return self._names.get(name)
+
+    def apply(self, recorded: RecordedEvent) -> None:
+        """Fold an event."""
+        kind, _, stream_id = recorded.stream.partition("/")
+        if kind == "prompt":
+            self._apply_prompt(recorded, stream_id)
+        elif kind == "principal":
+            _mutate(self.principals, stream_id, recorded)
+        elif kind == "project":
+            _mutate(self.projects, stream_id, recorded)
+            project = self.projects[stream_id]
+            self._names[project.name] = project
+        elif kind == "change":
+            _mutate(self.changes, stream_id, recorded)
+        elif kind == "checks":
+            _mutate(self.checks, stream_id, recorded)
+        else:
+            self._apply_other(recorded, stream_id)
+
+    def _apply_other(self, recorded: RecordedEvent, stream_id: str) -> None:
+        event = recorded.event
+        if isinstance(event, Webhook.Created):
+            self.webhooks[stream_id] = access.Scope(**event.scope)
+        elif isinstance(event, Webhook.Deleted):
+            del self.webhooks[stream_id]
+        elif isinstance(event, Name.Created):
+            self.claims[stream_id] = (event.project, event.name)
+            self.owners[event.project, event.name] = event.prompt_id
+
+    def _apply_prompt(self, recorded: RecordedEvent, stream_id: str) -> None:
+        event = recorded.event
+        if isinstance(event, Prompt.Created):
+            self.prompts[stream_id] = PromptFacts(event.project, event.name)
+            return
+        prompt = self.prompts[stream_id]
+        if isinstance(event, Prompt.VersionCommitted):
+            author = recorded.payload["actor"]["id"]
+            merged, commitment = tuple(event.parents[1:]), event.content["commitment"]
+            prompt.versions.append(VersionFacts(author, merged, commitment))
+        elif isinstance(event, Prompt.Moved):
+            prompt.name = event.to
+        elif isinstance(event, Prompt.LabelMoved):
+            label = prompt.labels.setdefault(event.label, LabelFacts())
+            label.target = event.to
+            label.until = datetime.fromisoformat(event.expires_at) if event.expires_at else None
+            if event.act in LIVED:
+                label.lived.add(event.to)
+        elif isinstance(event, Prompt.LabelRemoved | Prompt.LabelExpired):
+            label = prompt.labels[event.label]
+            label.target = label.until = None
+
+
+def _mutate(known: dict[str, AggregateT], stream_id: str, recorded: RecordedEvent) -> None:
+    before = cast("Aggregate | None", known.get(stream_id))
+    known[stream_id] = cast("Any", recorded.event.mutate(before))

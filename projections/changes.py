@@ -1,0 +1,217 @@
+"""Change requests as lists: of a project, and what waits for whom."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from domain.access import Resource, prompt_resource
+from domain.change_request import ChangeRequest
+from domain.prompt import Prompt
+from ledger.mapper import RecordedEvent
+from projections.cursors import decode_cursor, encode_cursor
+from projections.views import Cursor, SqlProjection, Texts
+
+SCANNED = 200
+_STATUSES = {
+    "change.revised": "open", "change.rejected": "rejected", "change.withdrawn": "withdrawn",
+    "change.suspended": "suspended", "change.applied": "applied",
+}  # fmt: skip
+
+
+class Changes(SqlProjection):
+    """Folds change requests, who took part in them, and who wrote the versions."""
+
+    name = "changes"
+    tables = ("changes", "change_items", "change_parts", "change_names", "change_authors")
+
+    def apply(self, cursor: Cursor, recorded: RecordedEvent, texts: Texts) -> None:
+        """See SqlProjection."""
+        event = recorded.event
+        if recorded.stream.startswith("change/"):
+            self._apply_change(cursor, recorded)
+        elif isinstance(event, Prompt.Created):
+            self._apply_name(cursor, str(event.originator_id), event.name)
+        elif isinstance(event, Prompt.Moved):
+            self._apply_name(cursor, str(event.originator_id), event.to)
+        elif isinstance(event, Prompt.VersionCommitted):
+            prompt_id, author = str(event.originator_id), recorded.payload["actor"]["id"]
+            cursor.execute(
+                "INSERT INTO change_authors VALUES (?, ?, ?)", (prompt_id, event.number, author)
+            )
+            for merged in event.parents[1:]:
+                cursor.execute(
+                    "INSERT INTO change_authors SELECT prompt_id, ?, author FROM change_authors"
+                    " WHERE prompt_id = ? AND number = ? ON CONFLICT DO NOTHING",
+                    (event.number, prompt_id, merged),
+                )
+
+    def _apply_name(self, cursor: Cursor, prompt_id: str, name: str) -> None:
+        cursor.execute(
+            "INSERT INTO change_names VALUES (?, ?)"
+            " ON CONFLICT (prompt_id) DO UPDATE SET name = excluded.name",
+            (prompt_id, name),
+        )
+
+    def _apply_change(self, cursor: Cursor, recorded: RecordedEvent) -> None:
+        event = recorded.event
+        change_id = str(event.originator_id)
+        if isinstance(event, ChangeRequest.Created):
+            self._open(cursor, change_id, event, recorded)
+        if isinstance(event, ChangeRequest.Created | ChangeRequest.Revised):
+            self._propose(cursor, change_id, event)
+        if isinstance(event, ChangeRequest.Approved):
+            self._take_part(cursor, change_id, event.by, "approver")
+        if isinstance(event, ChangeRequest.Retracted):
+            cursor.execute(
+                "DELETE FROM change_parts WHERE change_id = ? AND principal_id = ?"
+                " AND part = 'approver'",
+                (change_id, event.by),
+            )
+        if isinstance(event, ChangeRequest.Reviewed):
+            cursor.execute("UPDATE changes SET reviewed = 1 WHERE change_id = ?", (change_id,))
+        if status := _STATUSES.get(recorded.kind_verb):
+            cursor.execute("UPDATE changes SET status = ? WHERE change_id = ?", (status, change_id))
+        cursor.execute(
+            "UPDATE changes SET updated_at = ?, position = ? WHERE change_id = ?",
+            (recorded.time, recorded.position, change_id),
+        )
+
+    def _open(
+        self, cursor: Cursor, change_id: str, event: ChangeRequest.Created, recorded: RecordedEvent
+    ) -> None:
+        cursor.execute(
+            "INSERT INTO changes VALUES (?, ?, ?, 'open', 0, ?, NULL, ?, 0, ?, ?, ?, ?, ?)",
+            (
+                change_id, event.project, event.environment, int(event.automatic),
+                event.review_due_at, event.title["commitment"], event.by, recorded.time,
+                recorded.time, recorded.position,
+            ),
+        )  # fmt: skip
+
+    def _propose(
+        self, cursor: Cursor, change_id: str, event: ChangeRequest.Created | ChangeRequest.Revised
+    ) -> None:
+        cursor.execute(
+            "UPDATE changes SET revision = revision + 1, scheduled_at = ? WHERE change_id = ?",
+            (event.scheduled_at, change_id),
+        )
+        cursor.execute("DELETE FROM change_items WHERE change_id = ?", (change_id,))
+        cursor.execute(
+            "DELETE FROM change_parts WHERE change_id = ? AND part = 'approver'", (change_id,)
+        )
+        for place, item in enumerate(event.items):
+            cursor.execute(
+                "INSERT INTO change_items VALUES (?, ?, ?, ?, ?)",
+                (change_id, item["prompt_id"], place, item["version"], item["base"]),
+            )
+        self._take_part(cursor, change_id, event.by, "editor")
+
+    def _take_part(self, cursor: Cursor, change_id: str, principal_id: str, part: str) -> None:
+        cursor.execute(
+            "INSERT INTO change_parts VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+            (change_id, principal_id, part),
+        )
+
+
+@dataclass(frozen=True)
+class ChangeFilter:
+    """Which requests: of a project, in a state, on their way to an environment.
+
+    `waiting`: those that are open, or an emergency nobody has looked at, without what this
+    principal took part in or wrote.
+    """
+
+    project: str | None = None
+    status: str | None = None
+    environment: str | None = None
+    waiting: str | None = None
+    limit: int = 50
+    cursor: str | None = None
+
+
+Readable = Callable[[list[Resource]], bool]
+
+
+def find_changes(
+    cursor: Cursor, wanted: ChangeFilter, readable: Readable
+) -> tuple[list[dict[str, Any]], str | None]:
+    """A page of those that `readable` says one may know of, newest first; the next page's cursor.
+
+    `readable` is asked with everything a request would move.
+    """
+    before = decode_cursor(wanted.cursor, str)[0] if wanted.cursor is not None else None
+    found: list[dict[str, Any]] = []
+    while True:
+        rows = _rows(cursor, wanted, before)
+        for row in rows:
+            if len(found) == wanted.limit:
+                return found, encode_cursor(found[-1]["change_id"])
+            item = _item(cursor, row)
+            about = [
+                prompt_resource(item["project"], one["name"], item["environment"])
+                for one in item["items"]
+            ]
+            if readable(about):
+                found.append(item)
+        if len(rows) < SCANNED:
+            return found, None
+        before = rows[-1]["change_id"]
+
+
+def _rows(cursor: Cursor, wanted: ChangeFilter, before: str | None) -> list[Any]:
+    where, params = ["1 = 1"], list[Any]()
+    for column, value in (
+        ("project", wanted.project), ("status", wanted.status),
+        ("environment", wanted.environment),
+    ):  # fmt: skip
+        if value is not None:
+            where.append(f"{column} = ?")
+            params.append(value)
+    if wanted.waiting is not None:
+        where.append(
+            "(status = 'open' OR (review_due_at IS NOT NULL AND reviewed = 0))"
+            " AND NOT EXISTS (SELECT 1 FROM change_parts p WHERE p.change_id = changes.change_id"
+            " AND p.principal_id = ?)"
+            " AND NOT EXISTS (SELECT 1 FROM change_items i JOIN change_authors a"
+            " ON a.prompt_id = i.prompt_id AND a.number = i.version"
+            " WHERE i.change_id = changes.change_id AND a.author = ?)"
+        )
+        params += [wanted.waiting, wanted.waiting]
+    if before is not None:
+        where.append("change_id < ?")
+        params.append(before)
+    cursor.execute(
+        f"SELECT * FROM changes WHERE {' AND '.join(where)} ORDER BY change_id DESC LIMIT ?",
+        [*params, SCANNED],
+    )
+    rows: list[Any] = cursor.fetchall()
+    return rows
+
+
+def _item(cursor: Cursor, row: Any) -> dict[str, Any]:
+    cursor.execute(
+        "SELECT n.name, i.version, i.base FROM change_items i"
+        " JOIN change_names n ON n.prompt_id = i.prompt_id"
+        " WHERE i.change_id = ? ORDER BY i.place",
+        (row["change_id"],),
+    )
+    items = [
+        {"name": one["name"], "version": one["version"], "base": one["base"]}
+        for one in cursor.fetchall()
+    ]
+    cursor.execute(
+        "SELECT principal_id FROM change_parts WHERE change_id = ? AND part = 'approver'"
+        " ORDER BY principal_id",
+        (row["change_id"],),
+    )
+    plain = (
+        "change_id", "project", "environment", "status", "revision", "scheduled_at",
+        "review_due_at", "title", "proposed_by", "proposed_at", "updated_at",
+    )  # fmt: skip
+    return {
+        **{name: row[name] for name in plain},
+        "automatic": bool(row["automatic"]),
+        "reviewed": bool(row["reviewed"]),
+        "items": items,
+        "approvals": [one["principal_id"] for one in cursor.fetchall()],
+    }

@@ -1,0 +1,390 @@
+"""Governance: an environment's rules, checks, change requests, emergencies, and their replay."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.harness import Answer, Api, Caller, registry, text_content, verify
+
+PROMPT = "/v1/projects/acme/prompts/support/triage"
+CHANGES = "/v1/projects/acme/change-requests"
+PRODUCTION = "/v1/projects/acme/environments/production"
+
+
+def rules(**given: object) -> dict[str, object]:
+    return {"approvals": {"count": 1}, **given}
+
+
+class Team:
+    """A project with two versions, and people of each role."""
+
+    def __init__(self, admin: Api) -> None:
+        self.admin = admin
+        self.callers: dict[str, Caller] = {}
+
+    async def build(self) -> "Team":
+        await self.admin.make_prompt("acme/support/triage", "one")
+        for name, role in (
+            ("author", "developer"), ("reviewer", "reviewer"), ("second", "reviewer"),
+            ("releaser", "releaser"), ("checker", "checker"), ("viewer", "viewer"),
+        ):  # fmt: skip
+            grant = {"role": role, "project": "acme"}
+            self.callers[name] = await self.admin.make_caller(grant)
+        await self.commit("two")
+        await self.admin.ok("PUT", f"{PROMPT}/-/labels/production", {"version": 1})
+        return self
+
+    def __getattr__(self, name: str) -> Api:
+        """Everybody reads what any of them wrote."""
+        everybody = [self.admin, *(caller.api for caller in self.callers.values())]
+        newest = max(api.position for api in everybody)
+        for api in everybody:
+            api.position = newest
+        return self.callers[name].api
+
+    async def commit(self, text: str) -> int:
+        body = {"content": text_content(text)}
+        return (await self.author.ok("POST", f"{PROMPT}/-/versions", body))["version"]
+
+    async def propose(self, version: int | None = 2, by: str = "author", **fields: object) -> str:
+        items = [{"name": "support/triage", "version": version}]
+        body = {"items": items, "title": "Ship it", **fields}
+        answer = await getattr(self, by).call("POST", CHANGES, body)
+        assert answer.status == 201, answer.body
+        return f"{CHANGES}/{answer.body['change_id']}"
+
+    async def promote(self, version: int, **fields: object) -> Answer:
+        body = {"version": version, **fields}
+        return await self.releaser.call("PUT", f"{PROMPT}/-/labels/production", body)
+
+    async def live(self) -> int | None:
+        answer = await self.viewer.call("GET", f"{PROMPT}?label=production")
+        return answer.body["version"] if answer.status == 200 else None
+
+
+@pytest.fixture
+async def team(tmp_path: Path, database_url: str | None) -> AsyncIterator[Team]:
+    """Whatever a test does, everything in the ledger is found allowed again."""
+    async with registry(tmp_path, database_url=database_url) as api:
+        yield await Team(api).build()
+    assert verify(tmp_path / "data", database_url).faults == []
+
+
+def codes(answer: Answer) -> list[str]:
+    """What a refused promotion says is missing."""
+    assert (answer.status, answer.code) == (409, "rules_not_met"), answer.body
+    return [one["code"] for one in answer.body["missing"]]
+
+
+def hours(number: float) -> str:
+    return (datetime.now(UTC) + timedelta(hours=number)).isoformat()
+
+
+async def test_a_promotion_waits_for_another_pair_of_eyes(team: Team) -> None:
+    await team.admin.ok("PUT", PRODUCTION, rules())
+    assert codes(await team.promote(2)) == ["approvals"]
+    change = await team.propose()
+    assert (await team.author.call("POST", f"{change}/approve")).status == 403
+    early = await team.releaser.call("POST", f"{change}/apply")
+    assert (early.status, early.code) == (409, "rules_not_met")
+    approved = await team.reviewer.ok("POST", f"{change}/approve", {"comment": "fine"})
+    assert approved["missing"] == [] and approved["approved_by"] == [
+        team.callers["reviewer"].principal_id
+    ]
+    assert (await team.author.call("POST", f"{change}/apply")).status == 403
+    applied = await team.releaser.ok("POST", f"{change}/apply")
+    assert applied["status"] == "applied" and await team.live() == 2
+    again = await team.releaser.call("POST", f"{change}/apply")
+    assert (again.status, again.code) == (409, "change_closed")
+    read = await team.viewer.ok("GET", change)
+    assert read["title"] == "Ship it" and read["approvals"][0]["comment"] == "fine"
+    history = await team.admin.ok("GET", f"{PROMPT}/-/labels/production/history")
+    assert history["items"][0]["change_id"] == read["change_id"]
+    back = await team.releaser.ok("POST", f"{PROMPT}/-/rollback", {"label": "production"})
+    assert back["version"] == 1
+
+
+async def test_the_rules_are_read_changed_and_known_of_any_moment(team: Team) -> None:
+    before = team.admin.position
+    plain = await team.viewer.ok("GET", PRODUCTION)
+    assert plain["approvals"]["count"] == 0 and plain["order"] == 3
+    made = await team.admin.call(
+        "PUT", "/v1/projects/acme/environments/qa", {"order": 2, "from_environment": "development"}
+    )
+    assert made.status == 201
+    listed = await team.viewer.ok("GET", "/v1/projects/acme/environments")
+    assert [one["environment"] for one in listed["items"]] == [
+        "development", "qa", "staging", "production",
+    ]  # fmt: skip
+    project = await team.viewer.ok("GET", "/v1/projects/acme")
+    assert project["environments"] == ["development", "qa", "staging", "production"]
+    etag = (await team.viewer.call("GET", PRODUCTION)).headers["ETag"]
+    await team.admin.ok("PUT", PRODUCTION, rules(), headers={"If-Match": etag})
+    stale = await team.admin.call("PUT", PRODUCTION, rules(), headers={"If-Match": etag})
+    assert stale.status == 412
+    assert not (await team.admin.ok("PUT", PRODUCTION, rules()))["changed"]
+    past = await team.viewer.ok("GET", f"{PRODUCTION}?as_of={before}")
+    assert past["approvals"]["count"] == 0
+    assert (await team.viewer.ok("GET", PRODUCTION))["approvals"]["count"] == 1
+    origin = await team.admin.call("DELETE", "/v1/projects/acme/environments/development")
+    assert (origin.status, origin.code) == (409, "conflict")
+    await team.admin.ok("DELETE", "/v1/projects/acme/environments/qa")
+    assert (await team.viewer.call("GET", "/v1/projects/acme/environments/qa")).status == 404
+    for wrong in (
+        {"from_environment": "nowhere"}, {"from_environment": "production"},
+        {"approvals": {"count": 1, "roles": ["viewer"]}}, {"approvals": {"owners": True}},
+        {"checks": [{"name": "lint"}, {"name": "lint"}]},
+        {"freezes": [{"days": ["fri"], "time_zone": "Mars/Olympus"}]},
+        {"freezes": [{"days": ["noday"], "time_zone": "UTC"}]},
+        {"freezes": [{"starts_at": hours(2), "ends_at": hours(1)}]},
+        {"freezes": [{"starts_at": hours(2)}]},
+        {"freezes": [{"days": ["fri"], "time_zone": "UTC", "starts_at": hours(1)}]},
+    ):  # fmt: skip
+        answer = await team.admin.call("PUT", PRODUCTION, wrong)
+        assert answer.status == 422 and answer.body["errors"], wrong
+
+
+async def test_each_rule_keeps_a_label_where_it_is(team: Team) -> None:
+    async def with_rules(**given: object) -> Answer:
+        await team.admin.ok("PUT", PRODUCTION, given)
+        return await team.promote(2)
+
+    assert codes(await with_rules(from_environment="staging")) == ["from_environment"]
+    assert codes(await with_rules(checks=[{"name": "lint"}])) == ["check:lint"]
+    assert codes(await with_rules(promoter_roles=["admin"])) == ["promoter"]
+    window = {"starts_at": hours(-1), "ends_at": hours(1)}
+    assert codes(await with_rules(freezes=[window])) == ["freeze"]
+    week = {"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "time_zone": "Asia/Tokyo"}
+    assert codes(await with_rules(freezes=[week])) == ["freeze"]
+    assert codes(await with_rules(label_hours_max=1)) == ["label_hours_max"]
+    assert codes(await team.promote(2, expires_at=hours(2))) == ["label_hours_max"]
+    removal = await team.releaser.call("DELETE", f"{PROMPT}/-/labels/production")
+    assert removal.status == 200  # nothing keeps what points nowhere from ending
+    assert (await team.promote(1, expires_at=hours(0.9))).status == 200
+    await team.admin.ok("PUT", PRODUCTION, rules())
+    removal = await team.releaser.call("DELETE", f"{PROMPT}/-/labels/production")
+    assert codes(removal) == ["approvals"]
+    assert await team.live() == 1
+    change = await team.propose(None)
+    await team.reviewer.ok("POST", f"{change}/approve")
+    await team.releaser.ok("POST", f"{change}/apply")
+    assert await team.live() is None
+
+
+async def test_checks_gate_the_version_they_were_posted_on(team: Team) -> None:
+    await team.admin.ok("PUT", PRODUCTION, {"checks": [{"name": "lint", "max_age_hours": 1}]})
+    path = f"{PROMPT}/-/versions/2/checks"
+    found = {"name": "lint", "state": "failed", "evidence_url": "https://ci.example/1"}
+    assert (await team.author.call("POST", path, found)).status == 403
+    assert (await team.checker.call("POST", path, found)).status == 201
+    assert codes(await team.promote(2)) == ["check:lint"]
+    good = {"name": "lint", "state": "passed", "summary": "ok", "evidence_digest": "ab" * 32}
+    await team.checker.ok("POST", path, good)
+    listed = await team.viewer.ok("GET", path)
+    assert [(one["state"], one["summary"]) for one in listed["items"]] == [("passed", "ok")]
+    assert (await team.promote(2)).status == 200
+    assert codes(await team.promote(await team.commit("three"))) == ["check:lint"]
+    absent = await team.checker.call("POST", f"{PROMPT}/-/versions/9/checks", good)
+    assert (absent.status, absent.code) == (404, "version_not_found")
+
+
+async def test_an_approval_counts_for_what_was_approved_and_while_its_giver_may(
+    team: Team,
+) -> None:
+    await team.admin.ok("PUT", PRODUCTION, rules())
+    change = await team.propose()
+    await team.reviewer.ok("POST", f"{change}/approve", {"revision": 1})
+    await team.commit("three")
+    items = [{"name": "support/triage", "version": 3}]
+    revised = await team.author.ok("POST", f"{change}/revise", {"items": items})
+    assert (revised["revision"], revised["approved_by"]) == (2, [])
+    stale = await team.reviewer.call("POST", f"{change}/approve", {"revision": 1})
+    assert stale.status == 409
+    assert codes(await team.releaser.call("POST", f"{change}/apply")) == ["approvals"]
+    await team.reviewer.ok("POST", f"{change}/approve", {"revision": 2})
+    await team.reviewer.ok("POST", f"{change}/retract")
+    assert codes(await team.releaser.call("POST", f"{change}/apply")) == ["approvals"]
+    await team.reviewer.ok("POST", f"{change}/approve")
+    grant = team.callers["reviewer"].grant_ids[0]
+    await team.admin.ok("DELETE", f"/v1/grants/{grant}")
+    assert codes(await team.releaser.call("POST", f"{change}/apply")) == ["approvals"]
+    await team.second.ok("POST", f"{change}/approve")
+    await team.admin.ok("PATCH", f"/v1/principals/{team.callers['second'].principal_id}",
+                        {"active": False})  # fmt: skip
+    assert codes(await team.releaser.call("POST", f"{change}/apply")) == ["approvals"]
+    assert await team.live() == 1
+
+
+async def test_an_owner_of_the_folder_has_to_agree(team: Team) -> None:
+    await team.admin.ok("PUT", PRODUCTION, {"approvals": {"count": 1, "owners": True}})
+    change = await team.propose()
+    await team.reviewer.ok("POST", f"{change}/approve")
+    assert codes(await team.releaser.call("POST", f"{change}/apply")) == ["owners"]
+    owner = team.callers["second"].principal_id
+    for folder, who in ((None, team.callers["reviewer"].principal_id), ("support", owner)):
+        body = {"folder": folder, "owners": [who]}
+        await team.admin.ok("PUT", "/v1/projects/acme/owners", body)
+    assert codes(await team.releaser.call("POST", f"{change}/apply")) == ["owners"]
+    await team.second.ok("POST", f"{change}/approve")
+    await team.releaser.ok("POST", f"{change}/apply")
+    listed = await team.viewer.ok("GET", "/v1/projects/acme/owners")
+    assert [one["folder"] for one in listed["items"]] == [None, "support"]
+
+
+async def test_a_release_is_applied_as_one(team: Team) -> None:
+    await team.admin.make_prompt("acme/support/reply", "{{> support/triage@production}}")
+    path = "/v1/projects/acme/prompts/support/reply"
+    await team.admin.ok("PUT", PRODUCTION, rules())
+    body = {
+        "title": "Both",
+        "items": [
+            {"name": "support/reply", "version": 1}, {"name": "support/triage", "version": 2},
+        ],
+    }  # fmt: skip
+    made = await team.author.ok("POST", CHANGES, body)
+    change = f"{CHANGES}/{made['change_id']}"
+    before = team.admin.position
+    await team.reviewer.ok("POST", f"{change}/approve")
+    racing = await asyncio.gather(*(team.releaser.call("POST", f"{change}/apply")
+                                    for _ in range(4)))  # fmt: skip
+    assert sorted(one.status for one in racing) == [200, 409, 409, 409]
+    assert (await team.viewer.ok("GET", path))["content"]["text"] == "two"
+    page = await team.admin.ok("GET", f"/v1/events?after={before}&limit=10")
+    kinds = [one["type"].split(".")[2:4] for one in page["items"]]
+    assert kinds[-3:] == [["label", "moved"], ["label", "moved"], ["change", "applied"]]
+
+
+async def test_what_is_asked_to_happen_by_itself_happens_when_it_may(team: Team) -> None:
+    await team.admin.ok("PUT", PRODUCTION, rules())
+    asked = {"items": [{"name": "support/triage", "version": 2}], "title": "x", "automatic": True}
+    assert (await team.author.call("POST", CHANGES, asked)).status == 403
+    change = await team.propose(by="releaser", automatic=True)
+    later = await team.propose(by="releaser", scheduled_at=hours(100))
+    await team.reviewer.ok("POST", f"{later}/approve")
+    assert codes(await team.releaser.call("POST", f"{later}/apply")) == ["scheduled"]
+    await team.reviewer.ok("POST", f"{change}/approve")
+    async with asyncio.timeout(15):
+        while (found := await team.viewer.ok("GET", change))["status"] != "applied":
+            await asyncio.sleep(0.05)
+    assert found["applied_by"] == team.callers["releaser"].principal_id
+    moved = (await team.viewer.ok("GET", f"{PROMPT}/-/history"))["items"][-1]
+    assert moved["action"] == "label.moved" and moved["actor"]["via"] == "schedule"
+    assert moved["actor"]["on_behalf_of"] == team.callers["releaser"].principal_id
+
+
+async def test_what_was_asked_waits_when_its_ground_has_moved(team: Team) -> None:
+    await team.admin.ok("PUT", PRODUCTION, rules())
+    change = await team.propose(by="releaser", automatic=True)
+    await team.commit("three")
+    other = await team.propose(3)
+    await team.reviewer.ok("POST", f"{other}/approve")
+    await team.releaser.ok("POST", f"{other}/apply")
+    async with asyncio.timeout(15):
+        while (await team.viewer.ok("GET", change))["status"] != "suspended":
+            await asyncio.sleep(0.05)
+    refused = await team.reviewer.call("POST", f"{change}/approve")
+    assert (refused.status, refused.code) == (409, "change_closed")
+    again = await team.releaser.ok("POST", f"{change}/revise")
+    assert again["status"] == "open" and again["items"][0]["base"] == 3
+    token = team.callers["releaser"].token_id
+    await team.admin.ok("DELETE", f"/v1/tokens/{token}")
+    async with asyncio.timeout(15):
+        while (await team.viewer.ok("GET", change))["status"] != "suspended":
+            await asyncio.sleep(0.05)
+    assert await team.live() == 3
+
+
+async def test_glass_is_broken_with_a_reason_and_reviewed_afterwards(team: Team) -> None:
+    await team.admin.ok("PUT", PRODUCTION, rules(review_hours=1))
+    urgent = {"version": 2, "break_glass": True, "reason": "prompt leaks"}
+    assert (await team.promote(2, break_glass=True, reason="x")).status == 403
+    label = f"{PROMPT}/-/labels/production"
+    missing = await team.admin.call("PUT", label, {"version": 2, "break_glass": True})
+    assert missing.status == 422
+    done = await team.admin.ok("PUT", label, urgent)
+    assert await team.live() == 2
+    inbox = await team.reviewer.ok("GET", "/v1/change-requests?awaiting=me")
+    assert [one["change_id"] for one in inbox["items"]] == [done["change_id"]]
+    assert not inbox["items"][0]["overdue"]
+    change = f"{CHANGES}/{done['change_id']}"
+    own = await team.admin.call("POST", f"{change}/review", {"outcome": "accepted"})
+    assert own.status == 403
+    await team.reviewer.ok("POST", f"{change}/review", {"outcome": "objected", "comment": "no"})
+    read = await team.viewer.ok("GET", change)
+    assert read["emergency"] and read["review"]["outcome"] == "objected"
+    assert (await team.reviewer.ok("GET", "/v1/change-requests?awaiting=me"))["items"] == []
+    back = {"label": "production"}
+    assert (await team.releaser.ok("POST", f"{PROMPT}/-/rollback", back))["version"] == 1
+    forth = await team.releaser.call("POST", f"{PROMPT}/-/rollback", {**back, "to": 2})
+    assert codes(forth) == ["approvals"]  # an emergency satisfied no rules
+    await team.admin.ok("PUT", PRODUCTION, rules(review_hours=None))
+    assert (await team.admin.call("PUT", label, urgent)).status == 409
+
+
+async def test_rollbacks_can_be_guarded(team: Team) -> None:
+    assert (await team.promote(2)).status == 200
+    await team.admin.ok("PUT", PRODUCTION, rules(guarded_rollback=True))
+    back = {"label": "production"}
+    assert codes(await team.releaser.call("POST", f"{PROMPT}/-/rollback", back)) == ["approvals"]
+    await team.admin.ok("PUT", PRODUCTION, rules())
+    assert (await team.releaser.ok("POST", f"{PROMPT}/-/rollback", back))["version"] == 1
+
+
+async def test_a_preview_says_what_is_missing_and_what_would_change(team: Team) -> None:
+    await team.admin.ok("PUT", PRODUCTION, rules(checks=[{"name": "lint"}]))
+    path = f"{PROMPT}/-/promotions/preview"
+    told = await team.releaser.ok("POST", path, {"version": 2})
+    assert [one["code"] for one in told["missing"]] == ["check:lint", "approvals"]
+    assert told["permitted"] and not told["allowed"]
+    assert "-one" in told["diff"]["unified"] and "+two" in told["diff"]["unified"]
+    other = await team.viewer.ok("POST", path, {"version": 2, "rules": {}})
+    assert other["missing"] == [] and not other["permitted"]
+    dry = await team.releaser.call(
+        "PUT", f"{PROMPT}/-/labels/production?dry_run=true", {"version": 2}
+    )
+    assert codes(dry) == ["check:lint", "approvals"]
+    assert await team.live() == 1
+
+
+async def test_requests_are_discussed_listed_rejected_and_withdrawn(team: Team) -> None:
+    await team.admin.ok("PUT", PRODUCTION, rules())
+    change = await team.propose()
+    waiting = await team.second.ok("GET", "/v1/change-requests?awaiting=me")
+    assert len(waiting["items"]) == 1 and waiting["items"][0]["title"] == "Ship it"
+    assert (await team.author.ok("GET", "/v1/change-requests?awaiting=me"))["items"] == []
+    anchor = {"name": "support/triage", "version": 2, "line": 3}
+    said = await team.reviewer.call(
+        "POST", f"{change}/comments", {"text": "why?", "anchor": anchor}
+    )
+    assert said.status == 201
+    assert (await team.viewer.call("POST", f"{change}/comments", {"text": "x"})).status == 403
+    await team.reviewer.ok("POST", f"{change}/reject", {"comment": "not like this"})
+    read = await team.viewer.ok("GET", change)
+    assert read["status"] == "rejected" and read["rejection"]["comment"] == "not like this"
+    assert read["comments"][0]["text"] == "why?" and read["comments"][0]["anchor"] == anchor
+    assert (await team.releaser.call("POST", f"{change}/apply")).code == "change_closed"
+    assert (await team.author.ok("POST", f"{change}/revise"))["status"] == "open"
+    assert (await team.releaser.call("POST", f"{change}/withdraw")).status == 403
+    assert (await team.author.ok("POST", f"{change}/withdraw"))["changed"]
+    listed = await team.viewer.ok("GET", f"{CHANGES}?status=withdrawn")
+    assert [one["status"] for one in listed["items"]] == ["withdrawn"]
+    assert (await team.viewer.ok("GET", f"{CHANGES}?status=open"))["items"] == []
+
+
+async def test_who_may_not_read_a_prompt_does_not_learn_of_its_requests(team: Team) -> None:
+    change = await team.propose()
+    await team.admin.make_prompt("other/secret")
+    stranger = await team.admin.make_caller({"role": "admin", "project": "other"})
+    folder = await team.admin.make_caller({"role": "admin", "project": "acme", "folder": "sales"})
+    for caller in (stranger, folder):
+        foreign = await caller.api.call("GET", change)
+        absent = await caller.api.call("GET", f"{CHANGES}/{stranger.principal_id}")
+        assert foreign.status == absent.status == 404
+        plain = [str(one.body["detail"]).replace(one.body["detail"].split("/")[3].split(",")[0], "")
+                 for one in (foreign, absent)]  # fmt: skip
+        assert plain[0] == plain[1]
+        assert (await caller.api.call("POST", f"{change}/approve")).status == 404
+        assert (await caller.api.ok("GET", "/v1/change-requests"))["items"] == []
