@@ -117,7 +117,7 @@ async def test_nobody_ends_a_label_before_its_time(api: Api) -> None:
         authority.apply(recorded)
     moved = batch[-1]
     stream = moved.stream.partition("/")[2]
-    assert authority.expiries[stream, "canary"] > datetime.now(UTC)
+    assert authority.facts.prompts[stream].labels["canary"].until > datetime.now(UTC)
     assert not authority._is_over(moved, "canary")
 
 

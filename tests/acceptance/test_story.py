@@ -97,7 +97,7 @@ async def test_a_live_feed_filtered_by_prompt_sees_only_its_events(api: Api) -> 
     (item,) = await live
     assert item["position"] == moved["position"]
     assert item["data"]["from"] is None and item["data"]["to"] == 1
-    assert item["type"] == "io.scrinia.label.moved.v2"
+    assert item["type"] == "io.scrinia.label.moved.v3"
 
 
 async def test_a_feed_ends_when_the_right_to_it_ends(api: Api) -> None:

@@ -61,6 +61,7 @@ async def test_a_view_that_differs_is_shown_row_by_row_and_mended(api: Api, name
         "audit": ("audit", "position"),
         "search": ("search_words", "id"),
         "uses": ("uses", "prompt_id"),
+        "changes": ("change_names", "prompt_id"),
     }[name]
     with api.services.views.writing() as cursor:
         cursor.execute(f"DELETE FROM {table} WHERE {key} = (SELECT max({key}) FROM {table})")

@@ -88,8 +88,8 @@ async def test_it_is_told_of_what_it_asked_for(api: Api) -> None:
         await project.until(1)
         await asyncio.sleep(0.3)
         assert [(b["type"], b["subject"], b["data"]["label"]) for b in labels.bodies] == [
-            ("io.scrinia.label.moved.v2", "projects/acme/prompts/sales/pitch", "production"),
-            ("io.scrinia.label.moved.v2", "projects/acme/prompts/support/triage", "production"),
+            ("io.scrinia.label.moved.v3", "projects/acme/prompts/sales/pitch", "production"),
+            ("io.scrinia.label.moved.v3", "projects/acme/prompts/support/triage", "production"),
         ]
         assert [b["data"]["number"] for b in folder.bodies] == [2]
         assert [b["data"]["label"] for b in project.bodies] == ["a"]
