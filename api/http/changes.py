@@ -38,6 +38,7 @@ from domain.change_request import ChangeRequest, Verdict
 from domain.commands.changes import ChangeItem
 from domain.commitment import Content, ContentRef
 from domain.deciding import moment_text
+from domain.names import check_label
 from ledger.ids import now
 from projections.changes import ChangeFilter, Changes, find_changes
 
@@ -77,6 +78,8 @@ async def _page(
     request: web.Request, who: access.Caller, project: str | None
 ) -> web.StreamResponse:
     wanted = edge.query(request, ChangesQuery)
+    if wanted.environment is not None:
+        check_label(wanted.environment)
     await edge.fresh_view(request, Changes.name)
     services = edge.services(request)
     rights = services.access.rights(who, now())

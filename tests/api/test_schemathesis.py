@@ -61,6 +61,8 @@ def _existing(admin: Sync, operation_id: str) -> dict[str, str]:
     if operation_id == "remove_guardrail":
         body = {"prompt": name, "folder": "empty"}
         admin.ok("PUT", "/v1/projects/acme/guardrails/safe", body)
+    if "environment" in operation_id:  # what is guarded stays apart from what others promote to
+        admin.ok("PUT", "/v1/projects/acme/environments/qa", {})
     principal = admin.ok("POST", "/v1/principals", {"type": "service", "name": "x"})
     principal_id = principal["principal_id"]
     grant = admin.ok("POST", "/v1/grants", {"principal_id": principal_id, "role": "viewer"})
@@ -73,10 +75,12 @@ def _existing(admin: Sync, operation_id: str) -> dict[str, str]:
         "revoke_grant": grant["grant_id"],
         "revoke_token": token["token_id"],
     }
+    if "{id}" in OPERATIONS[operation_id].path and operation_id in ABOUT_CHANGES:
+        ids[operation_id] = _new_change(admin, operation_id, name)
     return {
         "project": "acme",
         "name": name,
-        "label": "staging",
+        "label": "qa" if "environment" in operation_id else "staging",
         "branch": "side",
         "guardrail": "safe",
         "number": "1",
@@ -86,6 +90,22 @@ def _existing(admin: Sync, operation_id: str) -> dict[str, str]:
         "key_id": key["key_id"],
         "id": ids.get(operation_id, principal_id),
     }
+
+
+def _new_change(admin: Sync, operation_id: str, name: str) -> str:
+    """A change request that somebody else has made, but where only that one may act on it."""
+    made = admin.ok("POST", "/v1/principals", {"type": "person", "name": "y"})
+    about = {"principal_id": made["principal_id"]}
+    admin.ok("POST", "/v1/grants", about | {"role": "admin"})
+    other = Sync(admin.url, admin.ok("POST", "/v1/tokens", about)["token"])
+    by = admin if operation_id == "withdraw_change" else other
+    path = f"/v1/projects/acme/prompts/{name}"
+    version = by.ok("POST", f"{path}/-/versions", {"content": text_content("three")})["version"]
+    if operation_id == "review_emergency":
+        body = {"version": version, "break_glass": True, "reason": "now"}
+        return by.ok("PUT", f"{path}/-/labels/staging", body)["change_id"]
+    body = {"items": [{"name": name, "version": version}], "title": "x", "environment": "staging"}
+    return by.ok("POST", "/v1/projects/acme/change-requests", body)["change_id"]
 
 
 def new_key(ledger: str) -> dict[str, str]:
@@ -98,6 +118,10 @@ def new_key(ledger: str) -> dict[str, str]:
 ABOUT_WEBHOOKS = (
     "get_webhook", "change_webhook", "delete_webhook", "rotate_webhook_secret", "deliver_test",
     "list_deliveries", "redeliver",
+)  # fmt: skip
+ABOUT_CHANGES = (
+    "get_change", "revise_change", "comment_on_change", "approve_change", "retract_approval",
+    "reject_change", "withdraw_change", "apply_change", "review_emergency",
 )  # fmt: skip
 BODIES = {
     "commit_version": {"content": text_content("three")},
@@ -122,6 +146,17 @@ BODIES = {
     "rollback": {"label": "staging"},
     "resolve_many": {"items": [{"project": "acme", "name": "x"}]},
     "set_label": {"version": 2},
+    "set_environment": {},
+    "set_owners": {"owners": []},
+    "record_check": {"name": "lint", "state": "passed"},
+    "preview_promotion": {"version": 2, "label": "staging"},
+    "propose_change": {
+        "items": [{"name": "propose-change", "version": 1}],
+        "title": "x",
+        "environment": "staging",
+    },
+    "comment_on_change": {"text": "x"},
+    "review_emergency": {"outcome": "accepted"},
 }
 QUERIES = {"impact": {"version": "2"}, "search": {"q": "one"}, "get_diff": {"from": "1", "to": "2"}}
 
