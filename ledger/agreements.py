@@ -180,7 +180,8 @@ def _review_fault(facts: Facts, recorded: RecordedEvent, change: ChangeRequest) 
     if isinstance(event, ChangeRequest.Reviewed) and change.review_due_at is None:
         return "reviews what waits for no review"
     project = facts.project(change.project)
-    if project is not None and project.rules_of(change.environment).approvals.authors:
+    authors = project is not None and project.rules_of(change.environment).approvals.authors
+    if authors and not (change.emergency and event.by in change.editors):
         return None
     wrote = event.by in change.editors or any(
         event.by in facts.prompts[item.prompt_id].authors(item.version)
