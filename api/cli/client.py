@@ -13,7 +13,7 @@ import orjson
 from api.settings import Settings
 
 TIMEOUT_SECONDS = 60
-READING_POSTS = ("/v1/resolve", "/v1/similar", "/-/render")
+READING_POSTS = ("/v1/resolve", "/v1/similar", "/-/render", "/-/promotions/preview")
 T = TypeVar("T")
 
 

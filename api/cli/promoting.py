@@ -5,9 +5,8 @@ from typing import Any
 import click
 
 from api.cli.client import project_path, prompt_path
-from api.cli.context import PROMPT, Cli, pass_cli, selector
-
-Ref = tuple[str, str, str | None]
+from api.cli.context import PROMPT, Cli, pass_cli
+from api.cli.prompts import Ref, chosen_version
 
 
 @click.group()
@@ -44,25 +43,17 @@ def history(cli: Cli, ref: Ref, name: str) -> None:
 expires_option = click.option("--expires-at", help="Until this RFC 3339 time, then nowhere.")
 
 
-def _set(
-    cli: Cli,
-    ref: Ref,
-    name: str,
-    version: int | None,
-    reason: str | None,
-    expires_at: str | None,
-) -> None:
+def _set(cli: Cli, ref: Ref, name: str, version: int | None, **given: Any) -> None:
     path = prompt_path(*ref[:2])
-    if version is None:
-        chosen = selector(ref[2] or "latest")
-        version = cli.call("GET", path, params=chosen)["version"]
-    body = {"version": version, "reason": reason, "expires_at": expires_at}
+    body = {"version": version or chosen_version(cli, ref), **given}
     _say(cli, cli.call("PUT", f"{path}/-/labels/{name}", body))
 
 
 def _say(cli: Cli, answer: dict[str, Any]) -> None:
     before = "" if answer["from"] is None else f" (was {answer['from']})"
     until = f" until {answer['expires_at']}" if answer["expires_at"] else ""
+    if "review_due_at" in answer:
+        until += f"; review {answer['project']}/{answer['change_id']} by {answer['review_due_at']}"
     state = f"points at version {answer['version']}{until}{before}"
     cli.output.say(answer, f"{answer['ref']} {state}" if answer["changed"] else
                    f"{answer['ref']} stays where it is")  # fmt: skip
@@ -84,7 +75,7 @@ def set_label(
     expires_at: str | None,
 ) -> None:
     """Point a label at VERSION (default: the reference's, else the newest)."""
-    _set(cli, ref, name, version, reason, expires_at)
+    _set(cli, ref, name, version, reason=reason, expires_at=expires_at)
 
 
 @label.command("remove")
@@ -103,10 +94,10 @@ def remove(cli: Cli, ref: Ref, name: str, reason: str | None) -> None:
 @click.option("--to", "environment", default="production", help="The environment.")
 @click.option("--reason", "-m", help="Why.")
 @expires_option
+@click.option("--preview", is_flag=True, help="Say what is missing and what would change.")
+@click.option("--break-glass", is_flag=True, help="An emergency: reviewed afterwards.")
 @pass_cli
-def promote(
-    cli: Cli, ref: Ref, environment: str, reason: str | None, expires_at: str | None
-) -> None:
+def promote(cli: Cli, /, ref: Ref, environment: str, preview: bool, **given: Any) -> None:
     """Promote PROJECT/NAME[@VERSION] (default: the newest version)."""
     known = cli.call("GET", project_path(ref[0]))["environments"]
     if environment not in known:
@@ -114,7 +105,22 @@ def promote(
             f"{environment!r} is no environment of {ref[0]}; there are: {', '.join(known)}."
             " Other labels: scrinia label set."
         )
-    _set(cli, ref, environment, None, reason, expires_at)
+    if preview:
+        _preview(cli, ref, environment, given["expires_at"])
+        return
+    _set(cli, ref, environment, None, **given)
+
+
+def _preview(cli: Cli, ref: Ref, environment: str, expires_at: str | None) -> None:
+    body = {"label": environment, "version": chosen_version(cli, ref), "expires_at": expires_at}
+    answer = cli.call("POST", f"{prompt_path(*ref[:2])}/-/promotions/preview", body)
+    verdict = "may be promoted" if answer["allowed"] else "may not be promoted yet"
+    lines = [f"version {answer['version']} {verdict} to {environment}"]
+    lines += [f"missing: it {one['detail']}" for one in answer["missing"]]
+    lines += [] if answer["permitted"] else ["missing: you may not promote there"]
+    cli.output.say(answer, "\n".join(lines))
+    if answer["diff"] is not None and not cli.output.as_json:
+        cli.output.diff(answer["diff"]["unified"])
 
 
 @click.command()

@@ -45,6 +45,11 @@ def version_of(cli: Cli, ref: Ref) -> int | None:
     return int(found["version"])
 
 
+def chosen_version(cli: Cli, ref: Ref) -> int:
+    """The number of what a reference means now, of the newest version where it names none."""
+    return version_of(cli, (*ref[:2], ref[2] or "latest")) or 0
+
+
 declare_option = click.option(
     "--declare", is_flag=True, help="Declare variables that the texts use and FILE does not."
 )

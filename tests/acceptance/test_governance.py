@@ -1,13 +1,17 @@
 """Governance: an environment's rules, checks, change requests, emergencies, and their replay."""
 
 import asyncio
+import json
+import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.harness import Answer, Api, Caller, registry, text_content, verify
+from tests.harness import ROOT, Answer, Api, Caller, Process, registry, text_content, verify
 
 PROMPT = "/v1/projects/acme/prompts/support/triage"
 CHANGES = "/v1/projects/acme/change-requests"
@@ -388,3 +392,68 @@ async def test_who_may_not_read_a_prompt_does_not_learn_of_its_requests(team: Te
         assert plain[0] == plain[1]
         assert (await caller.api.call("POST", f"{change}/approve")).status == 404
         assert (await caller.api.ok("GET", "/v1/change-requests"))["items"] == []
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the client is the same
+def test_the_second_tour_of_the_readme(server: Process, tmp_path: Path) -> None:
+    """As it stands there, by two people and their CI."""
+    readme = (ROOT / "README.md").read_text()
+    tour = readme.partition("## A second tour")[2].partition("```\n")[2].partition("```")[0]
+    script = tmp_path / "tour.sh"
+    script.write_text(f'set -e\nscrinia() {{ "{sys.executable}" -m api.cli.main "$@"; }}\n{tour}')
+    done = subprocess.run(
+        ["bash", str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=120,
+        env=server.environment | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "rules_not_met" in done.stderr and "missing: it has 0 of 1 approvals" in done.stdout
+    assert (
+        "check lint has to pass" in done.stdout
+        and "not one's own" in done.stdout
+        and "wrote or proposed" in done.stderr
+    )
+    assert "First greeting" in done.stdout and "is applied" in done.stdout
+    assert "Greet {{name}} in one line." in done.stdout
+    assert "change.approved" in done.stdout and "no fault" in done.stdout
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_the_rest_of_governance_on_the_command_line(server: Process, tmp_path: Path) -> None:
+    def ok(*args: str) -> str:
+        return server.cli(*args).stdout
+
+    file = tmp_path / "a.txt"
+    file.write_text("a")
+    ok("project", "create", "acme")
+    ok("prompt", "create", "acme/mail", str(file))
+    said = ok(
+        "environment", "set", "acme", "production", "--approvals", "1", "--check", "lint:24",
+        "--freeze", "fri,sat 16:00-24:00 Europe/Berlin", "--freeze",
+        "2099-12-20T00:00:00Z/2099-12-31T00:00:00Z", "--label-hours", "48", "--owners",
+    )  # fmt: skip
+    assert "1 approval(s), one of a folder's owner; check lint" in said
+    rules = tmp_path / "rules.json"
+    rules.write_text(ok("environment", "show", "acme", "production", "--json"))
+    assert "stays as it is" in ok("environment", "set", "acme", "production", "--file", str(rules))
+    assert "Berlin" in rules.read_text()
+    assert "needs nothing" in ok("environment", "set", "acme", "qa", "--order", "1")
+    assert ok("environment", "list", "acme").splitlines()[1].split()[:2] == ["1", "qa"]
+    assert "any other" in ok("environment", "remove", "acme", "qa")
+    me = json.loads(ok("whoami", "--json"))["principal_id"]
+    assert me in ok("owners", "set", "acme", me, "--folder", "sales")
+    assert "sales" in ok("owners", "list", "acme")
+    wrong = server.cli("environment", "set", "acme", "qa", "--freeze", "whenever", check=False)
+    assert wrong.returncode == 2 and "neither" in wrong.stderr
+    urgent = ok("promote", "acme/mail", "--break-glass", "-m", "leak")
+    change = re.search(r"review (acme/\S+)", urgent)[1]
+    assert "to be reviewed" in ok("change-request", "list", "acme")
+    refused = server.cli("change-request", "review", change, "accepted", check=False)
+    assert refused.returncode == 1 and "somebody else" in refused.stderr
+    made = ok("change-request", "propose", "acme/mail", "--remove", "-t", "End it").split()[0]
+    assert "missing: mail" in ok("change-request", "show", made)
+    assert "revision 2" in ok("change-request", "revise", made, "acme/mail@1")
+    assert "is withdrawn" in ok("change-request", "withdraw", made, "-m", "later")
+    for command in ("approve", "retract", "reject", "apply"):
+        assert server.cli("change-request", command, made, check=False).returncode == 1
+    ok("check", "post", "acme/mail@1", "lint", "failed", "--evidence-url", "https://ci.example/1")
+    assert "failed" in ok("check", "list", "acme/mail")
