@@ -1,0 +1,251 @@
+"""Verification decides again: an event that rules, approvals or grants did not allow is found.
+
+Each case takes a real history, has one event say something else than it did (as somebody with the
+signing key could have written it), or leaves one out, and asks where the authority objects.
+"""
+
+import asyncio
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ledger.authority import Authority
+from ledger.mapper import RecordedEvent, SigningMapper
+from tests.acceptance.test_governance import CHANGES, PRODUCTION, PROMPT, Team, hours, rules
+from tests.harness import registry
+
+Fields = dict[str, Any]
+Edit = Callable[[Fields, dict[str, Any]], None]
+
+
+class History:
+    """A governed past: its events, and the ids of who took part."""
+
+    def __init__(self) -> None:
+        self.events: list[RecordedEvent] = []
+        self.names: dict[str, Any] = {}
+        self.mapper: SigningMapper
+
+    async def live_through(self, folder: Path) -> "History":
+        async with registry(folder) as api:
+            team = await Team(api).build()
+            await team.admin.ok("PUT", PRODUCTION, rules(checks=[{"name": "lint"}]))
+            passed = {"name": "lint", "state": "passed"}
+            await team.checker.ok("POST", f"{PROMPT}/-/versions/2/checks", passed)
+            change = await team.propose()
+            await team.author.ok("POST", f"{change}/comments", {"text": "please"})
+            await team.reviewer.ok("POST", f"{change}/approve")
+            await team.releaser.ok("POST", f"{change}/apply")
+            await team.commit("three")
+            passed = {"name": "lint", "state": "passed"}
+            await team.checker.ok("POST", f"{PROMPT}/-/versions/3/checks", passed)
+            by_itself = await team.propose(3, by="releaser", automatic=True)
+            late = await team.propose(3, by="releaser", scheduled_at=hours(1))
+            other = await team.propose(1)
+            await team.second.ok("POST", f"{by_itself}/approve")
+            while (await team.viewer.ok("GET", by_itself))["status"] != "applied":
+                await asyncio.sleep(0.05)
+            urgent = {"version": 1, "break_glass": True, "reason": "leak"}
+            opened = await team.admin.ok("PUT", f"{PROMPT}/-/labels/production", urgent)
+            outcome = {"outcome": "accepted"}
+            await team.reviewer.ok("POST", f"{CHANGES}/{opened['change_id']}/review", outcome)
+            await team.author.ok("POST", f"{other}/withdraw")
+            await team.reviewer.ok("POST", f"{late}/reject")
+            ids = {name: one.principal_id for name, one in team.callers.items()}
+            tokens = {f"{name}'s token": one.token_id for name, one in team.callers.items()}
+            grants = {f"{name}'s grant": one.grant_ids[0] for name, one in team.callers.items()}
+            changes = {"other": other.rpartition("/")[2], "late": late.rpartition("/")[2]}
+            self.names = ids | tokens | grants | changes
+            self.mapper = api.services.mapper
+            stored = api.services.recorder.select_after(0, 1000)
+            self.events = [self.mapper.recorded(one) for one in stored]
+        return self
+
+    def find(self, kind_verb: str, number: int) -> int:
+        """Where the `number`-th event of a kind stands (-1: the last)."""
+        return [i for i, one in enumerate(self.events) if one.kind_verb == kind_verb][number]
+
+    def fault(self, at: int, edit: Edit | None) -> tuple[int, str] | None:
+        """Where the first objection is and what it says, an event edited (None: left out)."""
+        authority = Authority()
+        stream = self.events[at].stream if edit is None and at >= 0 else ""
+        for index, recorded in enumerate(self.events):
+            if index == at and edit is None:
+                continue
+            if index == at and edit is not None:
+                recorded = self.edited(recorded, edit)
+            elif index > at and recorded.stream == stream:
+                recorded = self.edited(recorded, _one_earlier)
+            fault = authority.fault(recorded)
+            if fault is not None:
+                return index, fault
+            authority.apply(recorded)
+        return None
+
+    def edited(self, recorded: RecordedEvent, edit: Edit) -> RecordedEvent:
+        fields = copy.deepcopy(recorded.payload)
+        edit(fields, self.names)
+        event = self.mapper.domain_event(fields)
+        return RecordedEvent(recorded.position, fields, event, recorded.leaf_hash)
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> History:
+    return asyncio.run(History().live_through(tmp_path_factory.mktemp("governed")))
+
+
+def _one_earlier(fields: Fields, names: dict[str, Any]) -> None:
+    fields["stream_position"] -= 1
+
+
+def data(**given: Any) -> Edit:
+    """Other data; a name of the history stands for its id."""
+
+    def edit(fields: Fields, names: dict[str, Any]) -> None:
+        fields["data"] |= {k: names.get(v, v) if isinstance(v, str) else v
+                           for k, v in given.items()}  # fmt: skip
+
+    return edit
+
+
+def by(who: str) -> Edit:
+    """Done by somebody else, with their token and grant."""
+
+    def edit(fields: Fields, names: dict[str, Any]) -> None:
+        fields["actor"] |= {"id": names[who], "credential": names[f"{who}'s token"]}
+        fields["authz"]["grants"] = [names[f"{who}'s grant"]]
+        if "by" in fields["data"]:
+            fields["data"]["by"] = names[who]
+
+    return edit
+
+
+def actor(**given: Any) -> Edit:
+    def edit(fields: Fields, names: dict[str, Any]) -> None:
+        fields["actor"] |= {k: names.get(v, v) for k, v in given.items()}
+
+    return edit
+
+
+def item(**given: Any) -> Edit:
+    def edit(fields: Fields, names: dict[str, Any]) -> None:
+        fields["data"]["items"][0] |= given
+
+    return edit
+
+
+def authz(**given: Any) -> Edit:
+    return lambda fields, names: fields["authz"].update(given)
+
+
+def test_what_happened_was_allowed(history: History) -> None:
+    assert history.fault(-1, None) is None
+    assert len({one.kind_verb for one in history.events}) >= 18
+
+
+CASES = [
+    # A promotion without what let it, or with somebody else's.
+    ("label.moved", 1, data(change_id=None), "has 0 of 1 approvals"),
+    ("label.moved", 1, data(change_id="other"), "not about this"),
+    ("label.moved", 1, data(change_id="nobody"), "not about this"),
+    ("label.moved", 1, data(to=1), "not about this"),
+    ("label.moved", 1, data(change_id=None, act="rollback"), "has 0 of 1 approvals"),
+    ("label.moved", 1, data(act="emergency"), "needs environment.break_glass"),
+    ("label.moved", 1, data(label="staging"), "another environment"),
+    ("label.moved", 1, data(label="beta"), "needs label.write"),
+    ("label.moved", 1, by("author"), "no grant in force"),
+    ("label.moved", 1, actor(on_behalf_of="releaser"), "on behalf"),
+    ("label.moved", 1, authz(grants=[]), "names other grants"),
+    # Done by itself, for somebody else or without being asked.
+    ("label.moved", 2, actor(on_behalf_of="author"), "on behalf"),
+    ("label.moved", 2, actor(credential="author's token"), "on behalf"),
+    ("label.moved", 2, actor(via="token"), "on behalf"),
+    ("label.moved", 2, data(change_id="late"), "has 0 of 1 approvals"),
+    ("change.applied", 1, actor(on_behalf_of="author"), "on behalf"),
+    # An emergency that hides what it is, or one that is none.
+    ("label.moved", 3, data(act="promotion"), "needs environment.promote"),
+    ("label.moved", 3, data(change_id=None), "not about this"),
+    # Approvals.
+    ("change.approved", 0, by("author"), "no grant in force"),
+    ("change.approved", 0, data(by="second"), "somebody else than who did it"),
+    ("change.approved", 0, data(revision=2), "another revision"),
+    ("change.reviewed", 0, by("releaser"), "no grant in force"),
+    ("change.withdrawn", 0, by("releaser"), "withdraws what somebody else"),
+    ("change.commented", 0, by("viewer"), "no grant in force"),
+    # What is proposed.
+    ("change.proposed", 0, data(credential="reviewer's token"), "another credential"),
+    ("change.proposed", 0, data(by="reviewer"), "somebody else"),
+    ("change.proposed", 0, item(commitment="00" * 32), "another version than it says"),
+    ("change.proposed", 0, item(version=9), "not there"),
+    ("change.proposed", 0, item(prompt_id="00"), "no grant can allow"),
+    ("change.proposed", 0, data(meaning="emergency"), "needs environment.break_glass"),
+    # Checks, rules.
+    ("check.recorded", 0, data(by="author"), "somebody else than who did"),
+    ("check.recorded", 0, by("author"), "no grant in force"),
+    ("checks.opened", 0, data(commitment="00" * 32), "another version than it says"),
+    ("checks.opened", 0, data(number=7), "not there"),
+    ("environment.set", 0, actor(type="service", id="releaser", credential="releaser's token"),
+     "no grant in force"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind_verb", "number", "edit", "words"), CASES)
+def test_what_was_not_allowed_is_found(
+    history: History, kind_verb: str, number: int, edit: Edit, words: str
+) -> None:
+    at = history.find(kind_verb, number)
+    index, fault = history.fault(at, edit)
+    assert index == at and words in fault, (index, at, fault)
+
+
+@pytest.mark.parametrize(
+    ("left_out", "number", "objected", "words"),
+    [
+        ("change.approved", 0, "label.moved", "has 0 of 1 approvals"),
+        ("check.recorded", 0, "label.moved", "check lint has to pass"),
+        ("label.moved", 1, "change.applied", "says that it is live"),
+        ("grant.given", 2, "change.approved", "no grant in force"),
+    ],
+)  # fmt: skip
+def test_what_it_rested_on_cannot_be_left_out(
+    history: History, left_out: str, number: int, objected: str, words: str
+) -> None:
+    index, fault = history.fault(history.find(left_out, number), None)
+    assert history.events[index].kind_verb == objected and words in fault, fault
+
+
+def test_a_check_that_failed_lets_nothing_through(history: History) -> None:
+    at = history.find("check.recorded", 0)
+    index, fault = history.fault(at, data(state="failed"))
+    assert history.events[index].kind_verb == "label.moved" and "is failed" in fault
+
+
+def test_stricter_rules_would_have_held_it(history: History) -> None:
+    def stricter(fields: Fields, names: dict[str, Any]) -> None:
+        fields["data"]["rules"]["approvals"]["count"] = 2
+
+    index, fault = history.fault(history.find("environment.set", 0), stricter)
+    assert history.events[index].kind_verb == "label.moved" and "has 1 of 2 approvals" in fault
+
+
+def test_one_who_wrote_it_cannot_have_approved_it(history: History) -> None:
+    """Were the author a reviewer too, the approval would still be found."""
+    at = history.find("grant.given", 2)  # the reviewer's
+    promoted = history.find("grant.given", 1)  # the author's
+
+    def as_reviewer(fields: Fields, names: dict[str, Any]) -> None:
+        fields["data"]["role"] = "admin"
+
+    authority, faults = Authority(), []
+    for index, recorded in enumerate(history.events):
+        if index == promoted:
+            recorded = history.edited(recorded, as_reviewer)
+        if recorded.kind_verb == "change.approved":
+            recorded = history.edited(recorded, by("author"))
+        fault = authority.fault(recorded)
+        faults += [fault] if fault and recorded.kind_verb == "change.approved" else []
+        authority.apply(recorded)
+    assert at > promoted and faults == ["is by somebody who wrote or proposed it"] * 2
