@@ -214,7 +214,8 @@ def _assemble(settings: Settings) -> Services:
     sealer.resume()
     check_unsealed(recorder, keys, sealer.sealed, head)
     access, webhooks, projects = AccessView(), WebhookView(), ProjectView()
-    for view in (access, webhooks, projects):
+    access.load_all(recorder, mapper, head, keys)
+    for view in (webhooks, projects):
         view.load(recorder, mapper, head, keys)
     webhook_key = _webhook_key(directory, bool(webhooks.known))
     _warn_of_keys(keys, signer, sealing_key, head)

@@ -91,6 +91,11 @@ def principal_resource(principal_id: str) -> Resource:
     return Resource(f"principals/{principal_id}")
 
 
+def role_resource(name: str) -> Resource:
+    """A custom role."""
+    return Resource(f"roles/{name}")
+
+
 def key_resource(key_id: str) -> Resource:
     """One of the registry's own keys."""
     return Resource(f"keys/{key_id}")
@@ -172,17 +177,27 @@ class Scope:
 
 @dataclass(frozen=True)
 class Grant:
-    """A role in a scope, until `expires_at` (None: until revoked)."""
+    """A role in a scope, until `expires_at` (None: until revoked).
+
+    `permissions`: what a custom role permits now; None for the roles that are built in.
+    """
 
     id: str
     role: str
     scope: Scope
     expires_at: datetime | None
+    permissions: frozenset[str] | None = None
+
+    def has(self, permission: str) -> bool:
+        """Whether its role permits this, wherever and whenever it counts."""
+        if self.permissions is None:
+            return self.role in ROLES_BY_PERMISSION[permission]
+        return permission in self.permissions
 
     def suffices(self, permission: str, resource: Resource, now: datetime) -> bool:
         """Whether this grant alone allows the act."""
         return (
-            self.role in ROLES_BY_PERMISSION[permission]
+            self.has(permission)
             and (self.expires_at is None or now < self.expires_at)
             and self.scope.covers(permission, resource)
         )
@@ -270,6 +285,7 @@ class Rights:
     active: bool
     grants: tuple[Grant, ...]
     token: Token | None
+    groups: frozenset[str] = frozenset()
 
 
 def authenticate(rights: Rights | None, now: datetime) -> Rights:

@@ -1,16 +1,19 @@
 """Commands on principals, grants and API tokens, decided."""
 
+from collections.abc import Iterable
 from typing import Any
+from uuid import UUID
 
 from domain import access, commands
 from domain.access import Resource
 from domain.deciding import Deciding
-from domain.decision import Answer, Decision
-from domain.errors import Fault, InvalidError
+from domain.decision import Answer, Decision, Provenance
+from domain.errors import Fault, InvalidError, LastAdminError
 from domain.granting import check_grant, new_token, raise_faults
-from domain.names import project_id
-from domain.principal import PRINCIPAL_TYPES, Principal
+from domain.names import check_label, project_id
+from domain.principal import MADE_BY_HAND, Principal, administers
 from domain.project import Project
+from domain.role import Role, role_id
 
 
 class AccessCommands(Deciding):
@@ -21,8 +24,8 @@ class AccessCommands(Deciding):
         principal_id = self._ids.new_id()
         resource = access.principal_resource(str(principal_id))
         provenance = self._authorise(access.ACCESS_WRITE, resource, on=access.REGISTRY)
-        if command.type not in PRINCIPAL_TYPES[:2]:
-            raise InvalidError("A principal made by hand is a 'person' or a 'service'.")
+        if command.type not in MADE_BY_HAND:
+            raise InvalidError(f"A principal made by hand is one of {', '.join(MADE_BY_HAND)}.")
         name = self._seal_text(command.name, "/name")
         principal = Principal.create(principal_id, command.type, name, self._now)
         body = {"principal_id": str(principal_id), "type": command.type, "active": True}
@@ -34,6 +37,7 @@ class AccessCommands(Deciding):
         provenance = self._authorise(access.ACCESS_WRITE, resource)
         principal = self._principal(command.principal_id)
         if principal.active:
+            self._check_admin_remains(principal, principal.grants, command.admins)
             principal.deactivate(self._text(command.reason, "/reason"), self._now)
         body = {"principal_id": str(principal.id), "type": principal.type, "active": False}
         return self._decision(provenance, Answer(body), principal)
@@ -43,12 +47,15 @@ class AccessCommands(Deciding):
         scope = access.Scope(command.project, command.folder, command.environment)
         provenance = self._authorise(access.ACCESS_WRITE, scope.resource)
         project = self._project(command.project) if command.project is not None else None
-        check_grant(command.role, scope, project, command.expires_at, self._now)
         principal = self._principal(command.principal_id)
+        custom = None
+        if command.role not in access.ROLES:
+            custom = self._session.load(Role, role_id(command.role))
         held = principal.held(command.role, scope, command.expires_at)
         grant = held or access.Grant(
             str(self._ids.new_id()), command.role, scope, command.expires_at
         )
+        check_grant(grant, custom, project, self._now)
         if held is None:
             principal.give(grant, self._now)
         answer = Answer(_grant_body(principal, grant), made=held is None)
@@ -62,14 +69,97 @@ class AccessCommands(Deciding):
         provenance = self._authorise(access.ACCESS_WRITE, resource)
         if principal is None or grant is None:
             raise access.not_found(Resource(f"grants/{command.grant_id}"))
+        self._check_admin_remains(principal, [grant.id], command.admins)
         principal.revoke(grant.id, self._text(command.reason, "/reason"), self._now)
         return self._decision(provenance, Answer(_grant_body(principal, grant)), principal)
+
+    def _check_admin_remains(
+        self, principal: Principal, taken: Iterable[str], candidates: Iterable[UUID]
+    ) -> None:
+        """LastAdminError where taking grants away would leave nobody to administer the registry.
+
+        Whoever remains is read, and so a condition of the unit: two cannot remove each other.
+        """
+        kept = principal.grants.keys() - set(taken)
+        if not principal.is_admin or any(administers(principal.grants[one]) for one in kept):
+            return
+        for candidate in candidates:
+            other = self._session.load(Principal, candidate)
+            if other is not None and other.id != principal.id and other.is_admin:
+                return
+        raise LastAdminError(
+            "Nobody else holds the role admin in the registry, by a grant of their own without an"
+            " end: give it to somebody first."
+        )
+
+    # Groups and roles
+
+    def join_group(self, command: commands.JoinGroup) -> Decision:
+        """Let the grants of a group count for a principal."""
+        principal, provenance = self._member(command)
+        joined = principal.join(str(command.group_id), self._now)
+        answer = Answer(_membership_body(principal, command.group_id), made=joined)
+        return self._decision(provenance, answer, principal)
+
+    def leave_group(self, command: commands.LeaveGroup) -> Decision:
+        """Let the grants of a group count for a principal no more."""
+        principal, provenance = self._member(command)
+        reason = self._text(command.reason, "/reason")
+        principal.leave(str(command.group_id), reason, self._now)
+        return self._decision(
+            provenance, Answer(_membership_body(principal, command.group_id)), principal
+        )
+
+    def _member(
+        self, command: commands.JoinGroup | commands.LeaveGroup
+    ) -> tuple[Principal, Provenance]:
+        resource = access.principal_resource(str(command.principal_id))
+        provenance = self._authorise(access.ACCESS_WRITE, resource)
+        principal, group = self._principal(command.principal_id), self._principal(command.group_id)
+        if group.type != "group" or principal.type == "group":
+            raise InvalidError("People and services are members of groups, and nothing else is.")
+        return principal, provenance
+
+    def define_role(self, command: commands.DefineRole) -> Decision:
+        """Have a custom role permit these; nothing happens where it does so already."""
+        name = check_label(command.name)
+        resource = access.role_resource(name)
+        provenance = self._authorise(access.ACCESS_WRITE, resource, on=access.REGISTRY)
+        permissions = sorted(set(command.permissions))
+        unknown = [one for one in permissions if one not in access.PERMISSIONS]
+        if name in access.ROLES or unknown:
+            detail = f"{unknown[0]} is no permission" if unknown else f"{name} is built in"
+            pointer = "/permissions" if unknown else "/role"
+            raise InvalidError(f"{detail}.", [Fault(pointer, "invalid_role", detail)])
+        role = self._session.load(Role, role_id(name))
+        made = role is None
+        if role is None:
+            if not permissions:
+                raise access.not_found(resource)
+            role = Role.define(
+                name, permissions, self._text(command.description, "/description"), self._now
+            )
+        else:
+            self._change_role(role, permissions, command.description)
+        body = {"role": name, "permissions": permissions}
+        return self._decision(provenance, Answer(body, made=made), role)
+
+    def _change_role(self, role: Role, permissions: list[str], description: str | None) -> None:
+        changes: dict[str, dict[str, Any]] = {}
+        self._describe(role.description, description, changes)
+        if frozenset(permissions) != role.permissions or changes:
+            described = changes.get("description", {"to": role.description})["to"]
+            role.change(permissions, described, self._now)
+
+    # Tokens
 
     def issue_token(self, command: commands.IssueToken) -> Decision:
         """Issue an API token; its secret is in the answer, once."""
         resource = access.principal_resource(str(command.principal_id))
         provenance = self._authorise(access.ACCESS_WRITE, resource)
         principal = self._principal(command.principal_id)
+        if principal.type == "group":
+            raise InvalidError("A group cannot act: issue the token to one of its members.")
         token, secret = new_token(command.scopes, command.expires_at, self._now, self._ids)
         self._check_places(token.scopes or ())
         principal.issue_token(token, self._text(command.description, "/description"), self._now)
@@ -106,6 +196,10 @@ class AccessCommands(Deciding):
                 detail = f"must be one of {known}"
                 faults.append(Fault(f"/scopes/{index}/environment", "unknown_environment", detail))
         raise_faults(faults)
+
+
+def _membership_body(principal: Principal, group_id: UUID) -> dict[str, Any]:
+    return {"principal_id": str(principal.id), "group_id": str(group_id)}
 
 
 def _grant_body(principal: Principal, grant: access.Grant) -> dict[str, Any]:

@@ -22,9 +22,9 @@ from domain.errors import (
 )
 from domain.gate import Unmet
 from domain.names import check_label, check_prompt_name
-from domain.principal import Principal
 from domain.promoting import Promoting, Wish, item_of, missing_data
 from domain.prompt import Prompt
+from domain.standing import standing
 
 OUTCOMES = ("accepted", "objected")
 
@@ -208,8 +208,7 @@ class ChangeCommands(Promoting):
             raise ChangeClosedError("This change request is not applied by itself.")
         if change.scheduled_at is not None and self._now < change.scheduled_at:
             raise ConflictError(f"It is scheduled for {moment_text(change.scheduled_at)}.")
-        asker = self._session.load(Principal, UUID(change.asked_by))
-        rights = access.lasting(asker.rights(change.credential) if asker is not None else None)
+        rights = access.lasting(standing(self._session, change.asked_by, change.credential))
         answer = Authorization(())
         if rights is not None:
             answer = access.permitted_all(rights, ENVIRONMENT_PROMOTE, about.resources, self._now)

@@ -22,6 +22,7 @@ from domain.errors import (
 from domain.names import project_id
 from domain.principal import Principal
 from domain.project import Project
+from domain.standing import standing
 
 TEXT_BYTES_MAX = 64 * 1024
 
@@ -54,9 +55,10 @@ class Deciding:
 
     def _rights(self) -> Rights:
         """The caller's standing; UnauthenticatedError."""
-        caller = self._session.load(Principal, UUID(self._caller.principal_id))
-        rights = caller.rights(self._caller.token_id) if caller else None
-        return access.authenticate(rights, self._now)
+        return access.authenticate(self._standing_of_caller(), self._now)
+
+    def _standing_of_caller(self) -> Rights | None:
+        return standing(self._session, self._caller.principal_id, self._caller.token_id)
 
     def _provenance(
         self, permission: str, resource: Resource, answer: Authorization, actor: dict[str, Any]
@@ -80,8 +82,7 @@ class Deciding:
 
     def _may(self, permission: str, resource: Resource) -> bool:
         """Whether the caller has a permission, without a word."""
-        caller = self._session.load(Principal, UUID(self._caller.principal_id))
-        rights = caller.rights(self._caller.token_id) if caller else None
+        rights = self._standing_of_caller()
         if rights is None:
             return False
         return access.permitted(rights, permission, resource, self._now).allowed

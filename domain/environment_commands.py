@@ -1,5 +1,6 @@
 """Commands on environments, their rules, and who owns folders, decided."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from domain import access, commands
@@ -11,6 +12,7 @@ from domain.errors import Fault, InvalidError
 from domain.names import check_label, check_prompt_name
 from domain.principal import Principal
 from domain.project import FOLDER_OWNERS_MAX, Project
+from domain.role import Role, role_id
 
 
 class EnvironmentCommands(Deciding):
@@ -22,7 +24,7 @@ class EnvironmentCommands(Deciding):
         provenance = self._authorise(access.PROJECT_WRITE, _resource(command.project, label))
         project = self._project(command.project)
         check_match(command.if_match, project.rules_changed.get(label, 0))
-        rules = _checked_rules(command.rules, project, label)
+        rules = self._checked_rules(command.rules, project, label)
         order = [one for one in project.environments if one != label]
         made = len(order) == len(project.environments)
         place = project.environments.index(label) if not made else len(order)
@@ -63,31 +65,37 @@ class EnvironmentCommands(Deciding):
         body = {"project": project.name, "folder": folder, "owners": owners}
         return self._decision(provenance, Answer(body), project)
 
+    def _checked_rules(self, data: dict[str, Any], project: Project, label: str) -> Rules:
+        """Rules whose environments and roles there are; InvalidError lists the faults."""
+        faults: list[Fault] = []
+        rules = read_rules(data, faults)
+        origin = rules.from_environment
+        if origin is not None and (origin == label or origin not in project.environments):
+            others = ", ".join(one for one in project.environments if one != label)
+            detail = f"must be another environment of the project: {others}"
+            faults.append(Fault("/from_environment", "unknown_environment", detail))
+        self._check_roles(rules.promoter_roles, ENVIRONMENT_PROMOTE, "/promoter_roles", faults)
+        self._check_roles(rules.approvals.roles, access.CHANGE_REVIEW, "/approvals/roles", faults)
+        if faults:
+            raise InvalidError(f"{faults[0].pointer}: {faults[0].detail}.", faults)
+        return rules
+
+    def _check_roles(
+        self, roles: Iterable[str], permission: str, pointer: str, faults: list[Fault]
+    ) -> None:
+        for role in roles:
+            able = role in ROLES_BY_PERMISSION[permission]
+            if role not in access.ROLES:
+                custom = self._session.load(Role, role_id(role))
+                able = custom is not None and permission in custom.permissions
+            if not able:
+                built_in = ", ".join(sorted(ROLES_BY_PERMISSION[permission]))
+                detail = f"must permit {permission}, as {built_in} do; {role} does not"
+                faults.append(Fault(pointer, "unknown_role", detail))
+
 
 def _resource(project: str, environment: str) -> Resource:
     return access.Scope(project, None, environment).resource
-
-
-def _checked_rules(data: dict[str, Any], project: Project, label: str) -> Rules:
-    """Rules whose environments and roles there are; InvalidError lists the faults."""
-    faults: list[Fault] = []
-    rules = read_rules(data, faults)
-    origin = rules.from_environment
-    if origin is not None and (origin == label or origin not in project.environments):
-        others = ", ".join(one for one in project.environments if one != label)
-        detail = f"must be another environment of the project: {others}"
-        faults.append(Fault("/from_environment", "unknown_environment", detail))
-    for roles, permission, pointer in (
-        (rules.promoter_roles, ENVIRONMENT_PROMOTE, "/promoter_roles"),
-        (rules.approvals.roles, access.CHANGE_REVIEW, "/approvals/roles"),
-    ):
-        able = ROLES_BY_PERMISSION[permission]
-        if not able.issuperset(roles):
-            detail = f"must be among those that have {permission}: {', '.join(sorted(able))}"
-            faults.append(Fault(pointer, "unknown_role", detail))
-    if faults:
-        raise InvalidError(f"{faults[0].pointer}: {faults[0].detail}.", faults)
-    return rules
 
 
 def environment_body(project: Project, label: str) -> dict[str, Any]:

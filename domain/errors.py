@@ -270,6 +270,12 @@ class ChangeClosedError(ConflictError):
     code = "change_closed"
 
 
+class LastAdminError(ConflictError):
+    """Nobody would be left to administer the registry."""
+
+    code = "last_admin"
+
+
 class InactivePrincipalError(ConflictError):
     """The principal is deactivated."""
 

@@ -96,6 +96,12 @@ def _may_review(rules: Rules, move: Move, principal: str) -> bool:
     return bool(by & set(rules.approvals.roles) if rules.approvals.roles else by)
 
 
+def _owns(move: Move, principal: str) -> bool:
+    """Whether a principal, or a group it is in, owns the prompt's folder."""
+    rights = move.standing(principal)
+    return bool(move.owners & {principal, *(rights.groups if rights is not None else ())})
+
+
 def _promoter(rules: Rules, move: Move) -> list[Unmet]:
     if not rules.promoter_roles or move.promoter_roles & set(rules.promoter_roles):
         return []
@@ -144,7 +150,7 @@ def _approvals(rules: Rules, move: Move) -> list[Unmet]:
     if len(counted) < wanted.count:
         whose = f" by {' or '.join(wanted.roles)}" if wanted.roles else ""
         missing.append(Unmet("approvals", f"has {len(counted)} of {wanted.count} approvals{whose}"))
-    if wanted.owners and not any(approval.by in move.owners for approval in counted):
+    if wanted.owners and not any(_owns(move, approval.by) for approval in counted):
         who = "one of the folder's owners" if move.owners else "an owner, and the folder has none"
         missing.append(Unmet("owners", f"needs an approval by {who}"))
     return missing

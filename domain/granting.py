@@ -9,6 +9,7 @@ from domain.access import (
     PERMISSIONS,
     ROLES,
     ROLES_BY_PERMISSION,
+    Grant,
     Scope,
     Token,
     TokenScope,
@@ -17,23 +18,32 @@ from domain.decision import Ids
 from domain.errors import Fault, InvalidNameError, InvalidScopeError
 from domain.names import check_label, check_project_name, check_prompt_name
 from domain.project import Project
+from domain.role import Role
 
 TOKEN_SCOPES_MAX = 32
 REGISTRY_ONLY_ROLES = frozenset({"operator"})
 
 
-def check_grant(
-    role: str, scope: Scope, project: Project | None, expires_at: datetime | None, now: datetime
-) -> None:
-    """InvalidScopeError unless the role makes sense in the scope and the expiry lies ahead."""
+def check_grant(grant: Grant, custom: Role | None, project: Project | None, now: datetime) -> None:
+    """InvalidScopeError unless the role makes sense in the scope and the expiry lies ahead.
+
+    `custom`: the role of this name, where it is none that is built in.
+    """
     faults: list[Fault] = []
-    if role not in ROLES:
-        faults.append(Fault("/role", "unknown_role", f"must be one of {', '.join(ROLES)}"))
+    role, scope, expires_at = grant.role, grant.scope, grant.expires_at
+    defined = custom is not None and bool(custom.permissions)
+    if role not in ROLES and not defined:
+        built_in = ", ".join(ROLES)
+        detail = f"must be one of {built_in}, or a role that was defined"
+        faults.append(Fault("/role", "unknown_role", detail))
     if role in REGISTRY_ONLY_ROLES and scope.project is not None:
         faults.append(Fault("/role", "registry_only", f"{role} counts in the registry only"))
     check_scope(scope, "", faults)
     if scope.environment is not None:
-        if role not in ROLES_BY_PERMISSION[ENVIRONMENT_PROMOTE]:
+        can = role in ROLES_BY_PERMISSION[ENVIRONMENT_PROMOTE]
+        if custom is not None:
+            can = ENVIRONMENT_PROMOTE in custom.permissions
+        if not can:
             able = ", ".join(sorted(ROLES_BY_PERMISSION[ENVIRONMENT_PROMOTE]))
             detail = f"in an environment a role must be able to promote: {able}"
             faults.append(Fault("/role", "cannot_promote", detail))

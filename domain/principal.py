@@ -1,4 +1,7 @@
-"""Principals: people, services, plugins and the system; their grants and API tokens."""
+"""Principals: people, services, groups of them, plugins and the system; grants and API tokens.
+
+A group is a principal that can be given grants and cannot act: its grants count for its members.
+"""
 
 from dataclasses import replace
 from datetime import datetime
@@ -9,14 +12,21 @@ from eventsourcing.domain import Aggregate, event
 
 from domain.access import Grant, Rights, Scope, Token, TokenScope
 from domain.commitment import ContentRef
-from domain.errors import InactivePrincipalError, NotFoundError
+from domain.errors import InactivePrincipalError, NotFoundError, TooManyError
 
-PRINCIPAL_TYPES = ("person", "service", "plugin", "system")
+PRINCIPAL_TYPES = ("person", "service", "group", "plugin", "system")
+MADE_BY_HAND = ("person", "service", "group")
+GROUPS_MAX = 64
 
 
 def parse_time(text: str | None) -> datetime | None:
     """An RFC 3339 time out of an event; None stays None."""
     return None if text is None else datetime.fromisoformat(text)
+
+
+def administers(grant: Grant) -> bool:
+    """Whether a grant makes its holder an admin of the registry for good."""
+    return grant.role == "admin" and grant.scope == Scope() and grant.expires_at is None
 
 
 class Principal(Aggregate):
@@ -70,12 +80,26 @@ class Principal(Aggregate):
         token_id: str
         reason: ContentRef | None
 
+    class Joined(Aggregate.Event):
+        """The principal is a member of a group, whose grants count for it."""
+
+        TOPIC = "io.scrinia.principal.joined.v1"
+        group_id: str
+
+    class Left(Aggregate.Event):
+        """The principal is no member of a group any more."""
+
+        TOPIC = "io.scrinia.principal.left.v1"
+        group_id: str
+        reason: ContentRef | None
+
     def __init__(self, principal_type: str, name: ContentRef) -> None:
         self.type = principal_type
         self.name = name
         self.active = True
         self.grants: dict[str, Grant] = {}
         self.tokens: dict[str, Token] = {}
+        self.groups: tuple[str, ...] = ()
 
     @classmethod
     def create(
@@ -87,9 +111,16 @@ class Principal(Aggregate):
         )
 
     def rights(self, token_id: str | None) -> Rights:
-        """The standing with which a token of this principal acts."""
+        """Its own standing, with a token; `domain/standing.py` adds what its groups have."""
         token = self.tokens.get(token_id) if token_id is not None else None
-        return Rights(self.active, tuple(self.grants.values()), token)
+        grants = tuple(self.grants.values())
+        return Rights(self.active, grants, token, frozenset(self.groups))
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether it can be counted on to administer the registry: by itself, for good."""
+        can_act = self.active and self.type != "group"
+        return can_act and any(administers(grant) for grant in self.grants.values())
 
     def deactivate(self, reason: ContentRef | None, at: datetime) -> bool:
         """Take every right away; False where already done."""
@@ -119,6 +150,23 @@ class Principal(Aggregate):
             if (grant.role, grant.scope, grant.expires_at) == (role, scope, expires_at):
                 return grant
         return None
+
+    def join(self, group_id: str, at: datetime) -> bool:
+        """Be a member of a group; False where it is already. TooManyError."""
+        self._check_active()
+        if group_id in self.groups:
+            return False
+        if len(self.groups) >= GROUPS_MAX:
+            raise TooManyError(f"A principal is in at most {GROUPS_MAX} groups.")
+        self.trigger_event(self.Joined, timestamp=at, group_id=group_id)
+        return True
+
+    def leave(self, group_id: str, reason: ContentRef | None, at: datetime) -> bool:
+        """Be no member of a group any more; False where it is none."""
+        if group_id not in self.groups:
+            return False
+        self.trigger_event(self.Left, timestamp=at, group_id=group_id, reason=reason)
+        return True
 
     def revoke(self, grant_id: str, reason: ContentRef | None, at: datetime) -> None:
         """Take a grant away; NotFoundError where this principal does not hold it."""
@@ -154,6 +202,14 @@ class Principal(Aggregate):
             raise InactivePrincipalError(
                 f"Principal {self.id} is deactivated and can be given nothing: create a new one."
             )
+
+    @event(Joined)
+    def _apply_joined(self, group_id: str) -> None:
+        self.groups = (*self.groups, group_id)
+
+    @event(Left)
+    def _apply_left(self, group_id: str) -> None:
+        self.groups = tuple(one for one in self.groups if one != group_id)
 
     @event(Deactivated)
     def _apply_deactivated(self) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from domain import access
 from domain.access import ENVIRONMENT_PROMOTE, Rights
@@ -14,10 +13,10 @@ from domain.environment import Rules
 from domain.errors import RulesNotMetError
 from domain.gate import Approval, Move, Unmet, unmet
 from domain.names import project_id
-from domain.principal import Principal
 from domain.project import Project
 from domain.prompt import Prompt
 from domain.prompt_deciding import PromptDeciding
+from domain.standing import standing
 from domain.version import Version
 
 
@@ -98,8 +97,7 @@ class Promoting(PromptDeciding):
         return held.checks if held is not None else {}
 
     def _standing(self, principal_id: str) -> Rights | None:
-        principal = self._session.load(Principal, UUID(principal_id))
-        return principal.rights(None) if principal is not None else None
+        return standing(self._session, principal_id, None)
 
     def _environment(self, project: str, label: str) -> Project | None:
         """The project, where the label is one of its environments."""

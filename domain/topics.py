@@ -15,6 +15,7 @@ from domain.name import Name
 from domain.principal import Principal
 from domain.project import Project
 from domain.prompt import Prompt
+from domain.role import Role
 from domain.webhook import Webhook
 
 AGGREGATES: dict[str, type[Aggregate]] = {
@@ -25,6 +26,7 @@ AGGREGATES: dict[str, type[Aggregate]] = {
     "principal": Principal,
     "project": Project,
     "prompt": Prompt,
+    "role": Role,
     "webhook": Webhook,
 }
 

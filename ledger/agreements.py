@@ -13,6 +13,7 @@ from domain.change_request import ChangeRequest, Item
 from domain.check import VersionChecks, checks_id
 from domain.gate import Move, unmet
 from domain.prompt import Prompt
+from domain.standing import standing
 from ledger.facts import Facts, PromptFacts
 from ledger.mapper import RecordedEvent
 
@@ -111,8 +112,7 @@ def _move(
 
 
 def _standing(facts: Facts, principal_id: str) -> Rights | None:
-    principal = facts.principals.get(principal_id)
-    return principal.rights(None) if principal is not None else None
+    return standing(facts, principal_id, None)
 
 
 def _item_of(change: ChangeRequest | None, prompt_id: str) -> Item | None:
@@ -231,8 +231,7 @@ def suspension_allowed(facts: Facts, recorded: RecordedEvent) -> bool:
         prompt.live(at).get(change.environment) != item.base
         for item, prompt in zip(change.items, prompts, strict=True)
     )
-    asker = facts.principals.get(change.asked_by)
-    rights = access.lasting(asker.rights(change.credential) if asker is not None else None)
+    rights = access.lasting(standing(facts, change.asked_by, change.credential))
     places = [access.prompt_resource(p.project, p.name, change.environment) for p in prompts]
     may = (
         rights is not None

@@ -21,6 +21,7 @@ from domain.change_request import ChangeRequest
 from domain.genesis import GENESIS_EVENTS, SYSTEM_ACTOR
 from domain.keys import KeyRing
 from domain.prompt import Prompt
+from domain.standing import standing
 from domain.webhook import SYSTEM_CAUSES, Webhook
 from ledger.agreements import agreement_fault, for_whom, scheduled_fault, suspension_allowed
 from ledger.facts import Facts
@@ -122,13 +123,14 @@ class Authority:
         principal = self.facts.principals.get(for_whom(recorded))
         if principal is None:
             return f"unknown actor {for_whom(recorded)}"
-        rights = principal.rights(actor["credential"])
+        rights = standing(self.facts, for_whom(recorded), actor["credential"])
         if "on_behalf_of" in actor:
             fault = scheduled_fault(self.facts, recorded)
             lasting = access.lasting(rights)
             return fault or lasting or "was asked by somebody who may nothing any more"
         if actor["type"] != principal.type:
             return f"actor is a {principal.type}, claims {actor['type']}"
-        if not rights.active or rights.token is None or not rights.token.is_live(moment):
+        token = rights.token if rights is not None else None
+        if rights is None or not rights.active or token is None or not token.is_live(moment):
             return "the actor was deactivated, or the token not live"
         return rights

@@ -6,6 +6,7 @@ Of prompts only what rules ask about is kept, since all of a ledger passes here.
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar, cast
+from uuid import UUID
 
 from eventsourcing.domain import Aggregate
 
@@ -17,6 +18,7 @@ from domain.name import Name
 from domain.principal import Principal
 from domain.project import Project
 from domain.prompt import Prompt
+from domain.role import Role
 from domain.webhook import Webhook
 from ledger.mapper import RecordedEvent
 
@@ -79,11 +81,17 @@ class Facts:
     webhooks: dict[str, access.Scope] = field(default_factory=dict)
     changes: dict[str, ChangeRequest] = field(default_factory=dict)
     checks: dict[str, VersionChecks] = field(default_factory=dict)
+    roles: dict[str, Role] = field(default_factory=dict)
     _names: dict[str, Project] = field(default_factory=dict)
 
     def project(self, name: str) -> Project | None:
         """A project by its name."""
         return self._names.get(name)
+
+    def load(self, kind: type[AggregateT], aggregate_id: UUID) -> AggregateT | None:
+        """A principal or role (`domain.standing.Streams`)."""
+        known: dict[type[Any], dict[str, Any]] = {Principal: self.principals, Role: self.roles}
+        return cast("AggregateT | None", known[kind].get(str(aggregate_id)))
 
     def apply(self, recorded: RecordedEvent) -> None:
         """Fold an event."""
@@ -96,6 +104,8 @@ class Facts:
             _mutate(self.projects, stream_id, recorded)
             project = self.projects[stream_id]
             self._names[project.name] = project
+        elif kind == "role":
+            _mutate(self.roles, stream_id, recorded)
         elif kind == "change":
             _mutate(self.changes, stream_id, recorded)
         elif kind == "checks":

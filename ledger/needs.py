@@ -13,6 +13,7 @@ from domain.name import Name
 from domain.principal import Principal
 from domain.project import Project
 from domain.prompt import Prompt
+from domain.role import Role
 from domain.webhook import Webhook
 from ledger.facts import Facts
 from ledger.mapper import RecordedEvent
@@ -154,6 +155,12 @@ def _on_principal(_: Facts, recorded: RecordedEvent) -> Need:
     return _need(access.ACCESS_WRITE, resource)
 
 
+def _on_role(facts: Facts, recorded: RecordedEvent) -> Need:
+    event = cast("Any", recorded.event)
+    role = facts.roles.get(str(event.originator_id), event)
+    return Need(access.ACCESS_WRITE, access.role_resource(role.name).text, (REGISTRY,))
+
+
 def _on_new_grant(_: Facts, recorded: RecordedEvent) -> Need:
     scope = access.Scope(**cast("Principal.GrantGiven", recorded.event).scope)
     return _need(access.ACCESS_WRITE, scope.resource)
@@ -218,6 +225,10 @@ _NEEDS: dict[type[Any], Callable[[Facts, RecordedEvent], Need | None]] = {
     Prompt.Deprecated: _on_prompt,
     Principal.Created: _on_principal,
     Principal.Deactivated: _on_principal,
+    Principal.Joined: _on_principal,
+    Principal.Left: _on_principal,
+    Role.Created: _on_role,
+    Role.Changed: _on_role,
     Principal.TokenIssued: _on_principal,
     Principal.TokenRevoked: _on_principal,
     Principal.GrantGiven: _on_new_grant,

@@ -15,6 +15,7 @@ from domain.decision import AggregateT
 from domain.keys import KeyRing
 from domain.principal import Principal
 from domain.project import Project
+from domain.role import Role
 from domain.topics import STREAM_KINDS
 from domain.webhook import Webhook
 from ledger import payload
@@ -24,7 +25,7 @@ from ledger.payload import NO_PREVIOUS, previous_hash
 from ledger.recorder import LedgerRecorder
 from ledger.trust import TrustedKeys, check_stream, is_authentic
 
-DECISIVE = (Principal, KeyRing, Project, Webhook, ChangeRequest, VersionChecks)
+DECISIVE = (Principal, Role, KeyRing, Project, Webhook, ChangeRequest, VersionChecks)
 CACHED_STREAMS_MAX = 20_000
 CACHED_CONTENT_BYTES_MAX = 32 * 1024 * 1024
 _A = TypeVar("_A", bound=Aggregate)

@@ -87,5 +87,5 @@ class PastCatalogs:
 def access_at(recorder: LedgerRecorder, mapper: SigningMapper, until: int) -> AccessView:
     """All principals with their grants and tokens as of a position."""
     view = AccessView()
-    view.load(recorder, mapper, until)
+    view.load_all(recorder, mapper, until)
     return view

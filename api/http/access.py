@@ -14,6 +14,7 @@ from api.http.access_schemas import (
     GiveGrantRequest,
     IssueTokenRequest,
     PatchPrincipalRequest,
+    PrincipalAnswer,
 )
 from api.http.commanding import submit
 from api.http.route import Route
@@ -60,7 +61,8 @@ async def whoami(request: web.Request) -> web.StreamResponse:
         "principal_id": who.principal_id,
         "type": principal.type,
         "name": names.get(who.principal_id),
-        "grants": [_grant_item(who.principal_id, g) for g in principal.grants.values()],
+        "groups": list(principal.groups),
+        "grants": [grant_item(who.principal_id, g) for g in view.rights(who, now()).grants],
         "token": _token_item(who.principal_id, token),
     }
     return edge.view_answer(request, body, view.position)
@@ -104,7 +106,49 @@ async def deactivate_principal(request: web.Request) -> web.StreamResponse:
     """Take every right from a principal, for good."""
     who = edge.caller(request)
     wanted = await edge.body(request, PatchPrincipalRequest)
-    command = commands.DeactivatePrincipal(edge.path_id(request), wanted.reason)
+    admins = edge.services(request).access.admins()
+    command = commands.DeactivatePrincipal(edge.path_id(request), wanted.reason, admins)
+    return await submit(request, who, command, followed=True)
+
+
+async def get_principal(request: web.Request) -> web.StreamResponse:
+    """One principal, with the groups it is in, or its members; oneself, or with access.read."""
+    who = edge.caller(request)
+    edge.no_query(request)
+    await edge.fresh_memory(request)
+    view = edge.services(request).access
+    principal_id = str(edge.path_id(request))
+    if principal_id != who.principal_id:
+        view.authorise(who, ACCESS_READ, REGISTRY, now())
+    known = view.principals.get(principal_id)
+    if known is None:
+        raise not_found(access.principal_resource(principal_id))
+    principal = known.principal
+    body = {
+        "principal_id": principal_id,
+        "type": principal.type,
+        "name": (await _names(request, [principal])).get(principal_id),
+        "active": principal.active,
+        "created_at": known.created_at,
+        "groups": list(principal.groups),
+        "members": view.members(principal_id) if principal.type == "group" else [],
+    }
+    return edge.view_answer(request, body, view.position)
+
+
+async def join_group(request: web.Request) -> web.StreamResponse:
+    """Let the grants of a group count for a principal."""
+    who = edge.caller(request)
+    command = commands.JoinGroup(edge.path_id(request), edge.path_id(request, "group_id"))
+    return await submit(request, who, command, followed=True)
+
+
+async def leave_group(request: web.Request) -> web.StreamResponse:
+    """Let the grants of a group count for a principal no more."""
+    who = edge.caller(request)
+    wanted = await edge.body(request, ReasonRequest, optional=True)
+    group_id = edge.path_id(request, "group_id")
+    command = commands.LeaveGroup(edge.path_id(request), group_id, wanted.reason)
     return await submit(request, who, command, followed=True)
 
 
@@ -147,9 +191,9 @@ async def list_grants(request: web.Request) -> web.StreamResponse:
     await edge.fresh_memory(request)
     live = edge.services(request).access
     rights = live.rights(who, now())
-    view, moment = await _view_at(request, wanted.as_of)
+    view, moment = await view_at(request, wanted.as_of)
     visible = {
-        grant.id: _grant_item(principal_id, grant)
+        grant.id: grant_item(principal_id, grant)
         for principal_id, grant in _grants(view, wanted.principal_id)
         if grant.expires_at is None or grant.expires_at > moment
         if access.permitted(rights, ACCESS_READ, grant.scope.resource, now()).allowed
@@ -161,7 +205,8 @@ async def list_grants(request: web.Request) -> web.StreamResponse:
     return edge.view_answer(request, {"items": items, "next_cursor": next_cursor}, view.position)
 
 
-async def _view_at(request: web.Request, as_of: str | None) -> tuple[AccessView, datetime]:
+async def view_at(request: web.Request, as_of: str | None) -> tuple[AccessView, datetime]:
+    """Who may do what now or as of a moment, and that moment."""
     services = edge.services(request)
     if as_of is None:
         return services.access, now()
@@ -182,7 +227,8 @@ def _grants(view: AccessView, principal_id: UUID | None) -> Iterable[tuple[str, 
                 yield known_id, grant
 
 
-def _grant_item(principal_id: str, grant: Grant) -> dict[str, Any]:
+def grant_item(principal_id: str, grant: Grant) -> dict[str, Any]:
+    """A grant as it is answered."""
     return {
         "grant_id": grant.id,
         "principal_id": principal_id,
@@ -205,7 +251,8 @@ async def revoke_grant(request: web.Request) -> web.StreamResponse:
     grant_id = str(edge.path_id(request))
     wanted = await edge.body(request, ReasonRequest, optional=True)
     holder = await _holder(request, who, grant_id, "grants")
-    command = commands.RevokeGrant(holder, grant_id, wanted.reason)
+    admins = edge.services(request).access.admins()
+    command = commands.RevokeGrant(holder, grant_id, wanted.reason, admins)
     return await submit(request, who, command, followed=True)
 
 
@@ -308,6 +355,19 @@ ROUTES = (
     Route(
         "PATCH", "/v1/principals/{id}", deactivate_principal, "Deactivate a principal", "access",
         ACCESS_WRITE, body=PatchPrincipalRequest, answers={200: CommandAnswer}, command=True,
+    ),
+    Route(
+        "GET", "/v1/principals/{id}", get_principal, "Read a principal", "access", ACCESS_READ,
+        answers={200: PrincipalAnswer}, headers=_FRESH,
+    ),
+    Route(
+        "PUT", "/v1/principals/{id}/groups/{group_id}", join_group, "Add to a group", "access",
+        ACCESS_WRITE, answers={200: CommandAnswer, 201: CommandAnswer}, command=True,
+    ),
+    Route(
+        "DELETE", "/v1/principals/{id}/groups/{group_id}", leave_group, "Take out of a group",
+        "access", ACCESS_WRITE, body=ReasonRequest, body_optional=True,
+        answers={200: CommandAnswer}, command=True,
     ),
     Route(
         "GET", "/v1/grants", list_grants, "List grants", "access", ACCESS_READ, query=GrantsQuery,

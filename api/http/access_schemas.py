@@ -1,18 +1,32 @@
 """What goes into the access routes, as models."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, WithJsonSchema
 
+from api.http.content_schema import anchored
 from api.http.moments import Moment
-from api.http.schemas import FreeText, Id, LabelName, ProjectName, PromptName, Request
+from api.http.schemas import Answer, FreeText, Id, LabelName, ProjectName, PromptName, Request
 from domain.access import PERMISSIONS, ROLES
+from domain.names import LABEL_PATTERN
+
+RoleName = Annotated[
+    str,
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": anchored(LABEL_PATTERN),
+            "description": f"{', '.join(ROLES)}, or a role that was defined.",
+        }
+    ),
+]
+PermissionName = Annotated[str, WithJsonSchema({"enum": list(PERMISSIONS)})]
 
 
 class CreatePrincipalRequest(Request):
     """A new principal. The name is shown to people and never enters an event."""
 
-    type: Literal["person", "service"]
+    type: Literal["person", "service", "group"]
     name: Annotated[FreeText, Field(min_length=1)]
 
 
@@ -27,7 +41,7 @@ class GiveGrantRequest(Request):
     """A role in a scope: registry (no place), project, folder or environment."""
 
     principal_id: Id
-    role: Annotated[str, WithJsonSchema({"enum": list(ROLES)})]
+    role: RoleName
     project: ProjectName | None = None
     folder: PromptName | None = None
     environment: LabelName | None = None
@@ -37,7 +51,7 @@ class GiveGrantRequest(Request):
 class TokenScopeRequest(Request):
     """What a restricted token may do, and where."""
 
-    permissions: list[Annotated[str, WithJsonSchema({"enum": list(PERMISSIONS)})]] | None = None
+    permissions: list[PermissionName] | None = None
     project: ProjectName | None = None
     folder: PromptName | None = None
     environment: LabelName | None = None
@@ -50,3 +64,39 @@ class IssueTokenRequest(Request):
     description: FreeText | None = None
     scopes: Annotated[list[TokenScopeRequest], Field(min_length=1, max_length=32)] | None = None
     expires_at: Moment | None = None
+
+
+class DefineRoleRequest(Request):
+    """What a custom role permits, wherever it is given."""
+
+    permissions: Annotated[list[PermissionName], Field(min_length=1, max_length=len(PERMISSIONS))]
+    description: FreeText | None = None
+
+
+class PrincipalAnswer(Answer):
+    """A principal; `members` are a group's."""
+
+    principal_id: str
+    type: str
+    name: str | None
+    active: bool
+    groups: list[str]
+    members: list[str]
+
+
+class RoleAnswer(Answer):
+    """A role and what it permits."""
+
+    role: str
+    permissions: list[str]
+    built_in: bool
+
+
+class ExplainAnswer(Answer):
+    """Whether a principal may do something, and why: grant by grant, with where it comes from."""
+
+    allowed: bool
+    principal_id: str
+    permission: str
+    resource: str
+    grants: list[dict[str, Any]]

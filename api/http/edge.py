@@ -195,10 +195,10 @@ def ledger_uuid(request: web.Request) -> UUID:
     return UUID(services(request).ledger_id)
 
 
-def path_id(request: web.Request) -> UUID:
+def path_id(request: web.Request, name: str = "id") -> UUID:
     """The id in the path; EdgeError 400 where it is no UUID."""
     try:
-        return UUID(request.match_info["id"])
+        return UUID(request.match_info[name])
     except ValueError:
         raise EdgeError(400, "invalid_parameter", "An id is a UUID.") from None
 

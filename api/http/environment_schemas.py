@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, WithJsonSchema
 
+from api.http.access_schemas import RoleName
 from api.http.moments import Moment
 from api.http.schemas import Answer, CommandAnswer, FreeText, Id, LabelName, PromptName, Request
 from domain.environment import APPROVALS_MAX, CHECKS_MAX, ENVIRONMENTS_MAX, HOURS_MAX
@@ -11,8 +12,7 @@ from domain.freeze import DAYS, FREEZES_MAX
 from domain.project import FOLDER_OWNERS_MAX
 
 Hours = Annotated[int, Field(ge=1, le=HOURS_MAX)]
-Role = Annotated[str, WithJsonSchema({"type": "string", "pattern": "^[a-z][a-z0-9-]{0,35}$"})]
-Roles = Annotated[list[Role], Field(max_length=16)]
+Roles = Annotated[list[RoleName], Field(max_length=16)]
 Clock = Annotated[str, Field(pattern="^(?:([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$")]
 Day = Annotated[str, WithJsonSchema({"enum": list(DAYS)})]
 

@@ -29,11 +29,13 @@ class _PathParameters(Request):
     label: LabelName
     branch: BranchName
     guardrail: LabelName
+    role: LabelName
     number: VersionNumber
 
 
 _PLAIN_PARAMETERS: dict[str, dict[str, Any]] = {
     "id": {"type": "string", "format": "uuid"},
+    "group_id": {"type": "string", "format": "uuid"},
     "projection": {"type": "string", "pattern": "^[a-z]+$"},
     "key_id": {"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"},
 }

@@ -3,8 +3,11 @@
 from domain.commands.access import (
     CreatePrincipal,
     DeactivatePrincipal,
+    DefineRole,
     GiveGrant,
     IssueToken,
+    JoinGroup,
+    LeaveGroup,
     RevokeGrant,
     RevokeToken,
 )
@@ -62,7 +65,7 @@ Command = (
     | SetEnvironment | RemoveEnvironment | SetOwners | PreviewPromotion | RecordCheck
     | ProposeChange | ReviseChange | CommentOnChange | ApproveChange | RetractApproval
     | RejectChange | WithdrawChange | ApplyChange | ApplyDueChange | PreviewChange
-    | ReviewEmergency
+    | ReviewEmergency | DefineRole | JoinGroup | LeaveGroup
 )  # fmt: skip
 
 __all__ = [
@@ -83,6 +86,7 @@ __all__ = [
     "CreatePrompt",
     "CreateWebhook",
     "DeactivatePrincipal",
+    "DefineRole",
     "DeleteBranch",
     "DeleteWebhook",
     "DeprecatePrompt",
@@ -92,6 +96,8 @@ __all__ = [
     "ForkPrompt",
     "GiveGrant",
     "IssueToken",
+    "JoinGroup",
+    "LeaveGroup",
     "MergeBranch",
     "MovePrompt",
     "PreviewChange",

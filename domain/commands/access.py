@@ -16,9 +16,39 @@ class CreatePrincipal:
 
 @dataclass(frozen=True)
 class DeactivatePrincipal:
-    """Take every right from a principal, for good."""
+    """Take every right from a principal, for good.
+
+    `admins`: who else administers the registry, as far as the caller has seen; one has to remain.
+    """
 
     principal_id: UUID
+    reason: str | None = None
+    admins: tuple[UUID, ...] = ()
+
+
+@dataclass(frozen=True)
+class DefineRole:
+    """Have a custom role permit these, wherever it was and will be given; () ends it."""
+
+    name: str
+    permissions: tuple[str, ...]
+    description: str | None = None
+
+
+@dataclass(frozen=True)
+class JoinGroup:
+    """Let the grants of a group count for a principal."""
+
+    principal_id: UUID
+    group_id: UUID
+
+
+@dataclass(frozen=True)
+class LeaveGroup:
+    """Let the grants of a group count for a principal no more."""
+
+    principal_id: UUID
+    group_id: UUID
     reason: str | None = None
 
 
@@ -36,11 +66,12 @@ class GiveGrant:
 
 @dataclass(frozen=True)
 class RevokeGrant:
-    """Take a grant from the principal that holds it."""
+    """Take a grant from the principal that holds it; `admins` as of `DeactivatePrincipal`."""
 
     principal_id: UUID
     grant_id: str
     reason: str | None = None
+    admins: tuple[UUID, ...] = ()
 
 
 @dataclass(frozen=True)
