@@ -6,7 +6,7 @@ import click
 
 from api.cli.context import Cli, pass_cli
 from api.cli.prompts import all_pages
-from domain.access import PERMISSIONS, ROLES
+from domain.access import PERMISSIONS
 
 
 @click.command()
@@ -84,7 +84,7 @@ def list_grants(cli: Cli, principal_id: str | None, as_of: str | None) -> None:
 
 @grant.command("give")
 @click.argument("principal_id")
-@click.argument("role", type=click.Choice(ROLES))
+@click.argument("role")
 @click.option("--project")
 @click.option("--folder", help="A folder of the project.")
 @click.option("--environment", help="An environment of the project.")
@@ -99,7 +99,7 @@ def give(
     environment: str | None,
     expires_at: str | None,
 ) -> None:
-    """Give a role; in the whole registry where no project is named."""
+    """Give ROLE (`scrinia role list`); in the whole registry where no project is named."""
     body: dict[str, Any] = {"principal_id": principal_id, "role": role, "expires_at": expires_at}
     answer = cli.call("POST", "/v1/grants", body | _scope(project, folder, environment))
     cli.output.say(answer, answer["grant_id"])

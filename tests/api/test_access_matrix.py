@@ -95,6 +95,13 @@ TABLE = {
     "GET /v1/principals":                           "401 403 403 403 403 403 200 403 200 403 403 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403 403 401",
     "POST /v1/principals":                          "401 403 403 403 403 403 403 403 201 403 403 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403 403 401",
     "PATCH /v1/principals/{id}":                    "401 403 403 403 403 403 403 403 200 403 403 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403 403 401",
+    "GET /v1/principals/{id}":                  "401 403 403 403 403 403 200 403 200 403 403 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403 403 401",
+    "PUT /v1/principals/{id}/groups/{group_id}": "401 403 403 403 403 403 403 403 201 403 403 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403 403 401",
+    "DELETE /v1/principals/{id}/groups/{group_id}": "401 403 403 403 403 403 403 403 200 403 403 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403 403 401",
+    "GET /v1/access/explain":                   "401 403 403 403 403 403 200 403 200 403 403 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403 403 401",
+    "GET /v1/roles":                            "401 200 200 200 200 200 200 200 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200 200 401",
+    "PUT /v1/roles/{role}":                     "401 403 403 403 403 403 403 403 201 403 403 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403 403 401",
+    "DELETE /v1/roles/{role}":                  "401 403 403 403 403 403 403 403 200 403 403 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403 403 401",
     "GET /v1/grants":                               "401 403 403 403 403 403 200 403 200 403 200 403 403 401 401 403 403 403 403 200 403 403 403 200 200 403 200 403 401",
     "POST /v1/grants":                              "401 404 403 403 403 403 403 404 201 403 201 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403 403 401",
     "DELETE /v1/grants/{id}":                       "401 404 403 403 403 403 403 404 200 403 200 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403 403 401",
@@ -181,6 +188,8 @@ class World:
         await self.admin.ok("PATCH", f"/v1/principals/{gone.principal_id}", {"active": False})
         self.callers["deactivated"] = gone.api
         await self.admin.ok("PUT", "/v1/projects/acme/environments/qa", {})
+        group = await self.admin.ok("POST", "/v1/principals", {"type": "group", "name": "all"})
+        self.group = group["principal_id"]
         self.read_only = await self.fresh_prompt()
         await self.branch(self.read_only)
         await asyncio.sleep(1.1)
@@ -241,7 +250,10 @@ class World:
         about = "{id}" in route and "change-requests" not in route
         victim = await self.victim() if about or row in ABOUT_VICTIMS else None
         path = await self.path(method, route, victim)
-        return method, path + QUERIES.get(row, ""), self.bodies(victim).get(row)
+        query = QUERIES.get(row, "")
+        if row == "GET /v1/access/explain":
+            query = f"?principal={self.group}&permission=prompt.read"
+        return method, path + query, self.bodies(victim).get(row)
 
     async def path(self, method: str, route: str, victim: Caller | None) -> str:
         """A route that leads to something, made for it where it is changed."""
@@ -269,6 +281,14 @@ class World:
                 "principals": victim.principal_id, "grants": victim.grant_ids[0],
                 "tokens": victim.token_id, "webhooks": await self.webhook(),
             }[path.split("/")[2]])  # fmt: skip
+        if "{group_id}" in path:
+            path = path.replace("{group_id}", self.group)
+            if method == "DELETE":
+                await self.admin.ok("PUT", path)
+        if "{role}" in path:
+            path = path.replace("{role}", f"r{self.number}")
+            if method == "DELETE":
+                await self.admin.ok("PUT", path, {"permissions": ["prompt.read"]})
         if "{key_id}" in path:
             made = await self.admin.ok("POST", "/v1/log/keys", self.key())
             path = path.replace("{key_id}", made["key_id"])
@@ -321,6 +341,7 @@ class World:
             "POST /v1/principals": {"type": "service", "name": "x"},
             "PATCH /v1/principals/{id}": {"active": False},
             "POST /v1/grants": about | {"role": "developer", "project": "acme"},
+            "PUT /v1/roles/{role}": {"permissions": ["prompt.read"]},
             "POST /v1/log/keys": self.key(),
             "POST /v1/webhooks": {
                 "url": "https://localhost/", "project": "acme", "types": ["epoch"],

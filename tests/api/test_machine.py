@@ -36,6 +36,9 @@ class RegistryMachine(PromptRules, BranchRules):
         self.grants: dict[str, tuple[str, str]] = {}
         self.tokens: dict[str, tuple[str, str, bool]] = {}
         self.keys: dict[str, bool] = {}
+        self.group: str | None = None
+        self.members: set[str] = set()
+        self.role: set[str] | None = None
         self.ledger = self.client.ok("GET", "/v1/version")["ledger"]
         self.guardrails: dict[str, str] = {}
         self.webhooks: dict[str, dict[str, object]] = {}
@@ -77,6 +80,55 @@ class RegistryMachine(PromptRules, BranchRules):
         else:
             self._expect(answer, 201)
             self.grants[answer.body["grant_id"]] = (chosen, role)
+
+    def _membership(self, data: st.DataObject) -> tuple[str, str]:
+        chosen = data.draw(st.sampled_from(sorted(self.principals)))
+        if self.group is None:
+            made = self._send("POST", "/v1/principals", {"type": "group", "name": "all"})
+            self.group = made.body["principal_id"]
+        return chosen, f"/v1/principals/{chosen}/groups/{self.group}"
+
+    @precondition(lambda self: self.principals)
+    @command("join_group", data=st.data())
+    def join_group(self, data: st.DataObject) -> None:
+        chosen, path = self._membership(data)
+        answer = self._send("PUT", path)
+        if not self.principals[chosen]:
+            self._expect(answer, 409, "principal_inactive")
+        else:
+            self._expect(answer, 200 if chosen in self.members else 201)
+            self.members.add(chosen)
+
+    @precondition(lambda self: self.principals)
+    @command("leave_group", data=st.data())
+    def leave_group(self, data: st.DataObject) -> None:
+        chosen, path = self._membership(data)
+        answer = self._send("DELETE", path)
+        self._expect(answer, 200)
+        assert answer.body["changed"] == (chosen in self.members)
+        self.members.discard(chosen)
+
+    @property
+    def _role(self) -> str:
+        return f"/v1/roles/r{self.project[2:]}"
+
+    @command("define_role", permissions=st.sets(
+        st.sampled_from(["prompt.read", "prompt.write"]), min_size=1))  # fmt: skip
+    def define_role(self, permissions: set[str]) -> None:
+        answer = self._send("PUT", self._role, {"permissions": sorted(permissions)})
+        self._expect(answer, 201 if self.role is None else 200)
+        assert answer.body["changed"] == (permissions != self.role)
+        self.role = permissions
+
+    @command("remove_role")
+    def remove_role(self) -> None:
+        answer = self._send("DELETE", self._role)
+        if self.role is None:
+            self._expect(answer, 404, "not_found")
+        else:
+            self._expect(answer, 200)
+            assert answer.body["changed"] == bool(self.role)
+            self.role = set()
 
     @precondition(lambda self: self.grants)
     @command("revoke_grant", data=st.data())

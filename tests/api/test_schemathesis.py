@@ -65,6 +65,9 @@ def _existing(admin: Sync, operation_id: str) -> dict[str, str]:
         admin.ok("PUT", "/v1/projects/acme/environments/qa", {})
     principal = admin.ok("POST", "/v1/principals", {"type": "service", "name": "x"})
     principal_id = principal["principal_id"]
+    group = admin.ok("POST", "/v1/principals", {"type": "group", "name": "z"})
+    if "group" in operation_id or "role" in operation_id:
+        admin.ok("PUT", "/v1/roles/tester", {"permissions": ["prompt.read"]})
     grant = admin.ok("POST", "/v1/grants", {"principal_id": principal_id, "role": "viewer"})
     token = admin.ok("POST", "/v1/tokens", {"principal_id": principal_id})
     webhook = admin.ok("POST", "/v1/webhooks", {"url": "https://localhost/", "types": ["epoch"]})
@@ -83,6 +86,8 @@ def _existing(admin: Sync, operation_id: str) -> dict[str, str]:
         "label": "qa" if "environment" in operation_id else "staging",
         "branch": "side",
         "guardrail": "safe",
+        "role": "tester",
+        "group_id": group["principal_id"],
         "number": "1",
         "projection": "catalog",
         "principal": principal_id,
@@ -156,6 +161,7 @@ BODIES = {
         "environment": "staging",
     },
     "comment_on_change": {"text": "x"},
+    "define_role": {"permissions": ["prompt.read"]},
     "review_emergency": {"outcome": "accepted"},
 }
 QUERIES = {"impact": {"version": "2"}, "search": {"q": "one"}, "get_diff": {"from": "1", "to": "2"}}
@@ -195,13 +201,15 @@ def test_an_operation_keeps_its_word(admin: Sync, operation_id: str) -> None:
         "issue_token": {"principal_id": existing["principal"]},
         "register_key": new_key(existing["ledger"]),
     }
+    asked = {"principal": existing["principal"], "permission": "prompt.read"}
+    queries = QUERIES | {"explain_access": asked}
     if not any(200 <= status < 300 for status in seen):
         path = operation.path.format(**existing)
         answer = admin.call(
             operation.method.upper(),
             path,
             bodies.get(operation_id),
-            params=QUERIES.get(operation_id),
+            params=queries.get(operation_id),
         )
         seen[answer.status] += 1
     assert sum(seen.values()) >= EXAMPLES or not case_varies(operation)
