@@ -31,6 +31,7 @@ PROJECTION_OPERATE = "projection.operate"
 CHANGE_PROPOSE = "change.propose"
 CHANGE_COMMENT = "change.comment"
 CHECK_WRITE = "check.write"
+CONSUMER_WRITE = "consumer.write"
 ENVIRONMENT_BREAK_GLASS = "environment.break_glass"
 
 ROLES_BY_PERMISSION: Mapping[str, frozenset[str]] = {
@@ -45,6 +46,7 @@ ROLES_BY_PERMISSION: Mapping[str, frozenset[str]] = {
     CHANGE_COMMENT: frozenset({"developer", "reviewer", "releaser", "auditor", "admin"}),
     CHANGE_REVIEW: frozenset({"reviewer", "admin"}),
     CHECK_WRITE: frozenset({"checker", "admin"}),
+    CONSUMER_WRITE: frozenset({"viewer", "developer", "releaser", "admin"}),
     AUDIT_READ: frozenset({"auditor", "admin"}),
     ACCESS_READ: frozenset({"auditor", "admin"}),
     ACCESS_WRITE: frozenset({"admin"}),

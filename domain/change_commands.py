@@ -22,7 +22,7 @@ from domain.errors import (
 )
 from domain.gate import Unmet
 from domain.names import check_label, check_prompt_name
-from domain.promoting import Promoting, Wish, item_of, missing_data
+from domain.promoting import Promoting, Wish, check_reason, item_of, missing_data
 from domain.prompt import Prompt
 from domain.standing import standing
 
@@ -68,6 +68,8 @@ class ChangeCommands(Promoting):
         about = access.change_resource(command.project, str(change_id))
         resources = [access.prompt_resource(p.project, p.name, label) for p in prompts]
         provenance = self._authorise_all(access.CHANGE_PROPOSE, about, resources)
+        if command.force:
+            check_reason(command.reason, "says why consumers may break")
         scheduled_at = checked_moment(command.scheduled_at, "/scheduled_at", after=self._now)
         if command.automatic or scheduled_at is not None:
             self._authorise_all(ENVIRONMENT_PROMOTE, about, resources)
@@ -79,7 +81,7 @@ class ChangeCommands(Promoting):
             reason=self._text(command.reason, "/reason"),
             automatic=command.automatic or scheduled_at is not None,
             scheduled_at=moment_text(scheduled_at), expires_at=self._expiry(command.expires_at),
-            review_due_at=None, meaning="authored",
+            review_due_at=None, forced=command.force, meaning="authored",
         )  # fmt: skip
         return self._answer(provenance, About(change, tuple(prompts)), made=True)
 
@@ -253,8 +255,9 @@ class ChangeCommands(Promoting):
                 prompt.remove_label(label, change.reason, self._now, change_id)
             return
         prompt.set_label(
-            label, item.version, "promotion", change.reason, self._now, change.expires_at, change_id
-        )
+            label, item.version, "promotion", change.reason, self._now, change.expires_at,
+            change_id, forced=change.forced,
+        )  # fmt: skip
 
     def _missing(self, about: About, promoter: Rights) -> list[tuple[Prompt, Unmet]]:
         """What keeps each prompt's label from moving."""
@@ -264,7 +267,7 @@ class ChangeCommands(Promoting):
         for item, prompt in about.pairs:
             wish = Wish(
                 change.environment, item.version, change.expires_at,
-                approvals=change.counted, editors=change.editors,
+                approvals=change.counted, editors=change.editors, force=change.forced,
             )  # fmt: skip
             missing += [(prompt, one) for one in self._unmet(prompt, wish, promoter, rules)]
             if change.scheduled_at is not None and self._now < change.scheduled_at:
@@ -356,6 +359,7 @@ def _body(change: ChangeRequest, missing: list[tuple[Prompt, Unmet]]) -> dict[st
         "environment": change.environment,
         "status": change.status,
         "revision": change.revision,
+        "forced": change.forced,
         "items": [
             {"name": item.name, "version": item.version, "base": item.base} for item in change.items
         ],

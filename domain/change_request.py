@@ -65,7 +65,7 @@ class ChangeRequest(Aggregate):
     TOPIC = "io.scrinia.change"
 
     class Created(Aggregate.Created):
-        """A promotion was proposed. `emergency`: it was made already, to be reviewed by then."""
+        """A promotion was proposed, or made already and to be reviewed (`meaning` says which)."""
 
         TOPIC = "io.scrinia.change.proposed.v1"
         project: str
@@ -80,6 +80,7 @@ class ChangeRequest(Aggregate):
         scheduled_at: str | None
         expires_at: str | None
         review_due_at: str | None
+        forced: bool
         meaning: str
 
     class Revised(Aggregate.Event):
@@ -171,6 +172,7 @@ class ChangeRequest(Aggregate):
         scheduled_at: str | None,
         expires_at: str | None,
         review_due_at: str | None,
+        forced: bool,
         meaning: str,
         timestamp: datetime,
     ) -> None:
@@ -188,6 +190,7 @@ class ChangeRequest(Aggregate):
         self.scheduled_at = _moment(scheduled_at)
         self.expires_at = _moment(expires_at)
         self.review_due_at = _moment(review_due_at)
+        self.forced = forced
         self.emergency = meaning == "emergency"
         self.status: Status = "open"
         self.revision = 1

@@ -29,8 +29,9 @@ class Move:
     `live`: where the prompt's labels point now. `lived`: whether the version was live in this
     environment before, by a promotion that satisfied the rules. `authors`: who wrote the version
     and who proposed it, whose approvals do not count. `promoter_roles`: by which roles the
-    promoter may promote here. `owners`: of the prompt's folder. `standing`: a principal's rights
-    now, None where it has none.
+    promoter may promote here. `broken`: registered consumers that could not go on with it, and
+    why; none where the move is forced. `owners`: of the prompt's folder. `standing`: a principal's
+    rights now, None where it has none.
     """
 
     prompt: Resource
@@ -44,6 +45,7 @@ class Move:
     authors: frozenset[str]
     owners: frozenset[str]
     checks: Mapping[str, Check]
+    broken: Mapping[str, str]
     approvals: tuple[Approval, ...]
     standing: Callable[[str], Rights | None] = field(repr=False)
 
@@ -65,6 +67,8 @@ def unmet(rules: Rules, move: Move) -> list[Unmet]:
     missing = list(_promoter(rules, move))
     if move.rollback and move.lived and not rules.guarded_rollback:
         return missing
+    missing += [Unmet(f"consumer:{name}", f"breaks consumer {name}, which {why}: force it with"
+                      " a reason") for name, why in sorted(move.broken.items())]  # fmt: skip
     missing += _origin(rules, move)
     missing += _freeze(rules, move)
     missing += _lifetime(rules, move)

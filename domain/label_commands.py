@@ -13,7 +13,7 @@ from domain.environment import Rules, read_rules
 from domain.errors import ConflictError, Fault, InvalidError
 from domain.label import Act
 from domain.names import check_label
-from domain.promoting import Promoting, Wish, item_of, missing_data
+from domain.promoting import Promoting, Wish, check_reason, item_of, missing_data
 from domain.prompt import Prompt
 
 
@@ -72,6 +72,7 @@ class LabelCommands(Promoting):
         until = checked_moment(command.expires_at, "/expires_at", after=self._now)
         wish = Wish(label, command.version, until)
         missing = self._unmet(prompt, wish, self._rights(), rules)
+        broken = self.broken(prompt, label, prompt.version_numbered(command.version))
         resource = access.prompt_resource(prompt.project, prompt.name, label)
         may = self._may(access.ENVIRONMENT_PROMOTE, resource)
         body = {
@@ -82,6 +83,7 @@ class LabelCommands(Promoting):
             "version": command.version,
             "permitted": may,
             "missing": missing_data(missing),
+            "broken": [{"consumer": name, "detail": why} for name, why in sorted(broken.items())],
             "allowed": may and not missing,
             "rules": rules.as_data(),
         }
@@ -94,9 +96,7 @@ class LabelCommands(Promoting):
         project = self._environment(prompt.project, label)
         if project is None:
             raise _no_environment(prompt.project, label)
-        if command.reason is None or not command.reason.strip():
-            detail = "says why an emergency does not wait for approvals"
-            raise InvalidError(f"/reason {detail}.", [Fault("/reason", "missing", detail)])
+        check_reason(command.reason, "says why an emergency does not wait for approvals")
         hours = project.rules_of(label).review_hours
         if hours is None:
             raise ConflictError(f"The rules of {label} know no emergencies: propose a change.")
@@ -116,7 +116,7 @@ class LabelCommands(Promoting):
             title=self._seal_text(f"Emergency: {prompt.name}@{command.version}", "/title"),
             reason=self._text(command.reason, "/reason"), automatic=False, scheduled_at=None,
             expires_at=moment_text(command.expires_at), review_due_at=due.isoformat(),
-            meaning="emergency",
+            forced=True, meaning="emergency",
         )  # fmt: skip
         change.apply(self._caller.principal_id, "emergency", self._now)
         about = access.change_resource(prompt.project, str(change_id))
@@ -158,15 +158,22 @@ class LabelCommands(Promoting):
         prompt.check_not_archived()
         if act in ("promotion", "emergency"):
             prompt.check_not_draft()
-        given = command.expires_at if isinstance(command, commands.SetLabel) else None
+        given, force = None, act == "emergency"
+        if isinstance(command, commands.SetLabel):
+            given, force = command.expires_at, force or command.force
+        if force:
+            check_reason(command.reason, "says why consumers may break")
         expires_at = checked_moment(given, "/expires_at", after=self._now)
         if current != version or (state is not None and state.expires_at != expires_at):
             self._check_moves(command.label, [(prompt, version)])
             if act != "emergency":
-                wish = Wish(command.label, version, expires_at, rollback=act == "rollback")
+                back = act == "rollback"
+                wish = Wish(command.label, version, expires_at, rollback=back, force=force)
                 self._check_gate(prompt, wish, self._rights())
             reason = self._text(command.reason, "/reason")
-            prompt.set_label(command.label, version, act, reason, self._now, expires_at, change_id)
+            prompt.set_label(
+                command.label, version, act, reason, self._now, expires_at, change_id, forced=force
+            )
         body = _label_body(prompt, command.label, current)
         return self._decision(provenance, Answer(body, made=made), prompt)
 

@@ -9,8 +9,9 @@ from domain import access
 from domain.access import ENVIRONMENT_PROMOTE, Rights
 from domain.change_request import Item
 from domain.check import Check, VersionChecks, checks_id
+from domain.consumer import Consumers, consumers_id
 from domain.environment import Rules
-from domain.errors import RulesNotMetError
+from domain.errors import Fault, InvalidError, RulesNotMetError
 from domain.gate import Approval, Move, Unmet, unmet
 from domain.names import project_id
 from domain.project import Project
@@ -24,7 +25,8 @@ from domain.version import Version
 class Wish:
     """Where an environment's label is to point, and who asks with whose approvals.
 
-    `editors`: who proposed or revised it; they are authors as far as approving goes.
+    `editors`: who proposed or revised it; they are authors as far as approving goes. `force`: do
+    not ask registered consumers.
     """
 
     environment: str
@@ -33,16 +35,17 @@ class Wish:
     rollback: bool = False
     approvals: tuple[Approval, ...] = ()
     editors: tuple[str, ...] = ()
+    force: bool = False
 
 
 class Promoting(PromptDeciding):
     """A decision that may move environments' labels."""
 
     def _check_gate(self, prompt: Prompt, wish: Wish, promoter: Rights) -> None:
-        """RulesNotMetError with all that is missing."""
-        rules = self._project(prompt.project).rules_of(wish.environment)
-        if not rules.protected:
+        """RulesNotMetError with all that is missing; a label that is no environment needs none."""
+        if self._environment(prompt.project, wish.environment) is None:
             return
+        rules = self._project(prompt.project).rules_of(wish.environment)
         missing = self._unmet(prompt, wish, promoter, rules)
         if missing:
             raise rules_not_met(prompt, wish, missing)
@@ -65,9 +68,11 @@ class Promoting(PromptDeciding):
             promoter_roles=access.roles_allowing(
                 promoter.grants, ENVIRONMENT_PROMOTE, resource, self._now
             ),
-            authors=frozenset(wish.editors) | self._authors(prompt, version),
+            authors=frozenset(wish.editors)
+            | (self._authors(prompt, version) if rules.approvals.count else frozenset()),
             owners=self._project(prompt.project).owners_of(prompt.name),
             checks=self._checks(prompt, version) if rules.checks else {},
+            broken={} if wish.force else self.broken(prompt, wish.environment, version),
             approvals=wish.approvals,
             standing=self._standing,
         )
@@ -96,6 +101,16 @@ class Promoting(PromptDeciding):
         held = self._session.load(VersionChecks, checks_id(prompt.id, version.number))
         return held.checks if held is not None else {}
 
+    def broken(self, prompt: Prompt, label: str, version: Version | None) -> dict[str, str]:
+        """Registered consumers of a label that could not go on with a version, and why."""
+        held = self._session.load(Consumers, consumers_id(prompt.id))
+        using = held.of(label) if held is not None and version is not None else ()
+        if not using or version is None:
+            return {}
+        content = self._value(version)
+        told = ((one.name, one.broken_by(version.semver, content)) for one in using)
+        return {name: why for name, why in told if why is not None}
+
     def _standing(self, principal_id: str) -> Rights | None:
         return standing(self._session, principal_id, None)
 
@@ -110,6 +125,12 @@ def item_of(prompt: Prompt, version: int | None, base: int | None) -> Item:
     target = prompt.version_numbered(version) if version is not None else None
     commitment = target.content["commitment"] if target is not None else None
     return Item(str(prompt.id), prompt.name, version, commitment, base)
+
+
+def check_reason(reason: str | None, why: str) -> None:
+    """InvalidError where something that has to be explained is not."""
+    if reason is None or not reason.strip():
+        raise InvalidError(f"/reason {why}.", [Fault("/reason", "missing", why)])
 
 
 def rules_not_met(prompt: Prompt, wish: Wish, missing: Iterable[Unmet]) -> RulesNotMetError:

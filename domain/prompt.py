@@ -177,6 +177,8 @@ class Prompt(PromptState, PromptEvents, Aggregate):
         at: datetime,
         expires_at: datetime | None = None,
         change_id: str | None = None,
+        *,
+        forced: bool = False,
     ) -> bool:
         """Point a label at a version, until it expires; False where it does so already."""
         self.check_not_archived()
@@ -195,6 +197,7 @@ class Prompt(PromptState, PromptEvents, Aggregate):
             reason=reason,
             expires_at=expires_at.isoformat() if expires_at else None,
             change_id=change_id,
+            forced=forced,
         )
         return True
 

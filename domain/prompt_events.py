@@ -57,7 +57,8 @@ class PromptEvents:
     class LabelMoved(Aggregate.Event):
         """A label points at another version than before, until `expires_at` (None: until moved).
 
-        `change_id`: the change request whose approvals let it.
+        `change_id`: the change request whose approvals let it. `forced`: registered consumers that
+        it breaks were not asked.
         """
 
         TOPIC = "io.scrinia.label.moved.v3"
@@ -69,6 +70,7 @@ class PromptEvents:
         reason: ContentRef | None
         expires_at: str | None
         change_id: str | None
+        forced: bool
 
         @staticmethod
         def upcast_v1_v2(state: dict[str, Any]) -> None:
@@ -77,8 +79,9 @@ class PromptEvents:
 
         @staticmethod
         def upcast_v2_v3(state: dict[str, Any]) -> None:
-            """There were no change requests."""
+            """There were neither change requests nor consumers."""
             state["change_id"] = None
+            state["forced"] = False
 
     class LabelRemoved(Aggregate.Event):
         """A label points nowhere any more; `change_id` as of `LabelMoved`."""

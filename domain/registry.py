@@ -13,6 +13,7 @@ from domain.access_commands import AccessCommands
 from domain.change_commands import ChangeCommands
 from domain.check_commands import CheckCommands
 from domain.commit_commands import CommitCommands
+from domain.consumer_commands import ConsumerCommands
 from domain.decision import Decision
 from domain.environment_commands import EnvironmentCommands
 from domain.key_commands import KeyCommands
@@ -32,6 +33,7 @@ class Registry(
     EnvironmentCommands,
     CheckCommands,
     ChangeCommands,
+    ConsumerCommands,
     AccessCommands,
     WebhookCommands,
     KeyCommands,
@@ -82,6 +84,8 @@ _METHODS: dict[type[Any], str] = {
     commands.ReviewEmergency: "review_emergency",
     commands.CreatePrincipal: "create_principal",
     commands.DeactivatePrincipal: "deactivate_principal",
+    commands.RegisterConsumer: "register_consumer",
+    commands.RemoveConsumer: "remove_consumer",
     commands.DefineRole: "define_role",
     commands.JoinGroup: "join_group",
     commands.LeaveGroup: "leave_group",

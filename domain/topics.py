@@ -10,6 +10,7 @@ from eventsourcing.utils import get_topic
 
 from domain.change_request import ChangeRequest
 from domain.check import VersionChecks
+from domain.consumer import Consumers
 from domain.keys import KeyRing
 from domain.name import Name
 from domain.principal import Principal
@@ -21,6 +22,7 @@ from domain.webhook import Webhook
 AGGREGATES: dict[str, type[Aggregate]] = {
     "change": ChangeRequest,
     "checks": VersionChecks,
+    "consumers": Consumers,
     "keys": KeyRing,
     "name": Name,
     "principal": Principal,

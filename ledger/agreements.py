@@ -11,8 +11,10 @@ from domain import access
 from domain.access import Rights
 from domain.change_request import ChangeRequest, Item
 from domain.check import VersionChecks, checks_id
+from domain.consumer import consumers_id
 from domain.gate import Move, unmet
 from domain.prompt import Prompt
+from domain.semver import Semver
 from domain.standing import standing
 from ledger.facts import Facts, PromptFacts
 from ledger.mapper import RecordedEvent
@@ -63,11 +65,11 @@ def _move_fault(facts: Facts, recorded: RecordedEvent, rights: Rights) -> str | 
             return "claims an emergency that is none, or hides one"
         if not change.emergency and change.status != "open":
             return NOT_OPEN
+    if change is not None and getattr(event, "forced", change.forced) != change.forced:
+        return "is forced, and its change request is not"
     rules = project.rules_of(event.label)
     if act == "emergency":
         return None if rules.review_hours is not None else "is an emergency the rules do not know"
-    if not rules.protected:
-        return None
     missing = unmet(rules, _move(facts, recorded, rights, prompt, change))
     if missing:
         return f"does not satisfy the rules: {'; '.join(one.detail for one in missing)}"
@@ -106,9 +108,26 @@ def _move(
         authors=authors | frozenset(change.editors if change is not None else ()),
         owners=project.owners_of(prompt.name) if project is not None else frozenset(),
         checks=checks.checks if checks is not None else {},
+        broken=_broken(facts, recorded, prompt),
         approvals=change.counted if change is not None else (),
         standing=lambda principal: _standing(facts, principal),
     )
+
+
+def _broken(facts: Facts, recorded: RecordedEvent, prompt: PromptFacts) -> dict[str, str]:
+    """Registered consumers whose range leaves the version out; none where the move is forced.
+
+    Which variables they pass is not looked at again: contents can be erased.
+    """
+    event = cast("Any", recorded.event)
+    held = facts.consumers.get(str(consumers_id(event.originator_id)))
+    version = getattr(event, "to", None)
+    if held is None or version is None or event.forced:
+        return {}
+    semver = prompt.versions[version - 1].semver
+    parsed = Semver.parse(semver) if semver is not None else None
+    told = ((one.name, one.broken_by(parsed, None)) for one in held.of(event.label))
+    return {name: why for name, why in told if why is not None}
 
 
 def _standing(facts: Facts, principal_id: str) -> Rights | None:

@@ -13,6 +13,7 @@ from eventsourcing.domain import Aggregate
 from domain import access
 from domain.change_request import ChangeRequest
 from domain.check import VersionChecks
+from domain.consumer import Consumers
 from domain.label import LIVED
 from domain.name import Name
 from domain.principal import Principal
@@ -41,11 +42,12 @@ class LabelFacts:
 
 @dataclass(frozen=True)
 class VersionFacts:
-    """Who committed a version, which versions it merged, what it commits to."""
+    """Who committed a version, which versions it merged, what it commits to, its semver."""
 
     author: str
     merged: tuple[int, ...]
     commitment: str
+    semver: str | None
 
 
 @dataclass
@@ -82,6 +84,7 @@ class Facts:
     changes: dict[str, ChangeRequest] = field(default_factory=dict)
     checks: dict[str, VersionChecks] = field(default_factory=dict)
     roles: dict[str, Role] = field(default_factory=dict)
+    consumers: dict[str, Consumers] = field(default_factory=dict)
     _names: dict[str, Project] = field(default_factory=dict)
 
     def project(self, name: str) -> Project | None:
@@ -104,6 +107,8 @@ class Facts:
             _mutate(self.projects, stream_id, recorded)
             project = self.projects[stream_id]
             self._names[project.name] = project
+        elif kind == "consumers":
+            _mutate(self.consumers, stream_id, recorded)
         elif kind == "role":
             _mutate(self.roles, stream_id, recorded)
         elif kind == "change":
@@ -132,7 +137,7 @@ class Facts:
         if isinstance(event, Prompt.VersionCommitted):
             author = recorded.payload["actor"]["id"]
             merged, commitment = tuple(event.parents[1:]), event.content["commitment"]
-            prompt.versions.append(VersionFacts(author, merged, commitment))
+            prompt.versions.append(VersionFacts(author, merged, commitment, event.semver))
         elif isinstance(event, Prompt.Moved):
             prompt.name = event.to
         elif isinstance(event, Prompt.LabelMoved):

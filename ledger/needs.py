@@ -8,6 +8,7 @@ from domain import access
 from domain.access import REGISTRY, Resource
 from domain.change_request import ChangeRequest
 from domain.check import VersionChecks
+from domain.consumer import Consumers
 from domain.keys import KeyRing
 from domain.name import Name
 from domain.principal import Principal
@@ -99,6 +100,15 @@ def _on_checks(facts: Facts, recorded: RecordedEvent) -> Need | None:
     if prompt is None:
         return None
     return _need(access.CHECK_WRITE, access.prompt_resource(prompt.project, prompt.name))
+
+
+def _on_consumers(facts: Facts, recorded: RecordedEvent) -> Need | None:
+    event = cast("Any", recorded.event)
+    consumers = facts.consumers.get(str(event.originator_id), event)
+    prompt = facts.prompts.get(consumers.prompt_id)
+    if prompt is None:
+        return None
+    return _need(access.CONSUMER_WRITE, access.prompt_resource(prompt.project, prompt.name))
 
 
 def _on_new_change(facts: Facts, recorded: RecordedEvent) -> Need | None:
@@ -205,6 +215,9 @@ _NEEDS: dict[type[Any], Callable[[Facts, RecordedEvent], Need | None]] = {
     Project.OwnersSet: _on_project,
     VersionChecks.Created: _on_checks,
     VersionChecks.Recorded: _on_checks,
+    Consumers.Created: _on_consumers,
+    Consumers.Registered: _on_consumers,
+    Consumers.Removed: _on_consumers,
     ChangeRequest.Created: _on_new_change,
     **dict.fromkeys(_OF_CHANGES, _on_change),
     Name.Created: _on_new_prompt,

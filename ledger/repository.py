@@ -11,6 +11,7 @@ from eventsourcing.domain import Aggregate, CanMutateAggregate
 from domain.change_request import ChangeRequest
 from domain.check import VersionChecks
 from domain.commitment import Content
+from domain.consumer import Consumers
 from domain.decision import AggregateT
 from domain.keys import KeyRing
 from domain.principal import Principal
@@ -25,7 +26,9 @@ from ledger.payload import NO_PREVIOUS, previous_hash
 from ledger.recorder import LedgerRecorder
 from ledger.trust import TrustedKeys, check_stream, is_authentic
 
-DECISIVE = (Principal, Role, KeyRing, Project, Webhook, ChangeRequest, VersionChecks)
+DECISIVE = (
+    Principal, Role, KeyRing, Project, Webhook, ChangeRequest, VersionChecks, Consumers,
+)  # fmt: skip
 CACHED_STREAMS_MAX = 20_000
 CACHED_CONTENT_BYTES_MAX = 32 * 1024 * 1024
 _A = TypeVar("_A", bound=Aggregate)

@@ -128,8 +128,8 @@ def _committed(data: Data) -> tuple[State, State]:
 def _moved(data: Data) -> tuple[State, State]:
     before = None if data["from"] is None else {"label": data["label"], "version": data["from"]}
     after = {"label": data["label"], "version": data["to"], "act": data["act"]}
-    for name in ("expires_at", "change_id"):
-        if data.get(name) is not None:
+    for name in ("expires_at", "change_id", "forced"):
+        if data.get(name):
             after[name] = data[name]
     return before, after
 
@@ -163,6 +163,7 @@ _CHANGES: dict[str, Callable[[Data], tuple[State, State]]] = {
     "change.suspended": lambda data: ({"status": "open"}, {"status": "suspended", **data}),
     "change.withdrawn": lambda data: (None, {"status": "withdrawn", "by": data["by"]}),
     "change.retracted": lambda data: ({"approved_by": data["by"]}, None),
+    "consumer.removed": _ended,
     "change.approved": _decided,
     "change.rejected": _decided,
     "change.reviewed": _decided,

@@ -121,6 +121,7 @@ def _items(cli: Cli, refs: tuple[Ref, ...], *, remove: bool) -> list[dict[str, A
 @click.option("--automatic", is_flag=True, help="Apply it when the rules let it.")
 @click.option("--at", "scheduled_at", help="Apply it by itself, from this RFC 3339 time on.")
 @click.option("--remove", is_flag=True, help="Let the label point nowhere.")
+@click.option("--force", is_flag=True, help="Whatever registered consumers it breaks.")
 @expires_option
 @pass_cli
 def propose(

@@ -49,6 +49,7 @@ COMMANDS = {
     "owners": "environments.owners",
     "change-request": "changes.change_request",
     "check": "changes.check",
+    "consumer": "consumers.consumer",
     "whoami": "access.whoami",
     "principal": "access.principal",
     "grant": "access.grant",

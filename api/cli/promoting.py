@@ -96,6 +96,7 @@ def remove(cli: Cli, ref: Ref, name: str, reason: str | None) -> None:
 @expires_option
 @click.option("--preview", is_flag=True, help="Say what is missing and what would change.")
 @click.option("--break-glass", is_flag=True, help="An emergency: reviewed afterwards.")
+@click.option("--force", is_flag=True, help="Whatever registered consumers it breaks.")
 @pass_cli
 def promote(cli: Cli, /, ref: Ref, environment: str, preview: bool, **given: Any) -> None:
     """Promote PROJECT/NAME[@VERSION] (default: the newest version)."""

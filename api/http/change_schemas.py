@@ -45,6 +45,7 @@ class ProposeChangeRequest(Request):
     automatic: bool = False
     scheduled_at: Moment | None = None
     expires_at: Moment | None = None
+    force: bool = Field(False, description="Registered consumers that it breaks are not asked.")
 
 
 class ReviseChangeRequest(Request):
@@ -109,6 +110,7 @@ class PreviewAnswer(Answer):
     permitted: bool
     allowed: bool
     missing: list[dict[str, str]]
+    broken: list[dict[str, str]]
     rules: dict[str, Any]
     diff: dict[str, Any] | None
 

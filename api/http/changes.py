@@ -199,6 +199,7 @@ async def propose_change(request: web.Request) -> web.StreamResponse:
         automatic=wanted.automatic,
         scheduled_at=wanted.scheduled_at,
         expires_at=wanted.expires_at,
+        force=wanted.force,
     )
     return await submit(request, who, command)
 

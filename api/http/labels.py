@@ -142,6 +142,7 @@ async def set_label(request: web.Request) -> web.StreamResponse:
         if_match=edge.if_match(request),
         expires_at=wanted.expires_at,
         break_glass=wanted.break_glass,
+        force=wanted.force,
     )
     return await submit(request, who, command)
 

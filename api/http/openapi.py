@@ -30,6 +30,7 @@ class _PathParameters(Request):
     branch: BranchName
     guardrail: LabelName
     role: LabelName
+    consumer: LabelName
     number: VersionNumber
 
 

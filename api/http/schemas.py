@@ -199,6 +199,7 @@ class SetLabelRequest(Request):
     break_glass: bool = Field(
         False, description="An emergency: the rules are not asked, a review is due afterwards."
     )
+    force: bool = Field(False, description="Registered consumers that it breaks are not asked.")
 
 
 class RollbackRequest(Request):

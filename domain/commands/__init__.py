@@ -26,6 +26,7 @@ from domain.commands.changes import (
     ReviseChange,
     WithdrawChange,
 )
+from domain.commands.consumers import RegisterConsumer, RemoveConsumer
 from domain.commands.environments import RemoveEnvironment, SetEnvironment, SetOwners
 from domain.commands.keys import RegisterKey, RetireKey
 from domain.commands.labels import ExpireLabel, PreviewPromotion, RemoveLabel, Rollback, SetLabel
@@ -65,7 +66,8 @@ Command = (
     | SetEnvironment | RemoveEnvironment | SetOwners | PreviewPromotion | RecordCheck
     | ProposeChange | ReviseChange | CommentOnChange | ApproveChange | RetractApproval
     | RejectChange | WithdrawChange | ApplyChange | ApplyDueChange | PreviewChange
-    | ReviewEmergency | DefineRole | JoinGroup | LeaveGroup
+    | ReviewEmergency | DefineRole | JoinGroup | LeaveGroup | RegisterConsumer
+    | RemoveConsumer
 )  # fmt: skip
 
 __all__ = [
@@ -104,8 +106,10 @@ __all__ = [
     "PreviewPromotion",
     "ProposeChange",
     "RecordCheck",
+    "RegisterConsumer",
     "RegisterKey",
     "RejectChange",
+    "RemoveConsumer",
     "RemoveEnvironment",
     "RemoveGuardrail",
     "RemoveLabel",

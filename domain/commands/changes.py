@@ -33,7 +33,8 @@ class ProposeChange:
     """Propose to promote one prompt, or several together, into an environment.
 
     `automatic`: apply it when the rules let it. `scheduled_at`: not before then, and then by
-    itself. `expires_at`: the labels point nowhere again.
+    itself. `expires_at`: the labels point nowhere again. `force`: registered consumers that it
+    breaks are not asked; takes a reason.
     """
 
     project: str
@@ -44,6 +45,7 @@ class ProposeChange:
     automatic: bool = False
     scheduled_at: datetime | None = None
     expires_at: datetime | None = None
+    force: bool = False
 
 
 @dataclass(frozen=True)

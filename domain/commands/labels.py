@@ -10,7 +10,8 @@ class SetLabel:
     """Point a label at a version; a promotion where the label is an environment.
 
     `expires_at`: when it points nowhere again (None: when it is moved). `break_glass`: an emergency
-    that the environment's rules are not asked about; somebody reviews it afterwards.
+    that the environment's rules are not asked about; somebody reviews it afterwards. `force`:
+    registered consumers that it breaks are not asked; takes a reason.
     """
 
     project: str
@@ -21,6 +22,7 @@ class SetLabel:
     if_match: int | None = None
     expires_at: datetime | None = None
     break_glass: bool = False
+    force: bool = False
 
 
 @dataclass(frozen=True)

@@ -455,5 +455,50 @@ def test_the_rest_of_governance_on_the_command_line(server: Process, tmp_path: P
     assert "is withdrawn" in ok("change-request", "withdraw", made, "-m", "later")
     for command in ("approve", "retract", "reject", "apply"):
         assert server.cli("change-request", command, made, check=False).returncode == 1
+    assert "^1" in ok("consumer", "register", "acme/mail", "shop", "--range", "^1")
+    assert "shop" in ok("consumer", "list", "acme/mail")
+    ok("consumer", "remove", "acme/mail", "shop", "-m", "gone")
+    ok("role", "define", "translator", "prompt.read", "prompt.write")
+    assert "translator" in ok("role", "list")
+    group = ok("group", "create", "writers").strip()
+    ok("group", "add", group, me)
+    assert me in ok("group", "members", group) and "writers" in ok("group", "list")
+    said = ok("explain", me, "prompt.write", "projects/acme/prompts/mail")
+    assert "may prompt.write" in said and "grant.given" in said
+    ok("group", "remove", group, me)
+    ok("role", "remove", "translator")
     ok("check", "post", "acme/mail@1", "lint", "failed", "--evidence-url", "https://ci.example/1")
     assert "failed" in ok("check", "list", "acme/mail")
+
+
+async def test_a_promotion_that_breaks_a_consumer_is_refused_unless_forced(team: Team) -> None:
+    consumers = f"{PROMPT}/-/consumers"
+    registered = {"range": "^1", "variables": []}
+    made = await team.viewer.call("PUT", f"{consumers}/shop", registered)
+    assert made.status == 201
+    assert not (await team.viewer.ok("PUT", f"{consumers}/shop", registered))["changed"]
+    assert (await team.author.call("PUT", f"{consumers}/shop", {})).status == 403
+    wrong = await team.viewer.call("PUT", f"{consumers}/other", {"range": "^^1"})
+    assert wrong.status == 400 and wrong.code == "invalid_range"
+    assert (await team.promote(2)).status == 200
+    body = {"content": text_content("three {{x}}")}
+    number = (await team.author.ok("POST", f"{PROMPT}/-/versions", body))["version"]
+    refused = await team.promote(number)
+    assert codes(refused) == ["consumer:shop"] and "^1, this is 2.0.0" in refused.body["detail"]
+    await team.viewer.ok("PUT", f"{consumers}/shop", {"range": ">=1", "variables": []})
+    refused = await team.promote(number)
+    assert codes(refused) == ["consumer:shop"] and "does not pass x" in refused.body["detail"]
+    told = await team.viewer.ok("POST", f"{PROMPT}/-/promotions/preview", {"version": number})
+    assert [one["consumer"] for one in told["broken"]] == ["shop"]
+    assert (await team.promote(number, force=True)).status == 422  # why?
+    change = await team.propose(number, force=True, reason="they know")
+    assert (await team.releaser.ok("POST", f"{change}/apply"))["forced"]
+    await team.viewer.ok("PUT", f"{consumers}/shop", {"range": "^1"})
+    listed = (await team.viewer.ok("GET", consumers))["items"]
+    assert listed[0]["version"] == number and "this is 2.0.0" in listed[0]["broken"]
+    back = await team.releaser.ok("POST", f"{PROMPT}/-/rollback", {"label": "production"})
+    assert back["version"] == 2
+    assert (await team.promote(number, force=True, reason="again")).status == 200
+    await team.viewer.ok("DELETE", f"{consumers}/shop", {"reason": "gone"})
+    assert (await team.promote(2)).status == 200
+    assert (await team.viewer.call("DELETE", f"{consumers}/shop")).status == 404

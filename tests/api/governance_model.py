@@ -15,6 +15,7 @@ class Governed:
     checked: set[int] = field(default_factory=set)
     archived: bool = False
     branch: int | None = None
+    consumed: bool = False  # by one that can work with version 1 only
 
     def live(self, label: str) -> int | None:
         state = self.labels.get(label)
@@ -49,6 +50,8 @@ class ModelRules:
     ) -> set[str]:
         """What keeps production from pointing at a version; `able` are those who may anything."""
         missing = set()
+        if prompt.consumed and version not in (None, 1):
+            missing.add("consumer:app")
         if self.staged and version is not None and prompt.live("staging") != version:
             missing.add("from_environment")
         if self.check and version is not None and version not in prompt.checked:

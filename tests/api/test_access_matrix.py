@@ -80,6 +80,9 @@ TABLE = {
     "GET …/-/versions/{number}/checks":         "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200 200 401",
     "POST …/-/versions/{number}/checks":        "401 404 403 403 403 403 403 404 201 403 201 403 403 401 401 403 403 403 403 403 403 403 403 403 201 403 201 201 401",
     "POST …/-/promotions/preview":              "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200 200 401",
+    "GET …/-/consumers":                        "401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200 200 401",
+    "PUT …/-/consumers/{consumer}":             "401 404 201 201 403 201 403 404 201 201 201 201 403 401 401 403 201 403 201 403 201 403 201 403 201 403 201 403 401",
+    "DELETE …/-/consumers/{consumer}":          "401 404 403 403 403 403 403 404 200 403 200 403 403 401 401 403 403 403 403 403 403 403 403 403 403 403 403 403 401",
     "GET /v1/change-requests":                  "401 200 200 200 200 200 200 200 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200 200 401",
     "GET /v1/projects/{project}/change-requests":"401 404 200 200 200 200 200 404 200 200 200 200 200 401 401 200 200 200 200 200 200 200 200 200 200 200 200 200 401",
     "POST /v1/projects/{project}/change-requests":"401 404 403 201 403 201 403 404 201 403 201 201 403 401 401 403 201 403 201 403 403 403 201 403 201 403 201 403 401",
@@ -285,6 +288,10 @@ class World:
             path = path.replace("{group_id}", self.group)
             if method == "DELETE":
                 await self.admin.ok("PUT", path)
+        if "{consumer}" in path:
+            path = path.replace("{consumer}", "app")
+            if method == "DELETE":
+                await self.admin.ok("PUT", path, {})
         if "{role}" in path:
             path = path.replace("{role}", f"r{self.number}")
             if method == "DELETE":
@@ -341,6 +348,7 @@ class World:
             "POST /v1/principals": {"type": "service", "name": "x"},
             "PATCH /v1/principals/{id}": {"active": False},
             "POST /v1/grants": about | {"role": "developer", "project": "acme"},
+            "PUT …/-/consumers/{consumer}": {"range": "^1"},
             "PUT /v1/roles/{role}": {"permissions": ["prompt.read"]},
             "POST /v1/log/keys": self.key(),
             "POST /v1/webhooks": {

@@ -311,6 +311,18 @@ class GovernanceMachine(RuleBasedStateMachine):
         self._ok("ann", "POST", self._path(name, "restore" if prompt.archived else "archive"))
         prompt.archived = not prompt.archived
 
+    @command("register_consumer", name=PROMPTS)
+    def consume(self, name: str) -> None:
+        self._ok("ann", "PUT", self._path(name, "consumers/app"), {"range": "=1.0.0"})
+        self.prompts[name].consumed = True
+
+    @precondition(lambda self: any(one.consumed for one in self.prompts.values()))
+    @command("remove_consumer")
+    def consume_no_more(self) -> None:
+        name = next(name for name, one in self.prompts.items() if one.consumed)
+        self._ok("ann", "DELETE", self._path(name, "consumers/app"))
+        self.prompts[name].consumed = False
+
     @command("record_check", name=PROMPTS, number=NUMBERS, passed=st.booleans())
     def check(self, name: str, number: int, passed: bool) -> None:
         prompt = self.prompts[name]

@@ -63,6 +63,8 @@ def _existing(admin: Sync, operation_id: str) -> dict[str, str]:
         admin.ok("PUT", "/v1/projects/acme/guardrails/safe", body)
     if "environment" in operation_id:  # what is guarded stays apart from what others promote to
         admin.ok("PUT", "/v1/projects/acme/environments/qa", {})
+    if operation_id == "remove_consumer":
+        admin.ok("PUT", f"{path}/-/consumers/app", {})
     principal = admin.ok("POST", "/v1/principals", {"type": "service", "name": "x"})
     principal_id = principal["principal_id"]
     group = admin.ok("POST", "/v1/principals", {"type": "group", "name": "z"})
@@ -87,6 +89,7 @@ def _existing(admin: Sync, operation_id: str) -> dict[str, str]:
         "branch": "side",
         "guardrail": "safe",
         "role": "tester",
+        "consumer": "app",
         "group_id": group["principal_id"],
         "number": "1",
         "projection": "catalog",
@@ -161,6 +164,7 @@ BODIES = {
         "environment": "staging",
     },
     "comment_on_change": {"text": "x"},
+    "register_consumer": {"range": "^1"},
     "define_role": {"permissions": ["prompt.read"]},
     "review_emergency": {"outcome": "accepted"},
 }

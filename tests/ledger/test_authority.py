@@ -156,6 +156,7 @@ CASES = [
     ("label.moved", 1, data(act="emergency"), "needs environment.break_glass"),
     ("label.moved", 1, data(label="staging"), "another environment"),
     ("label.moved", 1, data(label="beta"), "needs label.write"),
+    ("label.moved", 1, data(forced=True), "is forced, and its change request is not"),
     ("label.moved", 1, by("author"), "no grant in force"),
     ("label.moved", 1, actor(on_behalf_of="releaser"), "on behalf"),
     ("label.moved", 1, authz(grants=[]), "names other grants"),

@@ -1,0 +1,109 @@
+"""Consumers: services that say which label of a prompt they use, in which range."""
+
+from typing import Annotated
+
+from aiohttp import web
+from pydantic import Field
+
+from api.http import edge
+from api.http.commanding import submit
+from api.http.content_schema import anchored
+from api.http.history import entry_for
+from api.http.route import Route
+from api.http.schemas import (
+    CommandAnswer,
+    LabelName,
+    ObjectAnswer,
+    ReasonRequest,
+    Request,
+    VersionRange,
+)
+from domain import commands
+from domain.access import CONSUMER_WRITE, PROMPT_READ
+from domain.consumer import VARIABLES_MAX, Consumers, consumers_id
+from domain.consumer_commands import consumer_body
+from domain.names import check_label
+from domain.variables import VARIABLE_PATTERN
+from ledger.ids import now
+
+VariableName = Annotated[str, Field(pattern=anchored(VARIABLE_PATTERN))]
+
+
+class ConsumerRequest(Request):
+    """Which label the service reads, in which range (left out: any), with which variables.
+
+    `variables` left out: it does not say.
+    """
+
+    label: LabelName = "production"
+    range: VersionRange | None = None
+    variables: Annotated[list[VariableName], Field(max_length=VARIABLES_MAX)] | None = None
+
+
+async def register_consumer(request: web.Request) -> web.StreamResponse:
+    """Say how a service uses a prompt: what would break it is refused unless it is forced."""
+    who = edge.caller(request)
+    wanted = await edge.body(request, ConsumerRequest)
+    command = commands.RegisterConsumer(
+        project=edge.project_name(request),
+        name=edge.prompt_name(request),
+        consumer=check_label(request.match_info["consumer"]),
+        label=wanted.label,
+        range=wanted.range,
+        variables=None if wanted.variables is None else tuple(wanted.variables),
+    )
+    return await submit(request, who, command)
+
+
+async def remove_consumer(request: web.Request) -> web.StreamResponse:
+    """Say that a service does not use a prompt any more."""
+    who = edge.caller(request)
+    wanted = await edge.body(request, ReasonRequest, optional=True)
+    command = commands.RemoveConsumer(
+        edge.project_name(request), edge.prompt_name(request),
+        check_label(request.match_info["consumer"]), wanted.reason,
+    )  # fmt: skip
+    return await submit(request, who, command)
+
+
+async def list_consumers(request: web.Request) -> web.StreamResponse:
+    """The registered consumers of a prompt, and what would break them if it were live now."""
+    edge.no_query(request)
+    entry = await entry_for(request)
+    prompt = entry.history.prompt
+    services = edge.services(request)
+    loaded = await edge.read(request, services.repository.load, Consumers, consumers_id(prompt.id))
+    known = loaded.aggregate.consumers if loaded.aggregate is not None else {}
+    live = {
+        label: prompt.version_numbered(number)
+        for label, number in prompt.labels_set.items()
+        if not prompt.labels[label].expired(now())
+    }
+    live["latest"] = prompt.latest
+    items = []
+    for _, consumer in sorted(known.items()):
+        version = live.get(consumer.label)
+        broken = consumer.broken_by(version.semver, None) if version is not None else None
+        served = version.number if version is not None else None
+        items.append({**consumer_body(prompt, consumer), "version": served, "broken": broken})
+    body = {"items": items, "next_cursor": None}
+    return edge.view_answer(request, body, services.follower.position)
+
+
+_CONSUMERS = "/v1/projects/{project}/prompts/{name}/-/consumers"
+ROUTES = (
+    Route(
+        "GET", _CONSUMERS, list_consumers, "List consumers", "consumers", PROMPT_READ,
+        answers={200: ObjectAnswer}, headers=("Scrinia-Min-Position",),
+    ),
+    Route(
+        "PUT", _CONSUMERS + "/{consumer}", register_consumer, "Register a consumer", "consumers",
+        CONSUMER_WRITE, body=ConsumerRequest, answers={200: CommandAnswer, 201: CommandAnswer},
+        command=True,
+    ),
+    Route(
+        "DELETE", _CONSUMERS + "/{consumer}", remove_consumer, "Remove a consumer", "consumers",
+        CONSUMER_WRITE, body=ReasonRequest, body_optional=True, answers={200: CommandAnswer},
+        command=True,
+    ),
+)  # fmt: skip
