@@ -16,6 +16,8 @@ from domain.errors import ForbiddenError, NotFoundError, UnauthenticatedError
 POLICY = "roles/1"
 BOOTSTRAP_POLICY = "bootstrap/1"
 SYSTEM_POLICY = "system/1"
+SELF_POLICY = "self/1"
+SELF_PERMISSION = "self"
 AUTHZ_GRANTS_MAX = 8
 
 PROMPT_READ = "prompt.read"

@@ -10,6 +10,7 @@ from domain.deciding import Deciding
 from domain.decision import Answer, Decision, Provenance
 from domain.errors import Fault, InvalidError, LastAdminError
 from domain.granting import check_grant, new_token, raise_faults
+from domain.keys import key_id_of
 from domain.names import check_label, project_id
 from domain.principal import MADE_BY_HAND, Principal, administers
 from domain.project import Project
@@ -119,6 +120,27 @@ class AccessCommands(Deciding):
         if group.type != "group" or principal.type == "group":
             raise InvalidError("People and services are members of groups, and nothing else is.")
         return principal, provenance
+
+    def register_actor_key(self, command: commands.RegisterActorKey) -> Decision:
+        """Sign with a key of one's own from now on; nobody else registers it."""
+        provenance = self._as_oneself(command.principal_id)
+        principal = self._principal(command.principal_id)
+        key_id = key_id_of(command.public_key)
+        made = principal.register_key(key_id, command.public_key.hex(), self._now)
+        body = {"principal_id": str(principal.id), "key_id": key_id}
+        return self._decision(provenance, Answer(body, made=made), principal)
+
+    def retire_actor_key(self, command: commands.RetireActorKey) -> Decision:
+        """Let a principal sign with one of its keys no more: itself, or who gives access."""
+        if self._caller.principal_id == str(command.principal_id):
+            provenance = self._as_oneself(command.principal_id)
+        else:
+            resource = access.principal_resource(str(command.principal_id))
+            provenance = self._authorise(access.ACCESS_WRITE, resource)
+        principal = self._principal(command.principal_id)
+        principal.retire_key(command.key_id, self._text(command.reason, "/reason"), self._now)
+        body = {"principal_id": str(principal.id), "key_id": command.key_id}
+        return self._decision(provenance, Answer(body), principal)
 
     def define_role(self, command: commands.DefineRole) -> Decision:
         """Have a custom role permit these; nothing happens where it does so already."""

@@ -1,6 +1,6 @@
 """Commands on change requests, decided."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -21,6 +21,7 @@ from domain.errors import (
     RulesNotMetError,
 )
 from domain.gate import Unmet
+from domain.intent import Signed, approval_intent, promotion_intent
 from domain.names import check_label, check_prompt_name
 from domain.promoting import Promoting, Wish, check_reason, item_of, missing_data
 from domain.prompt import Prompt
@@ -130,8 +131,9 @@ class ChangeCommands(Promoting):
                 revision=change.revision,
             )
         self._check_independent(about)
+        signature = self._own_signature(command.signature, approval_intent(change))
         comment = self._text(command.comment, "/comment")
-        change.approve(self._caller.principal_id, comment, self._now)
+        change.approve(self._caller.principal_id, comment, self._now, signature)
         return self._answer(provenance, about)
 
     def _check_independent(self, about: About) -> None:
@@ -199,7 +201,7 @@ class ChangeCommands(Promoting):
         about, provenance = self._change(command, ENVIRONMENT_PROMOTE)
         check_match(command.if_match, about.change.version)
         rights = self._rights()
-        return self._apply(about, rights, self._caller.principal_id, provenance)
+        return self._apply(about, rights, self._caller.principal_id, provenance, command.signatures)
 
     def apply_due_change(self, command: commands.ApplyDueChange) -> Decision:
         """Apply what its proposer asked to be applied by itself, by the rights they have now."""
@@ -223,22 +225,34 @@ class ChangeCommands(Promoting):
             "on_behalf_of": change.asked_by,
         }  # fmt: skip
         provenance = self._provenance(ENVIRONMENT_PROMOTE, about.resource, answer, actor)
-        return self._apply(about, rights, change.asked_by, provenance)
+        return self._apply(about, rights, change.asked_by, provenance, {})
 
-    def _apply(self, about: About, rights: Rights, by: str, provenance: Provenance) -> Decision:
+    def _apply(
+        self,
+        about: About,
+        rights: Rights,
+        by: str,
+        provenance: Provenance,
+        signatures: Mapping[str, Signed],
+    ) -> Decision:
         change = about.change
+        signed = {
+            item.prompt_id: self._own_signature(signatures.get(item.name), _intent(change, pair))
+            for pair in about.pairs
+            for item in pair[:1]
+        }
         change.apply(by, "released", self._now)
         for _, prompt in about.pairs:
             prompt.check_not_archived()
             prompt.check_not_draft()
-        missing = self._missing(about, rights)
+        missing = self._missing(about, rights, signed)
         if missing:
             raise _not_met(missing)
         targets = [(p, item.version) for item, p in about.pairs if item.version is not None]
         self._check_moves(change.environment, targets)
         moves: list[Change] = []
         for item, prompt in about.pairs:
-            self._move_item(change, item, prompt)
+            self._move_item(change, item, prompt, signed[item.prompt_id])
             place = access.prompt_resource(prompt.project, prompt.name, change.environment)
             answer = access.permitted(rights, ENVIRONMENT_PROMOTE, place, self._now)
             own = self._provenance(ENVIRONMENT_PROMOTE, place, answer, provenance.actor)
@@ -248,18 +262,25 @@ class ChangeCommands(Promoting):
             (*moves, *changes_of(change)), tuple(self._contents), provenance, Answer(body)
         )
 
-    def _move_item(self, change: ChangeRequest, item: Item, prompt: Prompt) -> None:
+    def _move_item(
+        self, change: ChangeRequest, item: Item, prompt: Prompt, signature: dict[str, str] | None
+    ) -> None:
         label, change_id = change.environment, str(change.id)
         if item.version is None:
             if label in prompt.labels:
-                prompt.remove_label(label, change.reason, self._now, change_id)
+                prompt.remove_label(label, change.reason, self._now, change_id, signature)
             return
         prompt.set_label(
             label, item.version, "promotion", change.reason, self._now, change.expires_at,
-            change_id, forced=change.forced,
+            change_id, forced=change.forced, signature=signature,
         )  # fmt: skip
 
-    def _missing(self, about: About, promoter: Rights) -> list[tuple[Prompt, Unmet]]:
+    def _missing(
+        self,
+        about: About,
+        promoter: Rights,
+        signed: Mapping[str, dict[str, str] | None] | None = None,
+    ) -> list[tuple[Prompt, Unmet]]:
         """What keeps each prompt's label from moving."""
         change = about.change
         rules = self._project(change.project).rules_of(change.environment)
@@ -268,6 +289,7 @@ class ChangeCommands(Promoting):
             wish = Wish(
                 change.environment, item.version, change.expires_at,
                 approvals=change.counted, editors=change.editors, force=change.forced,
+                signed=bool(signed and signed[item.prompt_id]),
             )  # fmt: skip
             missing += [(prompt, one) for one in self._unmet(prompt, wish, promoter, rules)]
             if change.scheduled_at is not None and self._now < change.scheduled_at:
@@ -335,6 +357,12 @@ class ChangeCommands(Promoting):
         if self._caller == access.SYSTEM_CALLER:
             return Rights(False, (), None)
         return self._rights()
+
+
+def _intent(change: ChangeRequest, pair: tuple[Item, Prompt]) -> bytes:
+    item, prompt = pair
+    until, change_id = change.expires_at, str(change.id)
+    return promotion_intent(prompt, change.environment, item.version, until, change_id)
 
 
 def _places(prompts: Iterable[Prompt], label: str) -> list[Resource]:

@@ -51,12 +51,13 @@ class Comment:
 
 @dataclass(frozen=True)
 class Verdict:
-    """An approval or rejection of a revision."""
+    """An approval or rejection of a revision; `signature` is the reviewer's own, of an approval."""
 
     by: str
     at: datetime
     revision: int
     comment: ContentRef | None
+    signature: dict[str, str] | None = None
 
 
 class ChangeRequest(Aggregate):
@@ -105,12 +106,13 @@ class ChangeRequest(Aggregate):
         anchor: dict[str, Any] | None
 
     class Approved(Aggregate.Event):
-        """Somebody approved a revision."""
+        """Somebody approved a revision; `signature` (key_id, signature) is over the intent."""
 
         TOPIC = "io.scrinia.change.approved.v1"
         by: str
         revision: int
         comment: ContentRef | None
+        signature: dict[str, str] | None
         meaning: str
 
     class Retracted(Aggregate.Event):
@@ -204,7 +206,9 @@ class ChangeRequest(Aggregate):
     @property
     def counted(self) -> tuple[Approval, ...]:
         """The approvals of what is proposed now, as the gate looks at them."""
-        return tuple(Approval(one.by, one.at) for one in self.approvals.values())
+        return tuple(
+            Approval(one.by, one.at, one.signature is not None) for one in self.approvals.values()
+        )
 
     @property
     def asked_by(self) -> str:
@@ -239,14 +243,21 @@ class ChangeRequest(Aggregate):
             self.Commented, timestamp=at, comment_id=comment_id, by=by, text=text, anchor=anchor
         )
 
-    def approve(self, by: str, comment: ContentRef | None, at: datetime) -> bool:
+    def approve(
+        self,
+        by: str,
+        comment: ContentRef | None,
+        at: datetime,
+        signature: dict[str, str] | None = None,
+    ) -> bool:
         """Approve what is proposed now; False where this principal has. ChangeClosedError."""
         self._check_status("open")
-        if by in self.approvals:
+        held = self.approvals.get(by)
+        if held is not None and (held.signature is not None or signature is None):
             return False
         self.trigger_event(
             self.Approved, timestamp=at, by=by, revision=self.revision, comment=comment,
-            meaning="approved",
+            signature=signature, meaning="approved",
         )  # fmt: skip
         return True
 
@@ -338,9 +349,10 @@ class ChangeRequest(Aggregate):
         by: str,
         revision: int,
         comment: ContentRef | None,
+        signature: dict[str, str] | None,
         timestamp: datetime,
     ) -> None:
-        self.approvals[by] = Verdict(by, timestamp, revision, comment)
+        self.approvals[by] = Verdict(by, timestamp, revision, comment, signature)
 
     @event(Retracted)
     def _apply_retracted(self, by: str) -> None:

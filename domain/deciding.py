@@ -53,6 +53,22 @@ class Deciding:
         answer = access.permitted_all(rights, permission, on, self._now)
         return self._provenance(permission, resource, answer, self._actor())
 
+    def _as_oneself(self, principal_id: UUID) -> Provenance:
+        """Only the principal itself may, with a token that nothing was taken out of."""
+        resource = access.principal_resource(str(principal_id))
+        rights = self._rights()
+        if self._caller.principal_id != str(principal_id):
+            raise ForbiddenError("Only the principal itself does this.")
+        if rights.token is None or rights.token.scopes is not None:
+            raise ForbiddenError("This takes a token that is not narrowed to anything.")
+        authz = {
+            "policy": access.SELF_POLICY,
+            "permission": access.SELF_PERMISSION,
+            "resource": resource.text,
+            "grants": [],
+        }
+        return Provenance(self._actor(), authz)
+
     def _rights(self) -> Rights:
         """The caller's standing; UnauthenticatedError."""
         return access.authenticate(self._standing_of_caller(), self._now)

@@ -21,7 +21,7 @@ class ApprovalRule:
 
     `roles`: an approver holds `change.review` by one of these (empty: by any). `owners`: one of the
     approvals is by an owner of the prompt's folder. `authors`: whoever wrote or proposed may
-    approve too.
+    approve too. `signed`: each carries the approver's own signature.
     """
 
     count: int = 0
@@ -29,6 +29,7 @@ class ApprovalRule:
     owners: bool = False
     authors: bool = False
     max_age_hours: int | None = None
+    signed: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Rules:
     `promoter_roles`: whoever promotes may do so by one of these (empty: by any).
     `from_environment`: the version is live there. `label_hours_max`: nothing stays live for longer
     without being promoted again. `guarded_rollback`: a rollback needs all that a promotion needs.
+    `signed`: each promotion carries the promoter's own signature.
     `review_hours`: an emergency promotion is reviewed within this time (None: there is none).
     """
 
@@ -56,6 +58,7 @@ class Rules:
     freezes: tuple[Freeze, ...] = ()
     label_hours_max: int | None = None
     guarded_rollback: bool = False
+    signed: bool = False
     review_hours: int | None = REVIEW_HOURS_DEFAULT
 
     @property
@@ -74,6 +77,7 @@ class Rules:
                 "owners": self.approvals.owners,
                 "authors": self.approvals.authors,
                 "max_age_hours": self.approvals.max_age_hours,
+                "signed": self.approvals.signed,
             },
             "checks": [
                 {"name": check.name, "max_age_hours": check.max_age_hours} for check in self.checks
@@ -81,6 +85,7 @@ class Rules:
             "freezes": [freeze.as_data() for freeze in self.freezes],
             "label_hours_max": self.label_hours_max,
             "guarded_rollback": self.guarded_rollback,
+            "signed": self.signed,
             "review_hours": self.review_hours,
         }
 
@@ -117,6 +122,7 @@ def read_rules(data: dict[str, Any], faults: list[Fault]) -> Rules:
         freezes=freezes,
         label_hours_max=_hours(data.get("label_hours_max"), "/label_hours_max", faults),
         guarded_rollback=bool(data.get("guarded_rollback", False)),
+        signed=bool(data.get("signed", False)),
         review_hours=_hours(review_hours, "/review_hours", faults),
     )
 
@@ -126,8 +132,8 @@ def _approvals(data: dict[str, Any], faults: list[Fault]) -> ApprovalRule:
     if not 0 <= count <= APPROVALS_MAX:
         detail = f"must be from 0 to {APPROVALS_MAX}"
         faults.append(Fault("/approvals/count", "out_of_range", detail))
-    if count == 0 and (data.get("owners") or data.get("roles")):
-        detail = "must be at least 1 where it is said whose"
+    if count == 0 and (data.get("owners") or data.get("roles") or data.get("signed")):
+        detail = "must be at least 1 where it is said whose or how"
         faults.append(Fault("/approvals/count", "contradiction", detail))
     return ApprovalRule(
         count=count,
@@ -135,6 +141,7 @@ def _approvals(data: dict[str, Any], faults: list[Fault]) -> ApprovalRule:
         owners=bool(data.get("owners", False)),
         authors=bool(data.get("authors", False)),
         max_age_hours=_hours(data.get("max_age_hours"), "/approvals/max_age_hours", faults),
+        signed=bool(data.get("signed", False)),
     )
 
 

@@ -16,10 +16,11 @@ from domain.environment import CheckRule, Rules
 
 @dataclass(frozen=True)
 class Approval:
-    """Who approved, and when."""
+    """Who approved, when, and whether with a signature of their own."""
 
     by: str
     at: datetime
+    signed: bool = False
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,11 @@ class Move:
     """A label about to move. `version` None: to nowhere.
 
     `live`: where the prompt's labels point now. `lived`: whether the version was live in this
-    environment before, by a promotion that satisfied the rules. `authors`: who wrote the version
-    and who proposed it, whose approvals do not count. `promoter_roles`: by which roles the
-    promoter may promote here. `broken`: registered consumers that could not go on with it, and
-    why; none where the move is forced. `owners`: of the prompt's folder. `standing`: a principal's
-    rights now, None where it has none.
+    environment before, by a promotion that satisfied the rules. `promoter_roles`: by which roles
+    the promoter may promote here. `authors`: who wrote the version and who proposed it, whose
+    approvals do not count. `owners`: of the prompt's folder. `broken`: registered consumers that
+    could not go on with it, and why; none where the move is forced. `signed`: by the promoter's own
+    key. `standing`: a principal's rights now, None where it has none.
     """
 
     prompt: Resource
@@ -46,6 +47,7 @@ class Move:
     owners: frozenset[str]
     checks: Mapping[str, Check]
     broken: Mapping[str, str]
+    signed: bool
     approvals: tuple[Approval, ...]
     standing: Callable[[str], Rights | None] = field(repr=False)
 
@@ -72,6 +74,8 @@ def unmet(rules: Rules, move: Move) -> list[Unmet]:
     missing += _origin(rules, move)
     missing += _freeze(rules, move)
     missing += _lifetime(rules, move)
+    if rules.signed and not move.signed:
+        missing.append(Unmet("signature", "needs the promoter's own signature"))
     if move.version is not None:
         missing += [one for check in rules.checks for one in _check(check, move)]
     return [*missing, *_approvals(rules, move)]
@@ -86,6 +90,8 @@ def counting(rules: Rules, move: Move) -> list[Approval]:
         if not wanted.authors and approval.by in move.authors:
             continue
         if wanted.max_age_hours is not None and age > timedelta(hours=wanted.max_age_hours):
+            continue
+        if wanted.signed and not approval.signed:
             continue
         if _may_review(rules, move, approval.by):
             found[approval.by] = approval
@@ -153,7 +159,9 @@ def _approvals(rules: Rules, move: Move) -> list[Unmet]:
     missing = []
     if len(counted) < wanted.count:
         whose = f" by {' or '.join(wanted.roles)}" if wanted.roles else ""
-        missing.append(Unmet("approvals", f"has {len(counted)} of {wanted.count} approvals{whose}"))
+        how = "signed " if wanted.signed else ""
+        has = f"has {len(counted)} of {wanted.count} {how}approvals{whose}"
+        missing.append(Unmet("approvals", has))
     if wanted.owners and not any(_owns(move, approval.by) for approval in counted):
         who = "one of the folder's owners" if move.owners else "an owner, and the folder has none"
         missing.append(Unmet("owners", f"needs an approval by {who}"))

@@ -1,13 +1,11 @@
 """Commands on the registry's own keys, decided."""
 
-from hashlib import sha256
-
 from domain import access, commands
 from domain.access import ACCESS_WRITE, REGISTRY
 from domain.deciding import Deciding
 from domain.decision import Answer, Decision
 from domain.errors import Fault, InvalidError, NotFoundError
-from domain.keys import PURPOSES, KeyRing, PublicKey
+from domain.keys import PURPOSES, KeyRing, PublicKey, key_id_of
 
 PUBLIC_KEY_BYTES = 32
 
@@ -17,13 +15,13 @@ class KeyCommands(Deciding):
 
     def register_key(self, command: commands.RegisterKey) -> Decision:
         """Let another key count beside those there are."""
-        resource = access.key_resource(_key_id(command.public_key))
+        resource = access.key_resource(key_id_of(command.public_key))
         provenance = self._authorise(ACCESS_WRITE, resource, on=REGISTRY)
         if command.purpose not in PURPOSES or len(command.public_key) != PUBLIC_KEY_BYTES:
             detail = f"a key of {PUBLIC_KEY_BYTES} bytes for one of {', '.join(PURPOSES)}"
             raise InvalidError(f"Give {detail}.", [Fault("/purpose", "unknown_purpose", detail)])
         ring = self._ring(command)
-        key_id = _key_id(command.public_key)
+        key_id = key_id_of(command.public_key)
         key = PublicKey(key_id, command.purpose, command.public_key.hex())
         ring.register(key, self._now)
         body = {"key_id": key_id, "purpose": command.purpose, "retired": False}
@@ -44,7 +42,3 @@ class KeyCommands(Deciding):
         if ring is None:
             raise NotFoundError("There is no such ledger.")
         return ring
-
-
-def _key_id(public_key: bytes) -> str:
-    return "sha256:" + sha256(public_key).hexdigest()

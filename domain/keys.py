@@ -5,6 +5,7 @@ One purpose each. Position 1 of the ledger registers the key that signs position
 
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from uuid import UUID
 
 from eventsourcing.domain import Aggregate, event
@@ -16,6 +17,11 @@ EVENT_PURPOSE = "event"
 CHECKPOINT_PURPOSE = "checkpoint"
 WEBHOOK_PURPOSE = "webhook"
 PURPOSES = (EVENT_PURPOSE, CHECKPOINT_PURPOSE)
+
+
+def key_id_of(public_key: bytes) -> str:
+    """How a key is named: `sha256:` and the hex SHA-256 of its 32 bytes."""
+    return "sha256:" + sha256(public_key).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from domain.deciding import check_match, checked_moment, moment_text
 from domain.decision import Answer, Decision, Provenance, changes_of
 from domain.environment import Rules, read_rules
 from domain.errors import ConflictError, Fault, InvalidError
+from domain.intent import promotion_intent
 from domain.label import Act
 from domain.names import check_label
 from domain.promoting import Promoting, Wish, check_reason, item_of, missing_data
@@ -36,9 +37,13 @@ class LabelCommands(Promoting):
         if command.label not in prompt.labels:
             prompt.target_of(command.label)
         before = prompt.labels[command.label].target
+        intent = promotion_intent(prompt, command.label, None, None, None)
+        signature = self._own_signature(command.signature, intent)
         if before is not None:
-            self._check_gate(prompt, Wish(command.label, None), self._rights())
-        prompt.remove_label(command.label, self._text(command.reason, "/reason"), self._now)
+            wish = Wish(command.label, None, signed=signature is not None)
+            self._check_gate(prompt, wish, self._rights())
+        reason = self._text(command.reason, "/reason")
+        prompt.remove_label(command.label, reason, self._now, signature=signature)
         body = _label_body(prompt, command.label, before)
         return self._decision(provenance, Answer(body), prompt)
 
@@ -86,6 +91,7 @@ class LabelCommands(Promoting):
             "broken": [{"consumer": name, "detail": why} for name, why in sorted(broken.items())],
             "allowed": may and not missing,
             "rules": rules.as_data(),
+            "intent": promotion_intent(prompt, label, command.version, until, None).decode(),
         }
         return self._decision(provenance, Answer(body), prompt)
 
@@ -158,22 +164,27 @@ class LabelCommands(Promoting):
         prompt.check_not_archived()
         if act in ("promotion", "emergency"):
             prompt.check_not_draft()
-        given, force = None, act == "emergency"
+        given, force, signed = None, act == "emergency", None
         if isinstance(command, commands.SetLabel):
-            given, force = command.expires_at, force or command.force
+            given, force, signed = command.expires_at, force or command.force, command.signature
         if force:
             check_reason(command.reason, "says why consumers may break")
         expires_at = checked_moment(given, "/expires_at", after=self._now)
         if current != version or (state is not None and state.expires_at != expires_at):
             self._check_moves(command.label, [(prompt, version)])
+            intent = promotion_intent(prompt, command.label, version, expires_at, change_id)
+            signature = self._own_signature(signed, intent)
             if act != "emergency":
-                back = act == "rollback"
-                wish = Wish(command.label, version, expires_at, rollback=back, force=force)
+                wish = Wish(
+                    command.label, version, expires_at, rollback=act == "rollback", force=force,
+                    signed=signature is not None,
+                )  # fmt: skip
                 self._check_gate(prompt, wish, self._rights())
             reason = self._text(command.reason, "/reason")
             prompt.set_label(
-                command.label, version, act, reason, self._now, expires_at, change_id, forced=force
-            )
+                command.label, version, act, reason, self._now, expires_at, change_id,
+                forced=force, signature=signature,
+            )  # fmt: skip
         body = _label_body(prompt, command.label, current)
         return self._decision(provenance, Answer(body, made=made), prompt)
 

@@ -17,6 +17,7 @@ from domain.errors import InactivePrincipalError, NotFoundError, TooManyError
 PRINCIPAL_TYPES = ("person", "service", "group", "plugin", "system")
 MADE_BY_HAND = ("person", "service", "group")
 GROUPS_MAX = 64
+KEYS_MAX = 8
 
 
 def parse_time(text: str | None) -> datetime | None:
@@ -93,6 +94,20 @@ class Principal(Aggregate):
         group_id: str
         reason: ContentRef | None
 
+    class KeyRegistered(Aggregate.Event):
+        """The principal signs with this key too (Ed25519, hex)."""
+
+        TOPIC = "io.scrinia.actorkey.registered.v1"
+        key_id: str
+        public_key: str
+
+    class KeyRetired(Aggregate.Event):
+        """The principal signs with this key no more."""
+
+        TOPIC = "io.scrinia.actorkey.retired.v1"
+        key_id: str
+        reason: ContentRef | None
+
     def __init__(self, principal_type: str, name: ContentRef) -> None:
         self.type = principal_type
         self.name = name
@@ -100,6 +115,7 @@ class Principal(Aggregate):
         self.grants: dict[str, Grant] = {}
         self.tokens: dict[str, Token] = {}
         self.groups: tuple[str, ...] = ()
+        self.keys: dict[str, str] = {}
 
     @classmethod
     def create(
@@ -168,6 +184,22 @@ class Principal(Aggregate):
         self.trigger_event(self.Left, timestamp=at, group_id=group_id, reason=reason)
         return True
 
+    def register_key(self, key_id: str, public_key: str, at: datetime) -> bool:
+        """Sign with a key too; False where it does already. TooManyError."""
+        self._check_active()
+        if key_id in self.keys:
+            return False
+        if len(self.keys) >= KEYS_MAX:
+            raise TooManyError(f"A principal has at most {KEYS_MAX} keys: retire one.")
+        self.trigger_event(self.KeyRegistered, timestamp=at, key_id=key_id, public_key=public_key)
+        return True
+
+    def retire_key(self, key_id: str, reason: ContentRef | None, at: datetime) -> None:
+        """Sign with a key no more; NotFoundError."""
+        if key_id not in self.keys:
+            raise NotFoundError(f"There is no key {key_id} in force.")
+        self.trigger_event(self.KeyRetired, timestamp=at, key_id=key_id, reason=reason)
+
     def revoke(self, grant_id: str, reason: ContentRef | None, at: datetime) -> None:
         """Take a grant away; NotFoundError where this principal does not hold it."""
         if grant_id not in self.grants:
@@ -202,6 +234,14 @@ class Principal(Aggregate):
             raise InactivePrincipalError(
                 f"Principal {self.id} is deactivated and can be given nothing: create a new one."
             )
+
+    @event(KeyRegistered)
+    def _apply_key_registered(self, key_id: str, public_key: str) -> None:
+        self.keys[key_id] = public_key
+
+    @event(KeyRetired)
+    def _apply_key_retired(self, key_id: str) -> None:
+        del self.keys[key_id]
 
     @event(Joined)
     def _apply_joined(self, group_id: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from domain import access
 from domain.access import ENVIRONMENT_PROMOTE, Rights
@@ -11,8 +12,9 @@ from domain.change_request import Item
 from domain.check import Check, VersionChecks, checks_id
 from domain.consumer import Consumers, consumers_id
 from domain.environment import Rules
-from domain.errors import Fault, InvalidError, RulesNotMetError
+from domain.errors import ConflictError, Fault, InvalidError, RulesNotMetError
 from domain.gate import Approval, Move, Unmet, unmet
+from domain.intent import Signed
 from domain.names import project_id
 from domain.project import Project
 from domain.prompt import Prompt
@@ -36,6 +38,7 @@ class Wish:
     approvals: tuple[Approval, ...] = ()
     editors: tuple[str, ...] = ()
     force: bool = False
+    signed: bool = False
 
 
 class Promoting(PromptDeciding):
@@ -73,6 +76,7 @@ class Promoting(PromptDeciding):
             owners=self._project(prompt.project).owners_of(prompt.name),
             checks=self._checks(prompt, version) if rules.checks else {},
             broken={} if wish.force else self.broken(prompt, wish.environment, version),
+            signed=wish.signed,
             approvals=wish.approvals,
             standing=self._standing,
         )
@@ -100,6 +104,21 @@ class Promoting(PromptDeciding):
             return {}
         held = self._session.load(VersionChecks, checks_id(prompt.id, version.number))
         return held.checks if held is not None else {}
+
+    def _own_signature(self, signed: Signed | None, intent: bytes) -> dict[str, str] | None:
+        """What an event carries of the caller's own signature over what is about to happen.
+
+        InvalidError for a key that is not theirs, ConflictError where they signed something else.
+        """
+        if signed is None:
+            return None
+        caller = self._principal(UUID(self._caller.principal_id))
+        if signed.key_id not in caller.keys:
+            detail = f"{signed.key_id} is no key of yours in force"
+            raise InvalidError(f"{detail}.", [Fault("/signature", "unknown_key", detail)])
+        if signed.intent != intent:
+            raise ConflictError("What you signed is not what would happen now: look again.")
+        return signed.as_data()
 
     def broken(self, prompt: Prompt, label: str, version: Version | None) -> dict[str, str]:
         """Registered consumers of a label that could not go on with a version, and why."""

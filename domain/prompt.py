@@ -179,6 +179,7 @@ class Prompt(PromptState, PromptEvents, Aggregate):
         change_id: str | None = None,
         *,
         forced: bool = False,
+        signature: dict[str, str] | None = None,
     ) -> bool:
         """Point a label at a version, until it expires; False where it does so already."""
         self.check_not_archived()
@@ -198,6 +199,7 @@ class Prompt(PromptState, PromptEvents, Aggregate):
             expires_at=expires_at.isoformat() if expires_at else None,
             change_id=change_id,
             forced=forced,
+            signature=signature,
         )
         return True
 
@@ -210,7 +212,12 @@ class Prompt(PromptState, PromptEvents, Aggregate):
         return True
 
     def remove_label(
-        self, label: str, reason: ContentRef | None, at: datetime, change_id: str | None = None
+        self,
+        label: str,
+        reason: ContentRef | None,
+        at: datetime,
+        change_id: str | None = None,
+        signature: dict[str, str] | None = None,
     ) -> bool:
         """Let a label point nowhere; False where it already does."""
         self.check_not_archived()
@@ -219,7 +226,7 @@ class Prompt(PromptState, PromptEvents, Aggregate):
             return False
         self.trigger_event(
             self.LabelRemoved, timestamp=at, label=label, from_=state.target, reason=reason,
-            change_id=change_id,
+            change_id=change_id, signature=signature,
         )  # fmt: skip
         return True
 

@@ -58,7 +58,7 @@ class PromptEvents:
         """A label points at another version than before, until `expires_at` (None: until moved).
 
         `change_id`: the change request whose approvals let it. `forced`: registered consumers that
-        it breaks were not asked.
+        it breaks were not asked. `signature`: the promoter's own, over the intent.
         """
 
         TOPIC = "io.scrinia.label.moved.v3"
@@ -71,6 +71,7 @@ class PromptEvents:
         expires_at: str | None
         change_id: str | None
         forced: bool
+        signature: dict[str, str] | None
 
         @staticmethod
         def upcast_v1_v2(state: dict[str, Any]) -> None:
@@ -79,12 +80,13 @@ class PromptEvents:
 
         @staticmethod
         def upcast_v2_v3(state: dict[str, Any]) -> None:
-            """There were neither change requests nor consumers."""
+            """There were neither change requests nor consumers nor keys of actors."""
             state["change_id"] = None
             state["forced"] = False
+            state["signature"] = None
 
     class LabelRemoved(Aggregate.Event):
-        """A label points nowhere any more; `change_id` as of `LabelMoved`."""
+        """A label points nowhere any more; `change_id` and `signature` as of `LabelMoved`."""
 
         TOPIC = "io.scrinia.label.removed.v2"
         class_version = 2
@@ -92,11 +94,13 @@ class PromptEvents:
         from_: int
         reason: ContentRef | None
         change_id: str | None
+        signature: dict[str, str] | None
 
         @staticmethod
         def upcast_v1_v2(state: dict[str, Any]) -> None:
-            """There were no change requests."""
+            """There were neither change requests nor keys of actors."""
             state["change_id"] = None
+            state["signature"] = None
 
     class LabelExpired(Aggregate.Event):
         """A label points nowhere any more, since its time was over."""

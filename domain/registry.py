@@ -86,6 +86,8 @@ _METHODS: dict[type[Any], str] = {
     commands.DeactivatePrincipal: "deactivate_principal",
     commands.RegisterConsumer: "register_consumer",
     commands.RemoveConsumer: "remove_consumer",
+    commands.RegisterActorKey: "register_actor_key",
+    commands.RetireActorKey: "retire_actor_key",
     commands.DefineRole: "define_role",
     commands.JoinGroup: "join_group",
     commands.LeaveGroup: "leave_group",

@@ -13,13 +13,17 @@ from domain.change_request import ChangeRequest, Item
 from domain.check import VersionChecks, checks_id
 from domain.consumer import consumers_id
 from domain.gate import Move, unmet
+from domain.intent import PAYLOAD_TYPE, approval_intent, promotion_bytes
 from domain.prompt import Prompt
 from domain.semver import Semver
 from domain.standing import standing
+from ledger import payload
 from ledger.facts import Facts, PromptFacts
 from ledger.mapper import RecordedEvent
+from ledger.signing import is_signed
 
 NOT_OPEN = "is about a change request that was not open"
+BAD_SIGNATURE = "carries a signature that is not the actor's own over this"
 
 
 def agreement_fault(facts: Facts, recorded: RecordedEvent, rights: Rights) -> str | None:
@@ -67,6 +71,8 @@ def _move_fault(facts: Facts, recorded: RecordedEvent, rights: Rights) -> str | 
             return NOT_OPEN
     if change is not None and getattr(event, "forced", change.forced) != change.forced:
         return "is forced, and its change request is not"
+    if not _is_signed(facts, recorded, _promotion(recorded, prompt)):
+        return BAD_SIGNATURE
     rules = project.rules_of(event.label)
     if act == "emergency":
         return None if rules.review_hours is not None else "is an emergency the rules do not know"
@@ -109,6 +115,7 @@ def _move(
         owners=project.owners_of(prompt.name) if project is not None else frozenset(),
         checks=checks.checks if checks is not None else {},
         broken=_broken(facts, recorded, prompt),
+        signed=event.signature is not None,
         approvals=change.counted if change is not None else (),
         standing=lambda principal: _standing(facts, principal),
     )
@@ -128,6 +135,30 @@ def _broken(facts: Facts, recorded: RecordedEvent, prompt: PromptFacts) -> dict[
     parsed = Semver.parse(semver) if semver is not None else None
     told = ((one.name, one.broken_by(parsed, None)) for one in held.of(event.label))
     return {name: why for name, why in told if why is not None}
+
+
+def _promotion(recorded: RecordedEvent, prompt: PromptFacts) -> bytes:
+    """What a promoter who signed meant, by what the event says."""
+    event = cast("Any", recorded.event)
+    version = getattr(event, "to", None)
+    return promotion_bytes(
+        str(event.originator_id), event.label, version,
+        prompt.versions[version - 1].commitment if version is not None else None,
+        getattr(event, "expires_at", None), event.change_id,
+    )  # fmt: skip
+
+
+def _is_signed(facts: Facts, recorded: RecordedEvent, intent: bytes) -> bool:
+    """Whether the signature in an event, if there is one, is the actor's own over the intent."""
+    signature = cast("Any", recorded.event).signature
+    if signature is None:
+        return True
+    principal = facts.principals.get(recorded.payload["actor"]["id"])
+    public_key = principal.keys.get(signature["key_id"]) if principal is not None else None
+    if public_key is None:
+        return False
+    message = payload.pre_authentication_encoding(intent, PAYLOAD_TYPE)
+    return is_signed(bytes.fromhex(public_key), message, bytes.fromhex(signature["signature"]))
 
 
 def _standing(facts: Facts, principal_id: str) -> Rights | None:
@@ -194,8 +225,11 @@ def _items_fault(facts: Facts, items: list[Item]) -> str | None:
 
 def _review_fault(facts: Facts, recorded: RecordedEvent, change: ChangeRequest) -> str | None:
     event = cast("Any", recorded.event)
-    if isinstance(event, ChangeRequest.Approved) and change.status != "open":
-        return NOT_OPEN
+    if isinstance(event, ChangeRequest.Approved):
+        if change.status != "open":
+            return NOT_OPEN
+        if not _is_signed(facts, recorded, approval_intent(change)):
+            return BAD_SIGNATURE
     if isinstance(event, ChangeRequest.Reviewed) and change.review_due_at is None:
         return "reviews what waits for no review"
     project = facts.project(change.project)

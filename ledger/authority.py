@@ -14,12 +14,14 @@ from domain.access import (
     BOOTSTRAP_POLICY,
     POLICY,
     REGISTRY,
+    SELF_POLICY,
     SYSTEM_POLICY,
     Rights,
 )
 from domain.change_request import ChangeRequest
 from domain.genesis import GENESIS_EVENTS, SYSTEM_ACTOR
 from domain.keys import KeyRing
+from domain.principal import Principal
 from domain.prompt import Prompt
 from domain.standing import standing
 from domain.webhook import SYSTEM_CAUSES, Webhook
@@ -42,6 +44,8 @@ class Authority:
             return self._bootstrap_fault(recorded)
         if authz["policy"] == SYSTEM_POLICY:
             return self._system_fault(recorded)
+        if authz["policy"] == SELF_POLICY:
+            return self._self_fault(recorded)
         event = recorded.event
         if isinstance(event, Prompt.LabelExpired | ChangeRequest.Suspended) or (
             isinstance(event, Webhook.Disabled) and event.cause != "command"
@@ -90,6 +94,22 @@ class Authority:
         if recorded.payload["actor"] != actor:
             return f"claims {SYSTEM_POLICY} for another actor than the registry"
         return None
+
+    def _self_fault(self, recorded: RecordedEvent) -> str | None:
+        """What a principal does to itself, with a token that nothing was taken out of."""
+        if not isinstance(recorded.event, Principal.KeyRegistered | Principal.KeyRetired):
+            return f"claims {SELF_POLICY}, which does not allow {recorded.kind_verb}"
+        actor, authz = recorded.payload["actor"], recorded.payload["authz"]
+        own = str(recorded.event.originator_id)
+        resource = access.principal_resource(own).text
+        claimed = (authz["permission"], authz["resource"], authz["grants"])
+        if actor["id"] != own or claimed != (access.SELF_PERMISSION, resource, []):
+            return f"claims {SELF_POLICY} on somebody else"
+        rights = self._rights(recorded, datetime.fromisoformat(recorded.time))
+        if isinstance(rights, str):
+            return rights
+        narrowed = rights.token is None or rights.token.scopes is not None
+        return "was done with a narrowed token" if narrowed else None
 
     def _owns(self, recorded: RecordedEvent, name: str) -> bool:
         """Whether a name was claimed for an event's prompt, by somebody who may write there."""

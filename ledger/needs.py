@@ -240,6 +240,7 @@ _NEEDS: dict[type[Any], Callable[[Facts, RecordedEvent], Need | None]] = {
     Principal.Deactivated: _on_principal,
     Principal.Joined: _on_principal,
     Principal.Left: _on_principal,
+    Principal.KeyRetired: _on_principal,
     Role.Created: _on_role,
     Role.Changed: _on_role,
     Principal.TokenIssued: _on_principal,

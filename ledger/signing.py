@@ -4,10 +4,10 @@ Verifiers disagree only about low-order points; with these 14 encodings barred, 
 (the first half of a signature), every library gives one verdict.
 """
 
-from hashlib import sha256
-
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
+
+from domain.keys import key_id_of
 
 _LOW_ORDER_Y = (
     "0000000000000000000000000000000000000000000000000000000000000000",
@@ -27,11 +27,6 @@ def _both_signs(y: bytes) -> tuple[bytes, bytes]:
 LOW_ORDER_POINTS = frozenset(
     encoding for y in _LOW_ORDER_Y for encoding in _both_signs(bytes.fromhex(y))
 )
-
-
-def key_id_of(public_key: bytes) -> str:
-    """How a key is named: `sha256:` and the hex SHA-256 of its 32 bytes."""
-    return "sha256:" + sha256(public_key).hexdigest()
 
 
 class Signer:

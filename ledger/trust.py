@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from domain.keys import CHECKPOINT_PURPOSE, EVENT_PURPOSE, KeyRing
+from domain.keys import CHECKPOINT_PURPOSE, EVENT_PURPOSE, KeyRing, key_id_of
 from ledger import payload
 from ledger.epochs import FIRST, Epoch, origin_of
 from ledger.errors import TamperedError
 from ledger.mapper import RecordedEvent, SignedNotification
 from ledger.note import VerifierKey
 from ledger.recorder import LedgerRecorder
-from ledger.signing import LOW_ORDER_POINTS, is_signed, key_id_of
+from ledger.signing import LOW_ORDER_POINTS, is_signed
 
 READ_EVENTS_MAX = 500
 

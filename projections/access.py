@@ -172,6 +172,13 @@ class AccessView:
             if group_id in known.principal.groups and known.principal.active
         ]
 
+    def signs_elsewhere(self, key_id: str, principal_id: UUID) -> bool:
+        """Whether another principal signs with a key, as far as this process has followed."""
+        return any(
+            key_id in known.principal.keys and known.principal.id != principal_id
+            for known in self.principals.values()
+        )
+
     def holder_of(self, grant_or_token_id: str) -> UUID | None:
         """The principal a grant or token was given to, in force or not."""
         holder = self._holders.get(grant_or_token_id)

@@ -1,5 +1,6 @@
 """`scrinia change-request` and `scrinia check`."""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -8,6 +9,7 @@ from api.cli.client import project_path, prompt_path
 from api.cli.context import PROMPT, Cli, pass_cli
 from api.cli.promoting import expires_option
 from api.cli.prompts import Ref, all_pages, chosen_version
+from api.cli.signing import key_option, signature
 
 reason_option = click.option("--reason", "-m", help="Why.")
 comment_option = click.option("--comment", "-m", help="What there is to say.")
@@ -163,10 +165,16 @@ def comment(cli: Cli, change: str, text: str, ref: Ref | None, line: int | None)
 @click.argument("change", type=CHANGE)
 @comment_option
 @click.option("--revision", type=int, help="The one you looked at (default: the one there is).")
+@key_option
 @pass_cli
-def approve(cli: Cli, change: str, comment: str | None, revision: int | None) -> None:
+def approve(
+    cli: Cli, change: str, comment: str | None, revision: int | None, key_file: Path | None
+) -> None:
     """Approve what is proposed now."""
-    body = {"comment": comment, "revision": revision}
+    body: dict[str, Any] = {"comment": comment, "revision": revision}
+    if key_file is not None:
+        intent = cli.call("GET", change)["intents"]["approve"]
+        body |= {"signature": signature(key_file, intent), "revision": intent["revision"]}
     _say(cli, cli.call("POST", f"{change}/approve", body))
 
 
@@ -199,10 +207,15 @@ def withdraw(cli: Cli, change: str, reason: str | None) -> None:
 
 @change_request.command("apply")
 @click.argument("change", type=CHANGE)
+@key_option
 @pass_cli
-def apply(cli: Cli, change: str) -> None:
+def apply(cli: Cli, change: str, key_file: Path | None) -> None:
     """Let what is proposed be live."""
-    _say(cli, cli.call("POST", f"{change}/apply"))
+    body: dict[str, Any] = {}
+    if key_file is not None:
+        intents = cli.call("GET", change)["intents"]["promote"]
+        body["signatures"] = {name: signature(key_file, one) for name, one in intents.items()}
+    _say(cli, cli.call("POST", f"{change}/apply", body))
 
 
 @change_request.command("review")

@@ -52,6 +52,8 @@ def show(cli: Cli, project: str, name: str, as_of: str | None) -> None:
 @click.option("--approver-role", "roles", multiple=True, help="Each of them by one of these.")
 @click.option("--owners", is_flag=True, help="One of them owns the prompt's folder.")
 @click.option("--authors-may-approve", "authors", is_flag=True, help="Also who wrote it.")
+@click.option("--signed-approvals", "signed", is_flag=True, help="With the approver's own key.")
+@click.option("--signed-promotion", is_flag=True, help="With the promoter's own key.")
 @click.option("--approval-hours", type=int, help="An approval counts for so long.")
 @click.option("--check", "checks", multiple=True, metavar="NAME[:HOURS]", help="It has passed.")
 @click.option(
@@ -89,13 +91,15 @@ def _from_file(file: Path) -> dict[str, Any]:
 
 def _rules(
     checks: tuple[str, ...], freezes: tuple[str, ...], approval_hours: int | None,
-    review_hours: int, no_emergency: bool, promoter_roles: tuple[str, ...], **given: Any,
+    review_hours: int, no_emergency: bool, promoter_roles: tuple[str, ...],
+    signed_promotion: bool, **given: Any,
 ) -> dict[str, Any]:  # fmt: skip
-    approvals = {name: given.pop(name) for name in ("count", "owners", "authors")}
+    approvals = {name: given.pop(name) for name in ("count", "owners", "authors", "signed")}
     roles = list(given.pop("roles"))
     return {
         **given,
         "promoter_roles": list(promoter_roles),
+        "signed": signed_promotion,
         "approvals": {**approvals, "roles": roles, "max_age_hours": approval_hours},
         "checks": [_check(text) for text in checks],
         "freezes": [_freeze(text) for text in freezes],
@@ -140,6 +144,8 @@ def _needs(rules: dict[str, Any]) -> list[str]:
     needs += [f"check {check['name']}" for check in rules["checks"]]
     if rules["freezes"]:
         needs.append(f"none of {len(rules['freezes'])} freeze window(s)")
+    if rules["signed"]:
+        needs.append("the promoter's signature")
     if rules["label_hours_max"]:
         needs.append(f"an end within {rules['label_hours_max']} hours")
     return needs or ["nothing but the permission"]

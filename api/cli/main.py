@@ -59,6 +59,7 @@ COMMANDS = {
     "token": "access.token",
     "webhook": "webhooks.webhook",
     "key": "keys.key",
+    "actor-key": "signing.actor_key",
     "events": "trail.events",
     "audit": "trail.audit",
 }

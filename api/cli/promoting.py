@@ -1,5 +1,6 @@
 """`scrinia label`, `promote`, `rollback`."""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -7,6 +8,7 @@ import click
 from api.cli.client import project_path, prompt_path
 from api.cli.context import PROMPT, Cli, pass_cli
 from api.cli.prompts import Ref, chosen_version
+from api.cli.signing import key_option, signature
 
 
 @click.group()
@@ -97,8 +99,11 @@ def remove(cli: Cli, ref: Ref, name: str, reason: str | None) -> None:
 @click.option("--preview", is_flag=True, help="Say what is missing and what would change.")
 @click.option("--break-glass", is_flag=True, help="An emergency: reviewed afterwards.")
 @click.option("--force", is_flag=True, help="Whatever registered consumers it breaks.")
+@key_option
 @pass_cli
-def promote(cli: Cli, /, ref: Ref, environment: str, preview: bool, **given: Any) -> None:
+def promote(
+    cli: Cli, /, ref: Ref, environment: str, preview: bool, key_file: Path | None, **given: Any
+) -> None:
     """Promote PROJECT/NAME[@VERSION] (default: the newest version)."""
     known = cli.call("GET", project_path(ref[0]))["environments"]
     if environment not in known:
@@ -109,7 +114,12 @@ def promote(cli: Cli, /, ref: Ref, environment: str, preview: bool, **given: Any
     if preview:
         _preview(cli, ref, environment, given["expires_at"])
         return
-    _set(cli, ref, environment, None, **given)
+    version = chosen_version(cli, ref)
+    if key_file is not None:
+        asked = {"label": environment, "version": version, "expires_at": given["expires_at"]}
+        told = cli.call("POST", f"{prompt_path(*ref[:2])}/-/promotions/preview", asked)
+        given["signature"] = signature(key_file, told["intent"])
+    _set(cli, ref, environment, version, **given)
 
 
 def _preview(cli: Cli, ref: Ref, environment: str, expires_at: str | None) -> None:

@@ -13,6 +13,7 @@ from api.http.schemas import (
     LabelName,
     PromptName,
     Request,
+    SignatureRequest,
     VersionNumber,
 )
 from domain.change_request import ITEMS_MAX, STATUSES
@@ -78,6 +79,16 @@ class ApproveRequest(Request):
 
     revision: Annotated[int, Field(ge=1, le=2**31)] | None = None
     comment: FreeText | None = None
+    signature: SignatureRequest | None = None
+
+
+class ApplyRequest(Request):
+    """One's own signature of each promotion, by the prompt's name in the request."""
+
+    signatures: Annotated[
+        dict[Annotated[str, Field(max_length=200)], SignatureRequest],
+        Field(max_length=ITEMS_MAX),
+    ] = {}
 
 
 class RejectRequest(Request):

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from api.http import edge
 from api.http.change_schemas import (
+    ApplyRequest,
     ApproveRequest,
     ChangeAnswer,
     ChangeCommandAnswer,
@@ -23,6 +24,7 @@ from api.http.change_schemas import (
 from api.http.commanding import ask, submit
 from api.http.route import Route
 from api.http.schemas import LabelName, PageAnswer, ReasonRequest, Request
+from api.http.signatures import change_to_sign, intents_of, item_intent, own_signature
 from domain import access, commands
 from domain.access import (
     CHANGE_COMMENT,
@@ -38,6 +40,7 @@ from domain.change_request import ChangeRequest, Verdict
 from domain.commands.changes import ChangeItem
 from domain.commitment import Content, ContentRef
 from domain.deciding import moment_text
+from domain.intent import Signed, approval_intent
 from domain.names import check_label
 from ledger.ids import now
 from projections.changes import ChangeFilter, Changes, find_changes
@@ -122,7 +125,7 @@ async def get_change(request: web.Request) -> web.StreamResponse:
     change = loaded.aggregate
     if change is None:
         raise not_found(access.change_resource(place[0], str(place[1])))
-    body = {**told, **await _described(request, change)}
+    body = {**told, **await _described(request, change), "intents": intents_of(change)}
     del body["position"]
     etag = f'"{change.version}"'
     return edge.view_answer(request, body, services.follower.position, ETag=etag)
@@ -168,6 +171,7 @@ def _verdict(verdict: Verdict, texts: dict[str, str]) -> dict[str, Any]:
         "at": verdict.at.isoformat(),
         "revision": verdict.revision,
         "comment": _text(texts, verdict.comment),
+        "signature": verdict.signature,
     }
 
 
@@ -238,7 +242,10 @@ async def approve_change(request: web.Request) -> web.StreamResponse:
     who = edge.caller(request)
     wanted = await edge.body(request, ApproveRequest, optional=True)
     place = edge.project_name(request), edge.path_id(request)
-    command = commands.ApproveChange(*place, wanted.revision, wanted.comment)
+    signed = None
+    if wanted.signature is not None and (change := await change_to_sign(request, place[1])):
+        signed = own_signature(request, who, wanted.signature, approval_intent(change))
+    command = commands.ApproveChange(*place, wanted.revision, wanted.comment, signed)
     return await submit(request, who, command)
 
 
@@ -269,8 +276,17 @@ async def withdraw_change(request: web.Request) -> web.StreamResponse:
 async def apply_change(request: web.Request) -> web.StreamResponse:
     """Let what is proposed be live, all of it in one transaction."""
     who = edge.caller(request)
+    wanted = await edge.body(request, ApplyRequest, optional=True)
     place = edge.project_name(request), edge.path_id(request)
-    command = commands.ApplyChange(*place, edge.if_match(request))
+    signatures: dict[str, Signed] = {}
+    change = await change_to_sign(request, place[1]) if wanted.signatures else None
+    if change is not None:
+        for item in change.items:
+            given, at = wanted.signatures.get(item.name), f"/signatures/{item.name}"
+            signed = own_signature(request, who, given, item_intent(change, item), at)
+            if signed is not None:
+                signatures[item.name] = signed
+    command = commands.ApplyChange(*place, edge.if_match(request), signatures)
     return await submit(request, who, command)
 
 
@@ -332,7 +348,8 @@ ROUTES = (
     ),
     Route(
         "POST", _CHANGE + "/apply", apply_change, "Apply a change request", "changes",
-        ENVIRONMENT_PROMOTE, answers=_DONE, command=True, headers=("If-Match",),
+        ENVIRONMENT_PROMOTE, body=ApplyRequest, body_optional=True, answers=_DONE, command=True,
+        headers=("If-Match",),
     ),
     Route(
         "POST", _CHANGE + "/review", review_emergency, "Review an emergency", "changes",

@@ -21,13 +21,15 @@ class ApprovalsRequest(Request):
     """How many approvals, whose, and how long each counts.
 
     `roles`: an approver holds `change.review` by one of these. `owners`: one of them owns the
-    prompt's folder. `authors`: whoever wrote or proposed it may approve too.
+    prompt's folder. `authors`: whoever wrote or proposed it may approve too. `signed`: each carries
+    the approver's own signature.
     """
 
     count: Annotated[int, Field(ge=0, le=APPROVALS_MAX)] = 0
     roles: Roles = []
     owners: bool = False
     authors: bool = False
+    signed: bool = False
     max_age_hours: Hours | None = None
 
 
@@ -62,6 +64,7 @@ class RulesRequest(Request):
     freezes: Annotated[list[FreezeRequest], Field(max_length=FREEZES_MAX)] = []
     label_hours_max: Hours | None = None
     guarded_rollback: bool = False
+    signed: bool = Field(False, description="Each promotion carries the promoter's signature.")
     review_hours: Hours | None = Field(
         24, description="An emergency is reviewed within this time; null: there are none."
     )
@@ -98,6 +101,7 @@ class EnvironmentAnswer(Answer):
     freezes: list[dict[str, Any]]
     label_hours_max: int | None
     guarded_rollback: bool
+    signed: bool
     review_hours: int | None
 
 

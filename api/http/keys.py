@@ -63,12 +63,18 @@ async def register_key(request: web.Request) -> web.StreamResponse:
     return await submit(request, who, command, followed=True)
 
 
-async def retire_key(request: web.Request) -> web.StreamResponse:
-    """End a key, once every process signs with another."""
-    services, who = edge.services(request), edge.caller(request)
+def key_in_path(request: web.Request) -> str:
+    """The key id in the path; EdgeError 400 where it is none."""
     key_id = request.match_info["key_id"]
     if not _KEY_ID.fullmatch(key_id):
         raise EdgeError(400, "invalid_parameter", "A key id is 'sha256:' and 64 hex digits.")
+    return key_id
+
+
+async def retire_key(request: web.Request) -> web.StreamResponse:
+    """End a key, once every process signs with another."""
+    services, who = edge.services(request), edge.caller(request)
+    key_id = key_in_path(request)
     services.access.authorise(who, ACCESS_WRITE, REGISTRY, now())
     if key_id in services.own_keys:
         raise ConflictError("This server still signs with that key: switch it to another first.")

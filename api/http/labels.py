@@ -14,14 +14,17 @@ from api.http.schemas import (
     LabelAnswer,
     LabelCommandAnswer,
     ObjectAnswer,
-    ReasonRequest,
+    RemoveLabelRequest,
     Request,
     RollbackRequest,
     SetLabelRequest,
+    SignatureRequest,
 )
+from api.http.signatures import own_signature, prompt_to_sign
 from domain import commands
-from domain.access import ENVIRONMENT_PROMOTE, PROMPT_READ, prompt_resource
+from domain.access import ENVIRONMENT_PROMOTE, PROMPT_READ, Caller, prompt_resource
 from domain.deciding import moment_text
+from domain.intent import Signed, promotion_intent
 from domain.label import LabelMove
 from domain.names import project_id
 from domain.project import Project
@@ -143,6 +146,7 @@ async def set_label(request: web.Request) -> web.StreamResponse:
         expires_at=wanted.expires_at,
         break_glass=wanted.break_glass,
         force=wanted.force,
+        signature=await _signed(request, who, wanted.signature, wanted.version, wanted.expires_at),
     )
     return await submit(request, who, command)
 
@@ -150,15 +154,31 @@ async def set_label(request: web.Request) -> web.StreamResponse:
 async def remove_label(request: web.Request) -> web.StreamResponse:
     """Let a label point nowhere."""
     who = edge.caller(request)
-    wanted = await edge.body(request, ReasonRequest, optional=True)
+    wanted = await edge.body(request, RemoveLabelRequest, optional=True)
     command = commands.RemoveLabel(
         project=edge.project_name(request),
         name=edge.prompt_name(request),
         label=edge.label_name(request),
         reason=wanted.reason,
         if_match=edge.if_match(request),
+        signature=await _signed(request, who, wanted.signature, None, None),
     )
     return await submit(request, who, command)
+
+
+async def _signed(
+    request: web.Request,
+    who: Caller,
+    given: SignatureRequest | None,
+    version: int | None,
+    expires_at: datetime | None,
+) -> Signed | None:
+    """The caller's own signature of a promotion by itself."""
+    prompt = await prompt_to_sign(request) if given is not None else None
+    if prompt is None:
+        return None
+    intent = promotion_intent(prompt, edge.label_name(request), version, expires_at, None)
+    return own_signature(request, who, given, intent)
 
 
 async def rollback(request: web.Request) -> web.StreamResponse:
@@ -193,9 +213,9 @@ ROUTES = (
         headers=("If-Match",),
     ),
     Route(
-        "DELETE", _LABEL, remove_label, "Remove a label", "labels", _MOVE, body=ReasonRequest,
-        body_optional=True, answers={200: LabelCommandAnswer}, command=True,
-        headers=("If-Match",),
+        "DELETE", _LABEL, remove_label, "Remove a label", "labels", _MOVE,
+        body=RemoveLabelRequest, body_optional=True, answers={200: LabelCommandAnswer},
+        command=True, headers=("If-Match",),
     ),
     Route(
         "GET", _LABEL + "/history", get_label_history, "Every move of a label", "labels",

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import orjson
 from aiohttp import web
 
 from api.http import edge
@@ -33,7 +34,7 @@ async def preview_promotion(request: web.Request) -> web.StreamResponse:
     if live is not None and live != wanted.version:
         diff = await diff_of(request, entry, live, wanted.version)
     del told["position"]
-    body = {**told, "diff": diff}
+    body = {**told, "intent": orjson.loads(told["intent"]), "diff": diff}
     return edge.view_answer(request, body, edge.services(request).follower.position)
 
 

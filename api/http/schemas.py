@@ -190,6 +190,13 @@ class ReasonRequest(Request):
     reason: FreeText | None = None
 
 
+class SignatureRequest(Request):
+    """One's own signature over an intent: Ed25519, hex, by a key one has registered."""
+
+    key_id: Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")]
+    signature: Annotated[str, Field(pattern="^[0-9a-f]{128}$")]
+
+
 class SetLabelRequest(Request):
     """Where a label is to point, and until when (left out: until it is moved)."""
 
@@ -200,6 +207,13 @@ class SetLabelRequest(Request):
         False, description="An emergency: the rules are not asked, a review is due afterwards."
     )
     force: bool = Field(False, description="Registered consumers that it breaks are not asked.")
+    signature: SignatureRequest | None = None
+
+
+class RemoveLabelRequest(ReasonRequest):
+    """Why, and one's own signature."""
+
+    signature: SignatureRequest | None = None
 
 
 class RollbackRequest(Request):

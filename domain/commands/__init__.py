@@ -8,6 +8,8 @@ from domain.commands.access import (
     IssueToken,
     JoinGroup,
     LeaveGroup,
+    RegisterActorKey,
+    RetireActorKey,
     RevokeGrant,
     RevokeToken,
 )
@@ -67,7 +69,7 @@ Command = (
     | ProposeChange | ReviseChange | CommentOnChange | ApproveChange | RetractApproval
     | RejectChange | WithdrawChange | ApplyChange | ApplyDueChange | PreviewChange
     | ReviewEmergency | DefineRole | JoinGroup | LeaveGroup | RegisterConsumer
-    | RemoveConsumer
+    | RemoveConsumer | RegisterActorKey | RetireActorKey
 )  # fmt: skip
 
 __all__ = [
@@ -106,6 +108,7 @@ __all__ = [
     "PreviewPromotion",
     "ProposeChange",
     "RecordCheck",
+    "RegisterActorKey",
     "RegisterConsumer",
     "RegisterKey",
     "RejectChange",
@@ -114,6 +117,7 @@ __all__ = [
     "RemoveGuardrail",
     "RemoveLabel",
     "RestorePrompt",
+    "RetireActorKey",
     "RetireKey",
     "RetractApproval",
     "ReviewEmergency",

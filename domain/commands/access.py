@@ -36,6 +36,23 @@ class DefineRole:
 
 
 @dataclass(frozen=True)
+class RegisterActorKey:
+    """Sign with a key of one's own (Ed25519, 32 bytes) from now on; possession is shown already."""
+
+    principal_id: UUID
+    public_key: bytes
+
+
+@dataclass(frozen=True)
+class RetireActorKey:
+    """Let a principal sign with one of its keys no more."""
+
+    principal_id: UUID
+    key_id: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
 class JoinGroup:
     """Let the grants of a group count for a principal."""
 

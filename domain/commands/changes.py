@@ -1,9 +1,12 @@
 """Checks and change requests, as commands."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+
+from domain.intent import Signed
 
 
 @dataclass(frozen=True)
@@ -73,12 +76,13 @@ class CommentOnChange:
 
 @dataclass(frozen=True)
 class ApproveChange:
-    """Approve what is proposed now. `revision`: the one that was looked at."""
+    """Approve what is proposed now. `revision`: the one looked at; `signature`: one's own."""
 
     project: str
     change_id: UUID
     revision: int | None = None
     comment: str | None = None
+    signature: Signed | None = None
 
 
 @dataclass(frozen=True)
@@ -110,11 +114,15 @@ class WithdrawChange:
 
 @dataclass(frozen=True)
 class ApplyChange:
-    """Let what is proposed be live, all of it in one transaction."""
+    """Let what is proposed be live, all of it in one transaction.
+
+    `signatures`: the caller's own, of each promotion, by the prompt's name in the request.
+    """
 
     project: str
     change_id: UUID
     if_match: int | None = None
+    signatures: Mapping[str, Signed] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

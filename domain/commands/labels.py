@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from domain.intent import Signed
+
 
 @dataclass(frozen=True)
 class SetLabel:
@@ -11,7 +13,7 @@ class SetLabel:
 
     `expires_at`: when it points nowhere again (None: when it is moved). `break_glass`: an emergency
     that the environment's rules are not asked about; somebody reviews it afterwards. `force`:
-    registered consumers that it breaks are not asked; takes a reason.
+    registered consumers that it breaks are not asked; takes a reason. `signature`: one's own.
     """
 
     project: str
@@ -23,6 +25,7 @@ class SetLabel:
     expires_at: datetime | None = None
     break_glass: bool = False
     force: bool = False
+    signature: Signed | None = None
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class RemoveLabel:
     label: str
     reason: str | None = None
     if_match: int | None = None
+    signature: Signed | None = None
 
 
 @dataclass(frozen=True)

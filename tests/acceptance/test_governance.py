@@ -2,15 +2,22 @@
 
 import asyncio
 import json
+import os
 import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+import rfc8785
 
+from domain.intent import PAYLOAD_TYPE
+from ledger.payload import pre_authentication_encoding
+from ledger.signing import Signer
+from ledger.trust import possession_text
 from tests.harness import ROOT, Answer, Api, Caller, Process, registry, text_content, verify
 
 PROMPT = "/v1/projects/acme/prompts/support/triage"
@@ -467,6 +474,17 @@ def test_the_rest_of_governance_on_the_command_line(server: Process, tmp_path: P
     assert "may prompt.write" in said and "grant.given" in said
     ok("group", "remove", group, me)
     ok("role", "remove", "translator")
+    key = tmp_path / "my.key"
+    assert "is yours" in ok("actor-key", "create", str(key))
+    key_id = json.loads(ok("actor-key", "list", "--json"))["items"][0]["key_id"]
+    ok("environment", "set", "acme", "staging", "--signed-promotion")
+    refused = server.cli("promote", "acme/mail", "--to", "staging", check=False)
+    assert refused.returncode == 1 and "signature" in refused.stderr
+    ok("promote", "acme/mail", "--to", "staging", "--key-file", str(key))
+    asked = ("--to", "staging", "-t", "Signed", "--remove")
+    signed = ok("change-request", "propose", "acme/mail", *asked).split()[0]
+    assert "is applied" in ok("change-request", "apply", signed, "--key-file", str(key))
+    ok("actor-key", "retire", key_id, "-m", "lost")
     ok("check", "post", "acme/mail@1", "lint", "failed", "--evidence-url", "https://ci.example/1")
     assert "failed" in ok("check", "list", "acme/mail")
 
@@ -502,3 +520,75 @@ async def test_a_promotion_that_breaks_a_consumer_is_refused_unless_forced(team:
     await team.viewer.ok("DELETE", f"{consumers}/shop", {"reason": "gone"})
     assert (await team.promote(2)).status == 200
     assert (await team.viewer.call("DELETE", f"{consumers}/shop")).status == 404
+
+
+class Pen:
+    """A key of somebody's own, registered."""
+
+    def __init__(self, caller: Caller) -> None:
+        self.caller = caller
+        self.signer = Signer(os.urandom(32))
+
+    async def register(self, ledger: str) -> Answer:
+        purpose = f"actor/{self.caller.principal_id}"
+        proof = self.signer.sign(possession_text(ledger, purpose)).hex()
+        body = {"public_key": self.signer.public_key.hex(), "proof": proof}
+        path = f"/v1/principals/{self.caller.principal_id}/keys"
+        return await self.caller.api.call("POST", path, body)
+
+    def sign(self, intent: dict[str, Any]) -> dict[str, str]:
+        message = pre_authentication_encoding(rfc8785.dumps(intent), PAYLOAD_TYPE)
+        signature = self.signer.sign(message).hex()
+        return {"key_id": self.signer.key_id, "signature": signature}
+
+
+async def test_approvals_and_promotions_carry_their_makers_own_signatures(team: Team) -> None:
+    ledger = team.admin.services.ledger_id
+    reviewer, releaser = Pen(team.callers["reviewer"]), Pen(team.callers["releaser"])
+    assert (await reviewer.register(ledger)).status == 201
+    assert (await reviewer.register(ledger)).status == 200
+    assert (await releaser.register(ledger)).status == 201
+    stolen = Pen(team.callers["second"])
+    stolen.signer = reviewer.signer
+    assert (await stolen.register(ledger)).status == 409
+    await team.admin.ok("PUT", PRODUCTION, {"approvals": {"count": 1, "signed": True},
+                                            "signed": True})  # fmt: skip
+    change = await team.propose()
+    told = await team.reviewer.ok("POST", f"{change}/approve")
+    assert {one["code"] for one in told["missing"]} == {"approvals", "signature"}
+    intents = (await team.viewer.ok("GET", change))["intents"]
+    other = {**intents["approve"], "revision": 2}
+    wrong = await team.reviewer.call(
+        "POST", f"{change}/approve", {"signature": reviewer.sign(other)}
+    )
+    assert wrong.status == 422 and wrong.body["errors"][0]["code"] == "invalid_signature"
+    foreign = {"signature": releaser.sign(intents["approve"])}
+    assert (await team.reviewer.call("POST", f"{change}/approve", foreign)).status == 422
+    signed = {"signature": reviewer.sign(intents["approve"])}
+    told = await team.reviewer.ok("POST", f"{change}/approve", signed)
+    assert [one["code"] for one in told["missing"]] == ["signature"]
+    assert codes(await team.releaser.call("POST", f"{change}/apply")) == ["signature"]
+    promotions = {name: releaser.sign(intent) for name, intent in intents["promote"].items()}
+    await team.releaser.ok("POST", f"{change}/apply", {"signatures": promotions})
+    assert await team.live() == 2
+    await team.admin.ok("PUT", PRODUCTION, {"signed": True})
+    preview = f"{PROMPT}/-/promotions/preview"
+    intent = (await team.releaser.ok("POST", preview, {"version": 1}))["intent"]
+    assert codes(await team.promote(1)) == ["signature"]
+    assert (await team.promote(1, signature=releaser.sign(intent))).status == 200
+    key = f"/v1/principals/{team.callers['releaser'].principal_id}/keys/{releaser.signer.key_id}"
+    assert (await team.reviewer.call("DELETE", key)).status == 403
+    await team.admin.ok("DELETE", key, {"reason": "lost"})
+    intent = (await team.releaser.ok("POST", preview, {"version": 2}))["intent"]
+    assert (await team.promote(2, signature=releaser.sign(intent))).status == 422
+
+
+async def test_a_key_is_registered_by_whoever_it_is_of_alone(team: Team) -> None:
+    ledger = team.admin.services.ledger_id
+    pen = Pen(team.callers["reviewer"])
+    pen.caller = Caller(pen.caller.principal_id, "", [], team.admin)
+    assert (await pen.register(ledger)).status == 403
+    scopes = [{"permissions": ["prompt.read"]}]
+    narrowed = await team.admin.make_caller({"role": "admin"}, scopes=scopes)
+    assert (await Pen(narrowed).register(ledger)).status == 403
+    assert (await Pen(team.callers["viewer"]).register("another ledger")).status == 422

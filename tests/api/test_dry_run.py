@@ -15,6 +15,7 @@ async def _head(api: Api) -> int:
     return api.services.recorder.head()
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the policy is the same
 async def test_every_command_can_be_tried_out(api: Api) -> None:
     world = World(api)
     await world.build()

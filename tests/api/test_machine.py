@@ -27,6 +27,8 @@ from tests.harness import Answer, Sync, registry_thread, text_content, verify
 
 
 class RegistryMachine(PromptRules, BranchRules):
+    own_key: str | None = None  # of the admin, whom all sequences share
+
     @initialize()
     def begin(self) -> None:
         type(self).sequences += 1
@@ -107,6 +109,32 @@ class RegistryMachine(PromptRules, BranchRules):
         self._expect(answer, 200)
         assert answer.body["changed"] == (chosen in self.members)
         self.members.discard(chosen)
+
+    @command("register_actor_key")
+    def register_own_key(self) -> None:
+        me = self.client.ok("GET", "/v1/whoami")["principal_id"]
+        if self.own_key is not None:
+            self.retire_own_key(me)
+        signer = Signer(os.urandom(32))
+        proof = signer.sign(possession_text(self.ledger, f"actor/{me}"))
+        body = {"public_key": signer.public_key.hex(), "proof": proof.hex()}
+        answer = self._send("POST", f"/v1/principals/{me}/keys", body)
+        self._expect(answer, 201)
+        type(self).own_key = answer.body["key_id"]
+
+    @command("retire_actor_key")
+    def retire_own(self) -> None:
+        me = self.client.ok("GET", "/v1/whoami")["principal_id"]
+        if self.own_key is None:
+            missing = f"/v1/principals/{me}/keys/sha256:{'0' * 64}"
+            self._expect(self._send("DELETE", missing), 404, "not_found")
+        else:
+            self.retire_own_key(me)
+
+    def retire_own_key(self, me: str) -> None:
+        answer = self._send("DELETE", f"/v1/principals/{me}/keys/{self.own_key}")
+        self._expect(answer, 200)
+        type(self).own_key = None
 
     @property
     def _role(self) -> str:

@@ -75,11 +75,19 @@ def _existing(admin: Sync, operation_id: str) -> dict[str, str]:
     webhook = admin.ok("POST", "/v1/webhooks", {"url": "https://localhost/", "types": ["epoch"]})
     ledger = admin.ok("GET", "/v1/version")["ledger"]
     key = admin.ok("POST", "/v1/log/keys", new_key(ledger))
-    ids = dict.fromkeys(ABOUT_WEBHOOKS, webhook["webhook_id"]) | {
-        "deactivate_principal": principal_id,
-        "revoke_grant": grant["grant_id"],
-        "revoke_token": token["token_id"],
-    }
+    me, actor_key = admin.ok("GET", "/v1/whoami")["principal_id"], None
+    if operation_id == "retire_actor_key":
+        body = new_key(ledger, f"actor/{me}")
+        actor_key = admin.ok("POST", f"/v1/principals/{me}/keys", body)["key_id"]
+    ids = (
+        dict.fromkeys(ABOUT_ONESELF, me)
+        | dict.fromkeys(ABOUT_WEBHOOKS, webhook["webhook_id"])
+        | {
+            "deactivate_principal": principal_id,
+            "revoke_grant": grant["grant_id"],
+            "revoke_token": token["token_id"],
+        }
+    )
     if "{id}" in OPERATIONS[operation_id].path and operation_id in ABOUT_CHANGES:
         ids[operation_id] = _new_change(admin, operation_id, name)
     return {
@@ -95,7 +103,7 @@ def _existing(admin: Sync, operation_id: str) -> dict[str, str]:
         "projection": "catalog",
         "principal": principal_id,
         "ledger": ledger,
-        "key_id": key["key_id"],
+        "key_id": actor_key or key["key_id"],
         "id": ids.get(operation_id, principal_id),
     }
 
@@ -116,17 +124,19 @@ def _new_change(admin: Sync, operation_id: str, name: str) -> str:
     return by.ok("POST", "/v1/projects/acme/change-requests", body)["change_id"]
 
 
-def new_key(ledger: str) -> dict[str, str]:
-    """What registers another event key."""
+def new_key(ledger: str, purpose: str = "event") -> dict[str, str]:
+    """What registers another key for a purpose."""
     signer = Signer(os.urandom(32))
-    proof = signer.sign(possession_text(ledger, "event")).hex()
-    return {"purpose": "event", "public_key": signer.public_key.hex(), "proof": proof}
+    proof = signer.sign(possession_text(ledger, purpose)).hex()
+    body = {"public_key": signer.public_key.hex(), "proof": proof}
+    return body if purpose.startswith("actor/") else body | {"purpose": purpose}
 
 
 ABOUT_WEBHOOKS = (
     "get_webhook", "change_webhook", "delete_webhook", "rotate_webhook_secret", "deliver_test",
     "list_deliveries", "redeliver",
 )  # fmt: skip
+ABOUT_ONESELF = ("list_actor_keys", "register_actor_key", "retire_actor_key")
 ABOUT_CHANGES = (
     "get_change", "revise_change", "comment_on_change", "approve_change", "retract_approval",
     "reject_change", "withdraw_change", "apply_change", "review_emergency",
@@ -204,6 +214,7 @@ def test_an_operation_keeps_its_word(admin: Sync, operation_id: str) -> None:
         "give_grant": {"principal_id": existing["principal"], "role": "developer"},
         "issue_token": {"principal_id": existing["principal"]},
         "register_key": new_key(existing["ledger"]),
+        "register_actor_key": new_key(existing["ledger"], f"actor/{existing['id']}"),
     }
     asked = {"principal": existing["principal"], "permission": "prompt.read"}
     queries = QUERIES | {"explain_access": asked}

@@ -14,7 +14,7 @@ import pytest
 
 from ledger.authority import Authority
 from ledger.mapper import RecordedEvent, SigningMapper
-from tests.acceptance.test_governance import CHANGES, PRODUCTION, PROMPT, Team, hours, rules
+from tests.acceptance.test_governance import CHANGES, PRODUCTION, PROMPT, Pen, Team, hours, rules
 from tests.harness import registry
 
 Fields = dict[str, Any]
@@ -37,7 +37,11 @@ class History:
             await team.checker.ok("POST", f"{PROMPT}/-/versions/2/checks", passed)
             change = await team.propose()
             await team.author.ok("POST", f"{change}/comments", {"text": "please"})
-            await team.reviewer.ok("POST", f"{change}/approve")
+            pen = Pen(team.callers["reviewer"])
+            await pen.register(api.services.ledger_id)
+            intent = (await team.viewer.ok("GET", change))["intents"]["approve"]
+            signed = {"signature": pen.sign(intent)}
+            await team.reviewer.ok("POST", f"{change}/approve", signed)
             await team.releaser.ok("POST", f"{change}/apply")
             await team.commit("three")
             passed = {"name": "lint", "state": "passed"}
@@ -141,6 +145,10 @@ def authz(**given: Any) -> Edit:
     return lambda fields, names: fields["authz"].update(given)
 
 
+def resigned(fields: Fields, names: dict[str, Any]) -> None:
+    fields["data"]["signature"]["signature"] = "11" * 64
+
+
 def test_what_happened_was_allowed(history: History) -> None:
     assert history.fault(-1, None) is None
     assert len({one.kind_verb for one in history.events}) >= 18
@@ -173,6 +181,12 @@ CASES = [
     ("change.approved", 0, by("author"), "no grant in force"),
     ("change.approved", 0, data(by="second"), "somebody else than who did it"),
     ("change.approved", 0, data(revision=2), "another revision"),
+    ("change.approved", 0, data(signature={"key_id": "none", "signature": "00" * 64}),
+     "not the actor's own"),
+    ("change.approved", 0, resigned, "not the actor's own"),
+    ("actorkey.registered", 0, by("second"), "on somebody else"),
+    ("actorkey.registered", 0, authz(policy="roles/1"), "no grant can allow"),
+    ("change.withdrawn", 0, authz(policy="self/1"), "does not allow"),
     ("change.reviewed", 0, by("releaser"), "no grant in force"),
     ("change.withdrawn", 0, by("releaser"), "withdraws what somebody else"),
     ("change.commented", 0, by("viewer"), "no grant in force"),
@@ -208,6 +222,7 @@ def test_what_was_not_allowed_is_found(
         ("change.approved", 0, "label.moved", "has 0 of 1 approvals"),
         ("check.recorded", 0, "label.moved", "check lint has to pass"),
         ("label.moved", 1, "change.applied", "says that it is live"),
+        ("actorkey.registered", 0, "change.approved", "not the actor's own"),
         ("grant.given", 2, "change.approved", "no grant in force"),
     ],
 )  # fmt: skip
@@ -246,6 +261,7 @@ def test_one_who_wrote_it_cannot_have_approved_it(history: History) -> None:
             recorded = history.edited(recorded, as_reviewer)
         if recorded.kind_verb == "change.approved":
             recorded = history.edited(recorded, by("author"))
+            recorded = history.edited(recorded, data(signature=None))
         fault = authority.fault(recorded)
         faults += [fault] if fault and recorded.kind_verb == "change.approved" else []
         authority.apply(recorded)
