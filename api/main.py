@@ -85,6 +85,7 @@ from projections.siem import LEASE as SIEM_LEASE
 from projections.siem import RefusalExport, SiemExport
 from projections.siem_sinks import new_sink
 from projections.sqlite.views import SQLiteViews
+from projections.token_uses import TokenUses
 from projections.transparency import LEASE as SEALING_LEASE
 from projections.transparency import Transparency
 from projections.uses import Uses
@@ -175,6 +176,7 @@ async def _working(settings: Settings, services: Services) -> AsyncIterator[Serv
     listening = [asyncio.create_task(wakeup_of(settings, services.follower.wake).run())]
     if services.refusals is not None:
         listening.append(asyncio.create_task(services.refusals.run()))
+    noting = asyncio.create_task(services.token_uses.run())
     following = asyncio.create_task(services.follower.run())
     tasks = [asyncio.create_task(part.run()) for part in services.elected]
     writing = asyncio.create_task(services.committer.run())
@@ -182,6 +184,8 @@ async def _working(settings: Settings, services: Services) -> AsyncIterator[Serv
         yield services
     finally:
         await _stop(services, writing, following, tasks)
+        services.token_uses.close()
+        await _ended(noting)
         for task in listening:
             task.cancel()
         services.elections.close()
@@ -244,6 +248,7 @@ def _assemble(settings: Settings) -> Services:
         ledger_id=ledger, own_keys=frozenset({signer.key_id, sealing_key.key_id}),
         recorder=recorder, repository=repository, mapper=mapper,
         committer=committer, follower=follower, serving=serving, access=access, views=views,
+        token_uses=TokenUses(views, readers), proxies=parse_networks(settings.trusted_proxies),
         projects=projects,
         runner=Runner(views, projections(), follower, recorder.contents, elections),
         feed=Feed(follower), past=PastCatalogs(recorder, mapper), elections=elections, relay=relay,

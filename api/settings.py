@@ -76,6 +76,11 @@ class Settings(BaseSettings):
     nats_replicas: int = Field(
         1, ge=1, le=5, description="NATS servers that keep each message, where the relay begins."
     )
+    trusted_proxies: str = Field(
+        "",
+        description="Networks of one's own proxies, in CIDR form by commas: only what they say in"
+        " `X-Forwarded-For` counts, for tokens' networks and the log of refusals.",
+    )
     webhook_allowed_networks: str = Field(
         "",
         description="Networks inside that webhooks may go to, by `http` too, in CIDR form by commas"
@@ -147,7 +152,7 @@ class Settings(BaseSettings):
             raise ValueError("cannot be read as a URL: percent-encode special characters in it")
         return url
 
-    @field_validator("webhook_allowed_networks")
+    @field_validator("webhook_allowed_networks", "trusted_proxies")
     @classmethod
     def _are_networks(cls, text: str) -> str:
         parse_networks(text)

@@ -8,6 +8,7 @@ here, and `scrinia verify` asks again for every event in the ledger.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from domain.commitment import ContentRef
@@ -222,7 +223,10 @@ class TokenScope:
 
 @dataclass(frozen=True)
 class Token:
-    """An API token: never the secret, only its SHA-256 (hex). `scopes` None: unrestricted."""
+    """An API token: never the secret, only its SHA-256 (hex). `scopes` None: unrestricted.
+
+    `networks`: it counts from these addresses only (CIDR; None: from anywhere).
+    """
 
     id: str
     secret_sha256: str
@@ -230,6 +234,18 @@ class Token:
     expires_at: datetime | None
     revoked: bool = False
     description: ContentRef | None = None
+    networks: tuple[str, ...] | None = None
+
+    def admits(self, address: str | None) -> bool:
+        """Whether it may be used from an address (None: not known)."""
+        if self.networks is None:
+            return True
+        try:
+            found = ip_address(address or "")
+        except ValueError:
+            return False
+        mapped = getattr(found, "ipv4_mapped", None) or found
+        return any(mapped in ip_network(network) for network in self.networks)
 
     def is_live(self, now: datetime) -> bool:
         """Neither revoked nor expired."""

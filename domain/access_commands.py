@@ -182,7 +182,9 @@ class AccessCommands(Deciding):
         principal = self._principal(command.principal_id)
         if principal.type == "group":
             raise InvalidError("A group cannot act: issue the token to one of its members.")
-        token, secret = new_token(command.scopes, command.expires_at, self._now, self._ids)
+        token, secret = new_token(
+            command.scopes, command.expires_at, command.networks, self._now, self._ids
+        )
         self._check_places(token.scopes or ())
         principal.issue_token(token, self._text(command.description, "/description"), self._now)
         body = {

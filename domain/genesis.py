@@ -27,7 +27,7 @@ def begin(
     name, content = seal(ids.salt(), b"admin", TEXT_MEDIA_TYPE)
     admin = Principal.create(ids.new_id(), "person", name, now)
     admin.give(Grant(str(ids.new_id()), "admin", Scope(), None), now)
-    token, secret = new_token(None, None, now, ids)
+    token, secret = new_token(None, None, None, now, ids)
     admin.issue_token(token, None, now)
     authz = {
         "policy": BOOTSTRAP_POLICY,

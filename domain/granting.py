@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from hashlib import sha256
+from ipaddress import ip_network
 from typing import Any
 
 from domain.access import (
@@ -21,6 +22,7 @@ from domain.project import Project
 from domain.role import Role
 
 TOKEN_SCOPES_MAX = 32
+TOKEN_NETWORKS_MAX = 32
 REGISTRY_ONLY_ROLES = frozenset({"operator"})
 
 
@@ -57,6 +59,7 @@ def check_grant(grant: Grant, custom: Role | None, project: Project | None, now:
 def new_token(
     scopes: tuple[dict[str, Any], ...] | None,
     expires_at: datetime | None,
+    networks: tuple[str, ...] | None,
     now: datetime,
     ids: Ids,
 ) -> tuple[Token, str]:
@@ -72,10 +75,27 @@ def new_token(
     if scopes is not None and not 1 <= len(scopes) <= TOKEN_SCOPES_MAX:
         detail = f"leave it out, or give 1 to {TOKEN_SCOPES_MAX} scopes"
         faults.append(Fault("/scopes", "wrong_number", detail))
+    checked = None if networks is None else _networks(networks, faults)
     _check_expiry(expires_at, now, faults)
     raise_faults(faults)
     secret = ids.secret()
-    return Token(str(ids.new_id()), hash_secret(secret), parsed, expires_at), secret
+    token = Token(str(ids.new_id()), hash_secret(secret), parsed, expires_at, networks=checked)
+    return token, secret
+
+
+def _networks(given: tuple[str, ...], faults: list[Fault]) -> tuple[str, ...]:
+    """Networks in the form they are compared in."""
+    found: list[str] = []
+    for index, text in enumerate(given):
+        try:
+            found.append(str(ip_network(text)))
+        except ValueError:
+            detail = "an address or a network in CIDR form, such as 10.1.0.0/16"
+            faults.append(Fault(f"/networks/{index}", "invalid_network", detail))
+    if not 1 <= len(given) <= TOKEN_NETWORKS_MAX:
+        detail = f"leave it out, or give 1 to {TOKEN_NETWORKS_MAX}"
+        faults.append(Fault("/networks", "wrong_number", detail))
+    return tuple(found)
 
 
 def hash_secret(secret: str) -> str:

@@ -65,14 +65,23 @@ class Principal(Aggregate):
         reason: ContentRef | None
 
     class TokenIssued(Aggregate.Event):
-        """An API token. `scopes`: null, or a list of {"permissions"?, "project"?, …}."""
+        """An API token. `scopes`: null, or a list of {"permissions"?, "project"?, …}; `networks`:
+        null, or the networks (CIDR) it counts from.
+        """
 
-        TOPIC = "io.scrinia.token.issued.v1"
+        TOPIC = "io.scrinia.token.issued.v2"
+        class_version = 2
         token_id: str
         secret_sha256: str
         description: ContentRef | None
         scopes: list[dict[str, Any]] | None
         expires_at: str | None
+        networks: list[str] | None
+
+        @staticmethod
+        def upcast_v1_v2(state: dict[str, Any]) -> None:
+            """They counted from anywhere then."""
+            state["networks"] = None
 
     class TokenRevoked(Aggregate.Event):
         """A token counts no more."""
@@ -217,6 +226,7 @@ class Principal(Aggregate):
             description=description,
             scopes=None if token.scopes is None else [_scope_data(s) for s in token.scopes],
             expires_at=token.expires_at.isoformat() if token.expires_at else None,
+            networks=None if token.networks is None else list(token.networks),
         )
 
     def revoke_token(self, token_id: str, reason: ContentRef | None, at: datetime) -> bool:
@@ -273,6 +283,7 @@ class Principal(Aggregate):
         description: ContentRef | None,
         scopes: list[dict[str, Any]] | None,
         expires_at: str | None,
+        networks: list[str] | None,
     ) -> None:
         self.tokens[token_id] = Token(
             id=token_id,
@@ -280,6 +291,7 @@ class Principal(Aggregate):
             scopes=None if scopes is None else tuple(_scope_from(s) for s in scopes),
             expires_at=parse_time(expires_at),
             description=description,
+            networks=None if networks is None else tuple(networks),
         )
 
     @event(TokenRevoked)

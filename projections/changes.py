@@ -1,6 +1,6 @@
 """Change requests as lists: of a project, and what waits for whom."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,11 @@ from projections.cursors import decode_cursor, encode_cursor
 from projections.views import Cursor, SqlProjection, Texts
 
 SCANNED = 200
+SCANS = 10
+PLAIN = (
+    "change_id", "project", "environment", "status", "revision", "scheduled_at",
+    "review_due_at", "title", "proposed_by", "proposed_at", "updated_at",
+)  # fmt: skip
 _STATUSES = {
     "change.revised": "open", "change.rejected": "rejected", "change.withdrawn": "withdrawn",
     "change.suspended": "suspended", "change.applied": "applied",
@@ -137,25 +142,27 @@ def find_changes(
 ) -> tuple[list[dict[str, Any]], str | None]:
     """A page of those that `readable` says one may know of, newest first; the next page's cursor.
 
-    `readable` is asked with everything a request would move.
+    `readable` is asked with everything a request would move. At most SCANS times SCANNED requests
+    are looked at; a page that ends there is short and goes on.
     """
     before = decode_cursor(wanted.cursor, str)[0] if wanted.cursor is not None else None
     found: list[dict[str, Any]] = []
-    while True:
+    for _ in range(SCANS):
         rows = _rows(cursor, wanted, before)
-        for row in rows:
+        for item in _items(cursor, rows):
             if len(found) == wanted.limit:
                 return found, encode_cursor(found[-1]["change_id"])
-            item = _item(cursor, row)
-            about = [
-                prompt_resource(item["project"], one["name"], item["environment"])
-                for one in item["items"]
-            ]
-            if readable(about):
+            if readable(_about(item)):
                 found.append(item)
         if len(rows) < SCANNED:
             return found, None
         before = rows[-1]["change_id"]
+    return found, encode_cursor(before or "")
+
+
+def _about(item: dict[str, Any]) -> list[Resource]:
+    project, environment = item["project"], item["environment"]
+    return [prompt_resource(project, one["name"], environment) for one in item["items"]]
 
 
 def _rows(cursor: Cursor, wanted: ChangeFilter, before: str | None) -> list[Any]:
@@ -188,30 +195,35 @@ def _rows(cursor: Cursor, wanted: ChangeFilter, before: str | None) -> list[Any]
     return rows
 
 
-def _item(cursor: Cursor, row: Any) -> dict[str, Any]:
+def _items(cursor: Cursor, rows: Sequence[Any]) -> list[dict[str, Any]]:
+    """Requests with what they propose and who approved it, in the order of the rows."""
+    ids = [row["change_id"] for row in rows]
+    marks = ",".join("?" * len(ids)) or "NULL"
     cursor.execute(
-        "SELECT n.name, i.version, i.base FROM change_items i"
+        "SELECT i.change_id, n.name, i.version, i.base FROM change_items i"
         " JOIN change_names n ON n.prompt_id = i.prompt_id"
-        " WHERE i.change_id = ? ORDER BY i.place",
-        (row["change_id"],),
+        f" WHERE i.change_id IN ({marks}) ORDER BY i.change_id, i.place",
+        ids,
     )
-    items = [
-        {"name": one["name"], "version": one["version"], "base": one["base"]}
-        for one in cursor.fetchall()
-    ]
+    proposed: dict[str, list[dict[str, Any]]] = {}
+    for one in cursor.fetchall():
+        item = {"name": one["name"], "version": one["version"], "base": one["base"]}
+        proposed.setdefault(one["change_id"], []).append(item)
     cursor.execute(
-        "SELECT principal_id FROM change_parts WHERE change_id = ? AND part = 'approver'"
-        " ORDER BY principal_id",
-        (row["change_id"],),
+        f"SELECT change_id, principal_id FROM change_parts WHERE change_id IN ({marks})"
+        " AND part = 'approver' ORDER BY change_id, principal_id",
+        ids,
     )
-    plain = (
-        "change_id", "project", "environment", "status", "revision", "scheduled_at",
-        "review_due_at", "title", "proposed_by", "proposed_at", "updated_at",
-    )  # fmt: skip
-    return {
-        **{name: row[name] for name in plain},
-        "automatic": bool(row["automatic"]),
-        "reviewed": bool(row["reviewed"]),
-        "items": items,
-        "approvals": [one["principal_id"] for one in cursor.fetchall()],
-    }
+    approved: dict[str, list[str]] = {}
+    for one in cursor.fetchall():
+        approved.setdefault(one["change_id"], []).append(one["principal_id"])
+    return [
+        {
+            **{name: row[name] for name in PLAIN},
+            "automatic": bool(row["automatic"]),
+            "reviewed": bool(row["reviewed"]),
+            "items": proposed.get(row["change_id"], []),
+            "approvals": approved.get(row["change_id"], []),
+        }
+        for row in rows
+    ]

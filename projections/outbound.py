@@ -244,3 +244,13 @@ def _seconds(text: str | None) -> float | None:
 def parse_networks(text: str) -> tuple[Network, ...]:
     """Networks by commas, in CIDR form; ValueError names the one that is none."""
     return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
+
+
+def is_within(address: str | None, networks: Sequence[Network]) -> bool:
+    """Whether an address lies in one of some networks; what is no address lies in none."""
+    try:
+        found = ip_address(address or "")
+    except ValueError:
+        return False
+    mapped = getattr(found, "ipv4_mapped", None) or found
+    return any(mapped in network for network in networks)

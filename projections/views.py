@@ -20,8 +20,8 @@ from projections.errors import OvertakenError
 from projections.full_text import FullText
 
 DIFFERENCES_MAX = 20
-# Of parts that are no folds (projections/deliveries.py).
-STATE_TABLES = ("webhook_states", "webhook_attempts")
+# Of parts that are no folds (projections/deliveries.py, token_uses.py).
+STATE_TABLES = ("webhook_states", "webhook_attempts", "token_uses")
 Texts = Mapping[str, str]
 
 

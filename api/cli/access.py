@@ -129,10 +129,10 @@ def list_tokens(cli: Cli, principal_id: str | None) -> None:
     items = cli.run(lambda client: all_pages(client, "/v1/tokens", params))
     rows = [
         (t["token_id"], t["principal_id"], t["description"], t["scopes"], t["expires_at"],
-         t["revoked"])
+         t["revoked"], t["last_used_at"])
         for t in items
     ]  # fmt: skip
-    columns = ("token", "principal", "description", "scopes", "expires", "revoked")
+    columns = ("token", "principal", "description", "scopes", "expires", "revoked", "last used")
     cli.output.table({"items": items}, columns, rows)
 
 
@@ -144,6 +144,7 @@ def list_tokens(cli: Cli, principal_id: str | None) -> None:
 @click.option("--folder")
 @click.option("--environment")
 @click.option("--expires-at", help="RFC 3339.")
+@click.option("--network", "networks", multiple=True, help="It counts from there only (CIDR).")
 @pass_cli
 def issue(
     cli: Cli,
@@ -154,6 +155,7 @@ def issue(
     folder: str | None,
     environment: str | None,
     expires_at: str | None,
+    networks: tuple[str, ...],
 ) -> None:
     """Issue a token and print it, once. Options narrow what it may do."""
     scope: dict[str, Any] = _scope(project, folder, environment)
@@ -164,6 +166,7 @@ def issue(
         "description": description,
         "scopes": [scope] if scope else None,
         "expires_at": expires_at,
+        "networks": list(networks) or None,
     }
     answer = cli.call("POST", "/v1/tokens", body)
     cli.output.say(answer, answer["token"])

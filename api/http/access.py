@@ -287,8 +287,12 @@ async def _described(request: web.Request, owned: list[tuple[str, Token]]) -> li
     recorder = edge.services(request).recorder
     held = await edge.read(request, recorder.contents, [ref["commitment"] for ref in refs])
     texts = {commitment: content.body.decode() for commitment, content in held.items()}
+    uses = await edge.read(
+        request, edge.services(request).token_uses.last, [token.id for _, token in owned]
+    )
     return [
         _token_item(owner, token)
+        | {"last_used_at": uses.get(token.id)}
         | {"description": texts.get(token.description["commitment"]) if token.description else None}
         for owner, token in owned
     ]
@@ -309,6 +313,7 @@ def _token_item(principal_id: str, token: Token) -> dict[str, Any]:
         "principal_id": principal_id,
         "scopes": scopes,
         "expires_at": token.expires_at.isoformat() if token.expires_at else None,
+        "networks": None if token.networks is None else list(token.networks),
         "revoked": token.revoked,
     }
 
@@ -321,8 +326,9 @@ async def issue_token(request: web.Request) -> web.StreamResponse:
     if wanted.scopes is not None:
         scopes = tuple(scope.model_dump(exclude_none=True) for scope in wanted.scopes)
     command = commands.IssueToken(
-        wanted.principal_id, wanted.description, scopes, wanted.expires_at
-    )
+        wanted.principal_id, wanted.description, scopes, wanted.expires_at,
+        None if wanted.networks is None else tuple(wanted.networks),
+    )  # fmt: skip
     response = await submit(request, who, command, followed=True)
     response.headers["Cache-Control"] = "no-store"
     return response

@@ -64,6 +64,10 @@ class IssueTokenRequest(Request):
     description: FreeText | None = None
     scopes: Annotated[list[TokenScopeRequest], Field(min_length=1, max_length=32)] | None = None
     expires_at: Moment | None = None
+    networks: (
+        Annotated[list[Annotated[str, Field(max_length=64)]], Field(min_length=1, max_length=32)]
+        | None
+    ) = Field(None, description="Addresses or networks (CIDR) from which alone it counts.")
 
 
 class DefineRoleRequest(Request):

@@ -32,12 +32,13 @@ from api.http.problems import (
 )
 from api.http.services import SERVICES, Services
 from api.logs import SECURITY
-from domain.access import Caller
+from domain.access import Caller, Rights
 from domain.content import PromptContent
 from domain.errors import Fault, UnauthenticatedError
 from domain.names import check_label, check_project_name, check_prompt_name
 from ledger.ids import now
 from projections.errors import NotCaughtUpError
+from projections.outbound import is_within
 
 if TYPE_CHECKING:
     from api.telemetry import Telemetry  # of an extra that need not be there
@@ -140,7 +141,7 @@ def _tell_refusal(request: web.Request, details: ProblemDetails) -> None:
     caller = request.get(CALLER)
     facts = {
         "action": details.code, "method": request.method, "path": request.path[:PATH_LOGGED_MAX],
-        "remote": request.remote, "principal": caller.principal_id if caller else None,
+        "remote": address_of(request), "principal": caller.principal_id if caller else None,
         "request_id": request[REQUEST_ID], **details.facts,
     }  # fmt: skip
     SECURITY.info(
@@ -164,9 +165,32 @@ def services(request: web.Request) -> Services:
 
 def caller(request: web.Request) -> Caller:
     """Who asks; UnauthenticatedError where the token is missing or counts for nobody."""
-    found = services(request).access.caller_with(bearer(request), now())
+    secret, moment = bearer(request), now()
+    found = services(request).access.caller_with(secret, moment)
     request[CALLER] = found
+    rights(request, moment)
     return found
+
+
+def rights(request: web.Request, moment: datetime) -> Rights:
+    """The standing a token gives where it is used: the path of every hot read."""
+    found = services(request).access.rights_with(bearer(request), moment)
+    token = found.token
+    if token is not None:
+        if token.networks is not None and not token.admits(address_of(request)):
+            raise UnauthenticatedError("This token counts from other addresses only.")
+        services(request).token_uses.note(token.id, moment)
+    return found
+
+
+def address_of(request: web.Request) -> str | None:
+    """Where a request comes from: the last hop that is no proxy of one's own."""
+    address, proxies = request.remote, services(request).proxies
+    told = request.headers.get("X-Forwarded-For", "") if proxies else ""
+    hops = [hop.strip() for hop in told.split(",") if hop.strip()]
+    while hops and is_within(address, proxies):
+        address = hops.pop()
+    return address
 
 
 async def _meet_caller(request: web.Request) -> None:

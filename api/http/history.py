@@ -95,7 +95,7 @@ async def past_history(
     """A prompt as of a moment, and the position that this means."""
     services = edge.services(request)
     moment = edge.parse_moment(as_of)
-    rights = services.access.rights_with(edge.bearer(request), now())
+    rights = edge.rights(request, now())
 
     def load() -> tuple[History, int]:
         position = position_of(services.recorder, moment)

@@ -102,7 +102,7 @@ async def resolve(request: web.Request) -> web.StreamResponse:
     """Answer a prompt: from memory wherever it can be."""
     services = edge.services(request)
     moment = now()
-    rights = services.access.rights_with(edge.bearer(request), moment)
+    rights = edge.rights(request, moment)
     project, name = request.match_info["project"], request.match_info["name"]
     access.authorise(rights, PROMPT_READ, prompt_resource(project, name), moment)
     kind: Kind = "label"

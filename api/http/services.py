@@ -19,6 +19,7 @@ from projections.delivery import Delivery
 from projections.due import Due
 from projections.elections import Elections
 from projections.feed import Feed
+from projections.outbound import Network
 from projections.past import PastCatalogs
 from projections.projects import ProjectView
 from projections.relay import Relay
@@ -26,6 +27,7 @@ from projections.runner import Runner
 from projections.scrub import Scrub
 from projections.serving import ServingView
 from projections.siem import RefusalExport, SiemExport
+from projections.token_uses import TokenUses
 from projections.transparency import Transparency
 from projections.views import Views
 from projections.webhooks import WebhookView
@@ -57,6 +59,8 @@ class Services:
     follower: Follower
     serving: ServingView
     access: AccessView
+    token_uses: TokenUses
+    proxies: tuple[Network, ...]
     projects: ProjectView
     views: Views
     runner: Runner

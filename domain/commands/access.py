@@ -93,12 +93,13 @@ class RevokeGrant:
 
 @dataclass(frozen=True)
 class IssueToken:
-    """Issue an API token. `scopes` None: whatever the principal may do."""
+    """Issue an API token. `scopes` None: whatever the principal may do; `networks`: from there."""
 
     principal_id: UUID
     description: str | None = None
     scopes: tuple[dict[str, Any], ...] | None = None
     expires_at: datetime | None = None
+    networks: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)

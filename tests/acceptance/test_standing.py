@@ -204,3 +204,38 @@ async def test_permissions_of_the_past_are_what_was_enforced_then(
         for permission, could in (("prompt.read", could_read), ("prompt.write", could_write)):
             told = await explained(admin, caller.principal_id, permission, as_of=str(position))
             assert told["allowed"] == could, (position, permission, told)
+
+
+async def test_a_token_counts_from_its_networks_alone(tmp_path: Path) -> None:
+    async with registry(tmp_path, trusted_proxies="127.0.0.0/8") as admin:
+        await admin.make_prompt("acme/support/triage", "one")
+        caller = await admin.make_caller({"role": "admin"}, networks=["10.1.0.0/16", "::1"])
+        local = await admin.make_caller({"role": "admin"}, networks=["127.0.0.1"])
+        for path in (PROMPT, "/v1/whoami", f"{PROMPT}/-/versions"):
+            assert (await local.api.call("GET", path)).status == 200
+            assert (await caller.api.call("GET", path)).status == 401
+            for address, status in (
+                ("10.1.2.3", 200), ("::ffff:10.1.2.3", 200), ("10.2.0.1", 401), ("x", 401),
+                ("10.1.2.3, 10.2.0.1", 401), ("10.2.0.1, 10.1.2.3", 200),
+                ("10.1.2.3, 127.0.0.9", 200), ("", 401),
+            ):  # fmt: skip
+                headers = {"X-Forwarded-For": address}
+                answer = await caller.api.call("GET", path, headers=headers)
+                assert answer.status == status, (path, address)
+        for wrong in (["10.1.0.1/16"], ["here"], []):
+            body = {"principal_id": caller.principal_id, "networks": wrong}
+            assert (await admin.call("POST", "/v1/tokens", body)).status == 422
+        listed = (await admin.ok("GET", "/v1/tokens?limit=500"))["items"]
+        uses = {one["token_id"]: one for one in listed}
+        assert uses[caller.token_id]["networks"] == ["10.1.0.0/16", "::1/128"]
+        assert uses[local.token_id]["last_used_at"] is not None
+        unused = await admin.ok("POST", "/v1/tokens", {"principal_id": local.principal_id})
+    async with registry(
+        tmp_path
+    ) as again:  # what is told outlives the process; no proxy counts now
+        listed = (await again.ok("GET", "/v1/tokens?limit=500"))["items"]
+        uses = {one["token_id"]: one["last_used_at"] for one in listed}
+        assert uses[local.token_id] is not None and uses[unused["token_id"]] is None
+        headers = {"X-Forwarded-For": "10.1.2.3"}
+        elsewhere = again.as_token(caller.api.token)
+        assert (await elsewhere.call("GET", PROMPT, headers=headers)).status == 401
