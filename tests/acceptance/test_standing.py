@@ -211,7 +211,7 @@ async def test_a_token_counts_from_its_networks_alone(tmp_path: Path) -> None:
         await admin.make_prompt("acme/support/triage", "one")
         caller = await admin.make_caller({"role": "admin"}, networks=["10.1.0.0/16", "::1"])
         local = await admin.make_caller({"role": "admin"}, networks=["127.0.0.1"])
-        for path in (PROMPT, "/v1/whoami", f"{PROMPT}/-/versions"):
+        for path in (f"{PROMPT}?version=1", "/v1/whoami", f"{PROMPT}/-/versions"):
             assert (await local.api.call("GET", path)).status == 200
             assert (await caller.api.call("GET", path)).status == 401
             for address, status in (
