@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -28,6 +28,10 @@ from domain.prompt import Prompt
 from domain.standing import standing
 
 OUTCOMES = ("accepted", "objected")
+_OBSTACLES = {
+    "no_environment": "Its environment is a label like any other by now.",
+    "expired": "The labels would have expired already.",
+}
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class ChangeCommands(Promoting):
         if self._environment(command.project, label) is None:
             detail = f"{label} is no environment of {command.project}"
             raise InvalidError(f"{detail}.", [Fault("/environment", "unknown_environment", detail)])
-        prompts = [self._named(command.project, item.name) for item in command.items]
+        prompts = self._proposed(command.project, command.items, label)
         change_id = self._ids.new_id()
         about = access.change_resource(command.project, str(change_id))
         resources = [access.prompt_resource(p.project, p.name, label) for p in prompts]
@@ -81,7 +85,8 @@ class ChangeCommands(Promoting):
             title=self._seal_text(command.title, "/title"),
             reason=self._text(command.reason, "/reason"),
             automatic=command.automatic or scheduled_at is not None,
-            scheduled_at=moment_text(scheduled_at), expires_at=self._expiry(command.expires_at),
+            scheduled_at=moment_text(scheduled_at),
+            expires_at=self._expiry(command.expires_at, scheduled_at),
             review_due_at=None, forced=command.force, meaning="authored",
         )  # fmt: skip
         return self._answer(provenance, About(change, tuple(prompts)), made=True)
@@ -96,18 +101,25 @@ class ChangeCommands(Promoting):
         )
         label = change.environment
         self._authorise_items(change.project, wanted, label, access.CHANGE_PROPOSE)
-        prompts = [self._named(change.project, item.name) for item in wanted]
+        prompts = self._proposed(change.project, wanted, label)
         revised = About(change, tuple(prompts))
         provenance = self._authorise_all(
             access.CHANGE_PROPOSE, about.resource, [*about.resources, *_places(prompts, label)]
         )
-        if change.automatic:
-            self._authorise_all(ENVIRONMENT_PROMOTE, about.resource, _places(prompts, label))
         scheduled_at = checked_moment(command.scheduled_at, "/scheduled_at", after=self._now)
+        if scheduled_at is None and "scheduled_at" not in command.given:
+            scheduled_at = change.scheduled_at
+        expires_at = command.expires_at
+        if "expires_at" not in command.given:
+            expires_at = change.expires_at
+        automatic = change.automatic or scheduled_at is not None
+        if automatic:
+            self._authorise_all(ENVIRONMENT_PROMOTE, about.resource, _places(prompts, label))
         change.revise(
             self._items(prompts, wanted, label), self._caller.principal_id, self._now,
-            credential=self._caller.token_id, scheduled_at=moment_text(scheduled_at),
-            expires_at=self._expiry(command.expires_at),
+            credential=self._caller.token_id, automatic=automatic,
+            scheduled_at=moment_text(scheduled_at),
+            expires_at=self._expiry(expires_at, scheduled_at),
             reason=self._text(command.reason, "/reason"),
         )  # fmt: skip
         return self._answer(provenance, revised)
@@ -133,7 +145,9 @@ class ChangeCommands(Promoting):
         self._check_independent(about)
         signature = self._own_signature(command.signature, approval_intent(change))
         comment = self._text(command.comment, "/comment")
-        change.approve(self._caller.principal_id, comment, self._now, signature)
+        hours = self._project(change.project).rules_of(change.environment).approvals.max_age_hours
+        since = self._now - timedelta(hours=hours) if hours is not None else None
+        change.approve(self._caller.principal_id, comment, self._now, signature, since=since)
         return self._answer(provenance, about)
 
     def _check_independent(self, about: About) -> None:
@@ -217,8 +231,13 @@ class ChangeCommands(Promoting):
         if rights is not None:
             answer = access.permitted_all(rights, ENVIRONMENT_PROMOTE, about.resources, self._now)
         moved = [p for item, p in about.pairs if self._target(p, change.environment) != item.base]
-        if rights is None or not answer.allowed or moved:
-            change.suspend("base_moved" if moved else "not_permitted", self._now)
+        cause = self._obstacle(change)
+        if cause is None and moved:
+            cause = "base_moved"
+        if rights is None or not answer.allowed:
+            cause = cause or "not_permitted"
+        if rights is None or cause is not None:
+            change.suspend(cause or "not_permitted", self._now)
             return self._answer(suspending, about)
         actor = {
             **access.SYSTEM_SCHEDULE, "credential": change.credential,
@@ -226,6 +245,14 @@ class ChangeCommands(Promoting):
         }  # fmt: skip
         provenance = self._provenance(ENVIRONMENT_PROMOTE, about.resource, answer, actor)
         return self._apply(about, rights, change.asked_by, provenance, {})
+
+    def _obstacle(self, change: ChangeRequest) -> str | None:
+        """What no approval helps against: its environment is none any more, its time is over."""
+        if self._environment(change.project, change.environment) is None:
+            return "no_environment"
+        if change.expires_at is not None and change.expires_at <= self._now:
+            return "expired"
+        return None
 
     def _apply(
         self,
@@ -236,6 +263,11 @@ class ChangeCommands(Promoting):
         signatures: Mapping[str, Signed],
     ) -> Decision:
         change = about.change
+        obstacle = self._obstacle(change)
+        if obstacle is not None:
+            raise ConflictError(
+                f"{_OBSTACLES[obstacle]} Revise the change request, or withdraw it."
+            )
         signed = {
             item.prompt_id: self._own_signature(signatures.get(item.name), _intent(change, pair))
             for pair in about.pairs
@@ -310,6 +342,17 @@ class ChangeCommands(Promoting):
         for name in names:
             self._authorise(permission, access.prompt_resource(project, name, label))
 
+    def _proposed(self, project: str, items: Sequence[ChangeItem], label: str) -> list[Prompt]:
+        """The prompts of these names; one that moved only for who may read it where it is."""
+        prompts = []
+        for item in items:
+            prompt = self._named(project, item.name)
+            there = access.prompt_resource(project, prompt.name, label)
+            if not self._may(access.PROMPT_READ, there):
+                raise access.not_found(access.prompt_resource(project, item.name))
+            prompts.append(prompt)
+        return prompts
+
     def _items(
         self, prompts: Sequence[Prompt], wanted: Sequence[ChangeItem], label: str
     ) -> tuple[Item, ...]:
@@ -326,8 +369,9 @@ class ChangeCommands(Promoting):
     def _target(self, prompt: Prompt, label: str) -> int | None:
         return self._live(prompt).get(label)
 
-    def _expiry(self, given: datetime | None) -> str | None:
-        return moment_text(checked_moment(given, "/expires_at", after=self._now))
+    def _expiry(self, given: datetime | None, scheduled_at: datetime | None) -> str | None:
+        after = max(self._now, scheduled_at) if scheduled_at is not None else self._now
+        return moment_text(checked_moment(given, "/expires_at", after=after))
 
     def _about(self, project: str, change_id: UUID) -> About:
         change = self._session.load(ChangeRequest, change_id)

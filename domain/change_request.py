@@ -91,6 +91,7 @@ class ChangeRequest(Aggregate):
         items: list[dict[str, Any]]
         by: str
         credential: str | None
+        automatic: bool
         scheduled_at: str | None
         expires_at: str | None
         reason: ContentRef | None
@@ -139,7 +140,7 @@ class ChangeRequest(Aggregate):
         reason: ContentRef | None
 
     class Suspended(Aggregate.Event):
-        """A scheduled promotion waits for a revision: what was live has changed meanwhile."""
+        """What is applied by itself waits for a revision; `cause` says why."""
 
         TOPIC = "io.scrinia.change.suspended.v1"
         cause: str
@@ -249,11 +250,17 @@ class ChangeRequest(Aggregate):
         comment: ContentRef | None,
         at: datetime,
         signature: dict[str, str] | None = None,
+        *,
+        since: datetime | None = None,
     ) -> bool:
-        """Approve what is proposed now; False where this principal has. ChangeClosedError."""
+        """Approve what is proposed now; False where this principal has. ChangeClosedError.
+
+        `since`: an approval from before does not count any more and is given anew.
+        """
         self._check_status("open")
         held = self.approvals.get(by)
-        if held is not None and (held.signature is not None or signature is None):
+        lasting = held is not None and (since is None or held.at >= since)
+        if held is not None and lasting and (held.signature is not None or signature is None):
             return False
         self.trigger_event(
             self.Approved, timestamp=at, by=by, revision=self.revision, comment=comment,
@@ -319,9 +326,11 @@ class ChangeRequest(Aggregate):
         items: list[dict[str, Any]],
         by: str,
         credential: str | None,
+        automatic: bool,
         scheduled_at: str | None,
         expires_at: str | None,
     ) -> None:
+        self.automatic = automatic
         self.items = tuple(Item(**item) for item in items)
         self.editors = (*(one for one in self.editors if one != by), by)
         self.credential = credential

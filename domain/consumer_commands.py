@@ -5,11 +5,13 @@ from typing import Any
 from domain import access, commands
 from domain.consumer import VARIABLES_MAX, Consumer, Consumers, consumers_id
 from domain.decision import Answer, Decision
-from domain.errors import Fault, ForbiddenError, InvalidError
+from domain.errors import Fault, ForbiddenError, InvalidError, TooManyError
 from domain.names import check_label
 from domain.prompt import Prompt
 from domain.prompt_deciding import PromptDeciding
 from domain.semver import parse_range
+
+OWN_MAX = 16
 
 
 class ConsumerCommands(PromptDeciding):
@@ -30,6 +32,9 @@ class ConsumerCommands(PromptDeciding):
         held = self._session.load(Consumers, consumers_id(prompt.id))
         consumers = held or Consumers.open(prompt.id, self._now)
         made = name not in consumers.consumers
+        mine = [c for c in consumers.consumers.values() if c.by == self._caller.principal_id]
+        if made and len(mine) >= OWN_MAX:
+            raise TooManyError(f"You registered {OWN_MAX} consumers of this prompt already.")
         self._check_own(prompt, consumers, name)
         who = self._caller.principal_id
         consumers.register(Consumer(name, label, command.range, variables, who, self._now))

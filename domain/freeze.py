@@ -15,6 +15,8 @@ from domain.errors import Fault
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAY_MINUTES = 24 * 60
 FREEZES_MAX = 32
+# Not what a machine calls its own ("localtime"), nor its variants ("posix/…", "right/…").
+_ZONE = re.compile(r"UTC|[A-Z][A-Za-z0-9_+-]*(/[A-Z][A-Za-z0-9_+-]*){1,2}")
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])|24:00")
 
 
@@ -103,8 +105,10 @@ def _minute(text: str, pointer: str, faults: list[Fault]) -> int:
 
 def _zone(name: Any, pointer: str, faults: list[Fault]) -> str:
     try:
-        ZoneInfo(name)
-    except Exception:
+        known = bool(_ZONE.fullmatch(name)) and ZoneInfo(name) is not None
+    except (TypeError, ValueError, OSError, KeyError):
+        known = False
+    if not known:
         detail = "a name of the IANA time zone database, such as Europe/Berlin"
         faults.append(Fault(pointer, "unknown_time_zone", detail))
     return str(name)

@@ -7,8 +7,8 @@ from typing import Literal
 from domain.commitment import ContentRef
 
 Act = Literal["set", "promotion", "rollback", "emergency"]
-# What satisfied the rules of its time: an emergency did not.
-LIVED: tuple[Act, ...] = ("promotion", "rollback")
+# What satisfied the rules of its time: an emergency did not, and a rollback returns to what did.
+LIVED: Act = "promotion"
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Label:
 
     def lived(self, number: int) -> bool:
         """Whether a version was its target before, by a promotion that satisfied the rules."""
-        return any(move.to_version == number and move.act in LIVED for move in self.history)
+        return any(move.to_version == number and move.act == LIVED for move in self.history)
 
     def expired(self, at: datetime) -> bool:
         """Whether its time is over."""

@@ -128,7 +128,11 @@ class LabelCommands(Promoting):
         about = access.change_resource(prompt.project, str(change_id))
         authz = {**provenance.authz, "resource": about.text}
         opened = replace(changes_of(change)[0], provenance=replace(provenance, authz=authz))
-        body = {**decision.answer.body, "change_id": str(change_id), "review_due_at": str(due)}
+        body = {
+            **decision.answer.body,
+            "change_id": str(change_id),
+            "review_due_at": moment_text(due),
+        }
         return replace(
             decision, changes=(opened, *decision.changes), contents=tuple(self._contents),
             answer=replace(decision.answer, body=body),
@@ -164,15 +168,15 @@ class LabelCommands(Promoting):
         prompt.check_not_archived()
         if act in ("promotion", "emergency"):
             prompt.check_not_draft()
-        given, force, signed = None, act == "emergency", None
+        given, force, signed = None, act == "emergency", command.signature
         if isinstance(command, commands.SetLabel):
-            given, force, signed = command.expires_at, force or command.force, command.signature
+            given, force = command.expires_at, force or command.force
         if force:
             check_reason(command.reason, "says why consumers may break")
         expires_at = checked_moment(given, "/expires_at", after=self._now)
         if current != version or (state is not None and state.expires_at != expires_at):
             self._check_moves(command.label, [(prompt, version)])
-            intent = promotion_intent(prompt, command.label, version, expires_at, change_id)
+            intent = promotion_intent(prompt, command.label, version, expires_at, None)
             signature = self._own_signature(signed, intent)
             if act != "emergency":
                 wish = Wish(

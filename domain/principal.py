@@ -138,8 +138,7 @@ class Principal(Aggregate):
     def rights(self, token_id: str | None) -> Rights:
         """Its own standing, with a token; `domain/standing.py` adds what its groups have."""
         token = self.tokens.get(token_id) if token_id is not None else None
-        grants = tuple(self.grants.values())
-        return Rights(self.active, grants, token, frozenset(self.groups))
+        return Rights(self.active, tuple(self.grants.values()), token)
 
     @property
     def is_admin(self) -> bool:

@@ -30,12 +30,17 @@ def standing(streams: Streams, principal_id: str, token_id: str | None) -> Right
     if principal is None:
         return None
     grants: list[Grant] = list(principal.grants.values())
+    groups: set[str] = set()
     for group_id in principal.groups:
         group = streams.load(Principal, UUID(group_id))
         if group is not None and group.active:
+            groups.add(group_id)
             grants += group.grants.values()
-    rights = principal.rights(token_id)
-    return replace(rights, grants=tuple(_resolved(streams, grants)))
+    return replace(
+        principal.rights(token_id),
+        grants=tuple(_resolved(streams, grants)),
+        groups=frozenset(groups),
+    )
 
 
 def _resolved(streams: Streams, grants: Iterable[Grant]) -> Iterable[Grant]:

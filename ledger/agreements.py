@@ -4,14 +4,15 @@ The gate is asked as the registry asked it, with what was so at that position. W
 request's events say of themselves is compared with what was.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, cast
+from uuid import UUID
 
 from domain import access
 from domain.access import Rights
 from domain.change_request import ChangeRequest, Item
 from domain.check import VersionChecks, checks_id
-from domain.consumer import consumers_id
+from domain.consumer import Consumers, consumers_id
 from domain.gate import Move, unmet
 from domain.intent import PAYLOAD_TYPE, approval_intent, promotion_bytes
 from domain.prompt import Prompt
@@ -36,6 +37,8 @@ def agreement_fault(facts: Facts, recorded: RecordedEvent, rights: Rights) -> st
         return _move_fault(facts, recorded, rights)
     if isinstance(event, VersionChecks.Created | VersionChecks.Recorded):
         return _check_fault(facts, recorded)
+    if recorded.stream.startswith("consumers/"):
+        return _consumer_fault(facts, recorded, rights)
     if recorded.stream.startswith("change/"):
         return _change_fault(facts, recorded)
     return None
@@ -54,10 +57,13 @@ def _move_fault(facts: Facts, recorded: RecordedEvent, rights: Rights) -> str | 
     event = cast("Any", recorded.event)
     prompt = facts.prompts[str(event.originator_id)]
     project = facts.project(prompt.project)
-    if project is None or event.label not in project.environments:
-        return "names a change request for a plain label" if event.change_id else None
-    version = getattr(event, "to", None)
     act = getattr(event, "act", "promotion")
+    if project is None or event.label not in project.environments:
+        promoted = isinstance(event, Prompt.LabelMoved) and act in ("promotion", "emergency")
+        return "promotes to a plain label" if promoted or event.change_id else None
+    version = getattr(event, "to", None)
+    if act == "set":
+        return "sets an environment's label, which is promoted"
     change = facts.changes.get(event.change_id) if event.change_id else None
     if event.change_id is not None or act == "emergency":
         item = _item_of(change, str(event.originator_id))
@@ -67,8 +73,9 @@ def _move_fault(facts: Facts, recorded: RecordedEvent, rights: Rights) -> str | 
             return "names a change request of another environment"
         if change.emergency != (act == "emergency"):
             return "claims an emergency that is none, or hides one"
-        if not change.emergency and change.status != "open":
-            return NOT_OPEN
+        fault = None if change.emergency else _applying_fault(recorded, change)
+        if fault is not None:
+            return fault
     if change is not None and getattr(event, "forced", change.forced) != change.forced:
         return "is forced, and its change request is not"
     if not _is_signed(facts, recorded, _promotion(recorded, prompt)):
@@ -79,6 +86,23 @@ def _move_fault(facts: Facts, recorded: RecordedEvent, rights: Rights) -> str | 
     missing = unmet(rules, _move(facts, recorded, rights, prompt, change))
     if missing:
         return f"does not satisfy the rules: {'; '.join(one.detail for one in missing)}"
+    return None
+
+
+def _applying_fault(recorded: RecordedEvent, change: ChangeRequest) -> str | None:
+    """Why a move is not what its change request proposes, or not yet."""
+    event = cast("Any", recorded.event)
+    if change.status != "open":
+        return NOT_OPEN
+    if getattr(event, "act", "promotion") != "promotion":
+        return "names a change request, and is no promotion"
+    until = change.expires_at.isoformat() if change.expires_at is not None else None
+    if isinstance(event, Prompt.LabelMoved) and event.expires_at != until:
+        return "expires at another time than was proposed"
+    if change.scheduled_at is not None and datetime.fromisoformat(recorded.time) < (
+        change.scheduled_at
+    ):
+        return "is applied before it was scheduled"
     return None
 
 
@@ -144,7 +168,8 @@ def _promotion(recorded: RecordedEvent, prompt: PromptFacts) -> bytes:
     return promotion_bytes(
         str(event.originator_id), event.label, version,
         prompt.versions[version - 1].commitment if version is not None else None,
-        getattr(event, "expires_at", None), event.change_id,
+        getattr(event, "expires_at", None),
+        None if getattr(event, "act", None) == "emergency" else event.change_id,
     )  # fmt: skip
 
 
@@ -183,7 +208,25 @@ def _check_fault(facts: Facts, recorded: RecordedEvent) -> str | None:
         return "is about a version that is not there"
     if versions[created.number - 1].commitment != created.commitment:
         return "is about another version than it says"
-    return None
+    own = checks_id(UUID(created.prompt_id), created.number)
+    return None if created.originator_id == own else "is in the stream of another version"
+
+
+def _consumer_fault(facts: Facts, recorded: RecordedEvent, rights: Rights) -> str | None:
+    event = cast("Any", recorded.event)
+    if isinstance(event, Consumers.Created):
+        own = consumers_id(UUID(event.prompt_id))
+        return None if event.originator_id == own else "is in the stream of another prompt"
+    if getattr(event, "by", for_whom(recorded)) != for_whom(recorded):
+        return "is by somebody else than who did it"
+    consumers = facts.consumers[str(event.originator_id)]
+    held = consumers.consumers.get(event.consumer)
+    if held is None or held.by == for_whom(recorded):
+        return None
+    project = access.project_resource(facts.prompts[consumers.prompt_id].project)
+    at = datetime.fromisoformat(recorded.time)
+    may = access.permitted(rights, access.PROJECT_WRITE, project, at).allowed
+    return None if may else "changes what somebody else registered"
 
 
 # Change requests
@@ -197,6 +240,10 @@ def _change_fault(facts: Facts, recorded: RecordedEvent) -> str | None:
     if isinstance(event, ChangeRequest.Created | ChangeRequest.Revised):
         if event.credential != actor["credential"]:
             return "names another credential than it was asked with"
+        if isinstance(event, ChangeRequest.Created) and event.review_due_at != _due(
+            facts, recorded
+        ):
+            return "is to be reviewed at another time than the rules say"
         return _items_fault(facts, [Item(**item) for item in event.items])
     change = facts.changes[str(event.originator_id)]
     of_revision = isinstance(event, ChangeRequest.Approved | ChangeRequest.Rejected)
@@ -209,6 +256,16 @@ def _change_fault(facts: Facts, recorded: RecordedEvent) -> str | None:
     if isinstance(event, ChangeRequest.Applied):
         return _applied_fault(facts, recorded, change)
     return None
+
+
+def _due(facts: Facts, recorded: RecordedEvent) -> str | None:
+    """Until when an emergency has to be reviewed; None for what is none."""
+    event = cast("ChangeRequest.Created", recorded.event)
+    project = facts.project(event.project)
+    if event.meaning != "emergency" or project is None:
+        return None
+    hours = project.rules_of(event.environment).review_hours or 0
+    return (datetime.fromisoformat(recorded.time) + timedelta(hours=hours)).isoformat()
 
 
 def _items_fault(facts: Facts, items: list[Item]) -> str | None:
@@ -280,6 +337,12 @@ def suspension_allowed(facts: Facts, recorded: RecordedEvent) -> bool:
         return False
     at = datetime.fromisoformat(recorded.time)
     prompts = [facts.prompts[item.prompt_id] for item in change.items]
+    project = facts.project(change.project)
+    cause = cast("ChangeRequest.Suspended", recorded.event).cause
+    if cause == "no_environment":
+        return project is None or change.environment not in project.environments
+    if cause == "expired":
+        return change.expires_at is not None and change.expires_at <= at
     moved = any(
         prompt.live(at).get(change.environment) != item.base
         for item, prompt in zip(change.items, prompts, strict=True)
@@ -290,5 +353,4 @@ def suspension_allowed(facts: Facts, recorded: RecordedEvent) -> bool:
         rights is not None
         and access.permitted_all(rights, access.ENVIRONMENT_PROMOTE, places, at).allowed
     )
-    cause = cast("ChangeRequest.Suspended", recorded.event).cause
     return moved if cause == "base_moved" else not may

@@ -20,7 +20,7 @@ from domain.access import (
 )
 from domain.change_request import ChangeRequest
 from domain.genesis import GENESIS_EVENTS, SYSTEM_ACTOR
-from domain.keys import KeyRing
+from domain.keys import KeyRing, key_id_of
 from domain.principal import Principal
 from domain.prompt import Prompt
 from domain.standing import standing
@@ -36,9 +36,12 @@ class Authority:
     """Decides anew, event by event."""
 
     facts: Facts = field(default_factory=Facts)
+    unfinished: str | None = None  # the change request whose labels move, and which is not applied
 
     def fault(self, recorded: RecordedEvent) -> str | None:
         """Why the event was not allowed; None where it was."""
+        if self.unfinished is not None and _change_of(recorded) != self.unfinished:
+            return f"follows a move of {self.unfinished}, which was not applied"
         authz = recorded.payload["authz"]
         if authz["policy"] == BOOTSTRAP_POLICY:
             return self._bootstrap_fault(recorded)
@@ -64,6 +67,11 @@ class Authority:
 
     def apply(self, recorded: RecordedEvent) -> None:
         """Fold an event."""
+        self.unfinished = None
+        if isinstance(recorded.event, Prompt.LabelMoved | Prompt.LabelRemoved):
+            change = self.facts.changes.get(recorded.event.change_id or "")
+            if change is not None and not change.emergency:
+                self.unfinished = recorded.event.change_id
         self.facts.apply(recorded)
 
     def _bootstrap_fault(self, recorded: RecordedEvent) -> str | None:
@@ -108,6 +116,11 @@ class Authority:
         rights = self._rights(recorded, datetime.fromisoformat(recorded.time))
         if isinstance(rights, str):
             return rights
+        event = recorded.event
+        if isinstance(event, Principal.KeyRegistered) and event.key_id != key_id_of(
+            bytes.fromhex(event.public_key)
+        ):
+            return "names another key than it registers"
         narrowed = rights.token is None or rights.token.scopes is not None
         return "was done with a narrowed token" if narrowed else None
 
@@ -154,3 +167,11 @@ class Authority:
         if rights is None or not rights.active or token is None or not token.is_live(moment):
             return "the actor was deactivated, or the token not live"
         return rights
+
+
+def _change_of(recorded: RecordedEvent) -> str | None:
+    """The change request that an event belongs to the applying of."""
+    event = recorded.event
+    if isinstance(event, ChangeRequest.Applied):
+        return str(event.originator_id)
+    return getattr(event, "change_id", None)

@@ -144,7 +144,7 @@ class Facts:
             label = prompt.labels.setdefault(event.label, LabelFacts())
             label.target = event.to
             label.until = datetime.fromisoformat(event.expires_at) if event.expires_at else None
-            if event.act in LIVED:
+            if event.act == LIVED:
                 label.lived.add(event.to)
         elif isinstance(event, Prompt.LabelRemoved | Prompt.LabelExpired):
             label = prompt.labels[event.label]

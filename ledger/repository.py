@@ -30,6 +30,7 @@ DECISIVE = (
     Principal, Role, KeyRing, Project, Webhook, ChangeRequest, VersionChecks, Consumers,
 )  # fmt: skip
 CACHED_STREAMS_MAX = 20_000
+ACTORS_KEPT_MAX = 100_000
 CACHED_CONTENT_BYTES_MAX = 32 * 1024 * 1024
 _A = TypeVar("_A", bound=Aggregate)
 
@@ -88,6 +89,7 @@ class Repository:
         self._ledger_id = UUID(ledger_id)
         self._cache: OrderedDict[str, Loaded[Aggregate]] = OrderedDict()
         self._contents: OrderedDict[str, Content] = OrderedDict()
+        self._actors: OrderedDict[tuple[str, int], str] = OrderedDict()
         self._contents_bytes = 0
 
     def load(
@@ -109,10 +111,17 @@ class Repository:
 
     def actor(self, stream: str, stream_position: int) -> str:
         """Who did what stands at a position of a stream; TamperedError if it is not authentic."""
+        known = self._actors.get((stream, stream_position))
+        if known is not None:
+            return known
         stored = self._recorder.select_stream(stream, after=stream_position - 1)[0]
         if not is_authentic(stored, self.trusted_keys()):
             raise TamperedError(f"{stream} holds a forged event: run 'scrinia verify'.")
-        return str(payload.decode(stored.state)["actor"]["id"])
+        actor = str(payload.decode(stored.state)["actor"]["id"])
+        self._actors[stream, stream_position] = actor
+        if len(self._actors) > ACTORS_KEPT_MAX:
+            self._actors.popitem(last=False)
+        return actor
 
     def _checked(
         self, kind: type[Aggregate], stream: str, until_position: int | None

@@ -161,6 +161,9 @@ class Verification:
                     self._roots[self._tree.size] = self._tree.root()
                     self._frontiers[self._tree.size] = self._tree.to_bytes()
             self._progress(self.report.events, total)
+        if self._authority.unfinished is not None:
+            detail = f"ends with a move of {self._authority.unfinished}, which was not applied"
+            self.report.add(self._head, "E_AUTHZ", detail)
         self._check_orphans()
         self._check_checkpoints()
         self.report.faults.sort(key=_by_position)

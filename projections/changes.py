@@ -27,7 +27,8 @@ class Changes(SqlProjection):
     """Folds change requests, who took part in them, and who wrote the versions."""
 
     name = "changes"
-    tables = ("changes", "change_items", "change_parts", "change_names", "change_authors")
+    tables = ("changes", "change_items", "change_parts", "change_names", "change_authors",
+              "change_merges")  # fmt: skip
 
     def apply(self, cursor: Cursor, recorded: RecordedEvent, texts: Texts) -> None:
         """See SqlProjection."""
@@ -45,9 +46,7 @@ class Changes(SqlProjection):
             )
             for merged in event.parents[1:]:
                 cursor.execute(
-                    "INSERT INTO change_authors SELECT prompt_id, ?, author FROM change_authors"
-                    " WHERE prompt_id = ? AND number = ? ON CONFLICT DO NOTHING",
-                    (event.number, prompt_id, merged),
+                    "INSERT INTO change_merges VALUES (?, ?, ?)", (prompt_id, event.number, merged)
                 )
 
     def _apply_name(self, cursor: Cursor, prompt_id: str, name: str) -> None:
@@ -180,7 +179,9 @@ def _rows(cursor: Cursor, wanted: ChangeFilter, before: str | None) -> list[Any]
             " AND NOT EXISTS (SELECT 1 FROM change_parts p WHERE p.change_id = changes.change_id"
             " AND p.principal_id = ?)"
             " AND NOT EXISTS (SELECT 1 FROM change_items i JOIN change_authors a"
-            " ON a.prompt_id = i.prompt_id AND a.number = i.version"
+            " ON a.prompt_id = i.prompt_id AND (a.number = i.version OR a.number IN"
+            " (SELECT m.merged FROM change_merges m"
+            " WHERE m.prompt_id = i.prompt_id AND m.number = i.version))"
             " WHERE i.change_id = changes.change_id AND a.author = ?)"
         )
         params += [wanted.waiting, wanted.waiting]

@@ -50,7 +50,10 @@ class ProposeChangeRequest(Request):
 
 
 class ReviseChangeRequest(Request):
-    """Other versions (left out: the same, on what is live now). Approvals begin anew."""
+    """Other versions (left out: the same, on what is live now). Approvals begin anew.
+
+    Times that are left out stay; null takes them away.
+    """
 
     items: Items | None = None
     scheduled_at: Moment | None = None

@@ -224,6 +224,7 @@ async def revise_change(request: web.Request) -> web.StreamResponse:
         expires_at=wanted.expires_at,
         reason=wanted.reason,
         if_match=edge.if_match(request),
+        given=frozenset(wanted.model_fields_set),
     )
     return await submit(request, who, command)
 
@@ -243,7 +244,7 @@ async def approve_change(request: web.Request) -> web.StreamResponse:
     wanted = await edge.body(request, ApproveRequest, optional=True)
     place = edge.project_name(request), edge.path_id(request)
     signed = None
-    if wanted.signature is not None and (change := await change_to_sign(request, place[1])):
+    if wanted.signature is not None and (change := await change_to_sign(request, who, *place)):
         signed = own_signature(request, who, wanted.signature, approval_intent(change))
     command = commands.ApproveChange(*place, wanted.revision, wanted.comment, signed)
     return await submit(request, who, command)
@@ -279,7 +280,7 @@ async def apply_change(request: web.Request) -> web.StreamResponse:
     wanted = await edge.body(request, ApplyRequest, optional=True)
     place = edge.project_name(request), edge.path_id(request)
     signatures: dict[str, Signed] = {}
-    change = await change_to_sign(request, place[1]) if wanted.signatures else None
+    change = await change_to_sign(request, who, *place) if wanted.signatures else None
     if change is not None:
         for item in change.items:
             given, at = wanted.signatures.get(item.name), f"/signatures/{item.name}"

@@ -102,11 +102,23 @@ async def remove_environment(request: web.Request) -> web.StreamResponse:
 async def get_owners(request: web.Request) -> web.StreamResponse:
     """Who owns the project and its folders; the innermost owned folder counts for a prompt."""
     project, position = await _project(request)
-    owned = sorted(project.owners.items(), key=lambda one: one[0] or "")
+    rights = edge.services(request).access.rights(edge.caller(request), now())
+    readable = access.readable_folders(rights, project.name, now())
+    owned = [
+        (folder, owners)
+        for folder, owners in sorted(project.owners.items(), key=lambda one: one[0] or "")
+        if readable is None or _lies_in(folder, readable)
+    ]
     items: list[dict[str, Any]] = [
         {"folder": folder, "owners": list(owners)} for folder, owners in owned
     ]
     return edge.view_answer(request, {"items": items, "next_cursor": None}, position)
+
+
+def _lies_in(folder: str | None, readable: tuple[str, ...]) -> bool:
+    return folder is not None and any(
+        folder == one or folder.startswith(one + "/") for one in readable
+    )
 
 
 async def set_owners(request: web.Request) -> web.StreamResponse:

@@ -24,7 +24,11 @@ from projections.feed import FeedFilter, MayRead, cloud_event
 
 PING_SECONDS = 10.0
 RETRY_MS = 1000
-_ACCESS_KINDS = frozenset({"principal", "grant", "token", "key", "ledger", "webhook", "epoch"})
+_ACCESS_KINDS = frozenset(
+    {"principal", "actorkey", "role", "grant", "token", "key", "ledger", "webhook", "epoch"}
+)
+# They name prompts and folders all over a project.
+_ACROSS_FOLDERS = frozenset({"change", "owners"})
 
 
 class EventsQuery(Request):
@@ -94,6 +98,9 @@ def _permitted(rights: access.Rights, recorded: RecordedEvent, moment: datetime)
     resource = access.resource_from_text(recorded.resource)
     if recorded.kind_verb.partition(".")[0] in _ACCESS_KINDS:
         return access.permitted(rights, ACCESS_READ, resource, moment).allowed
+    if recorded.kind_verb.partition(".")[0] in _ACROSS_FOLDERS:
+        whole = access.project_resource(resource.project or "")
+        return access.permitted(rights, PROMPT_READ, whole, moment).allowed
     if resource.path is None and resource.project is not None:
         return access.readable_folders(rights, resource.project, moment) != ()
     return access.permitted(rights, PROMPT_READ, resource, moment).allowed

@@ -87,7 +87,9 @@ async def explain_access(request: web.Request) -> web.StreamResponse:
     await edge.fresh_memory(request)
     live = edge.services(request).access
     resource = _resource(wanted)
-    if str(wanted.principal) != who.principal_id:
+    asking = live.rights(who, now())
+    own = str(wanted.principal) == who.principal_id
+    if not own:
         place = REGISTRY if resource.project is None else access.project_resource(resource.project)
         live.authorise(who, ACCESS_READ, place, now())
     view, moment = await view_at(request, wanted.as_of)
@@ -104,7 +106,11 @@ async def explain_access(request: web.Request) -> web.StreamResponse:
         "resource": resource.text,
         "environment": resource.environment,
         "as_of": moment.isoformat(),
-        "grants": [_reason_item(view, str(wanted.principal), one) for one in reasons],
+        "grants": [
+            _reason_item(view, str(wanted.principal), one)
+            for one in reasons
+            if own or access.permitted(asking, ACCESS_READ, one.grant.scope.resource, now()).allowed
+        ],
         "roles_with_it": roles,
     }
     return edge.view_answer(request, body, view.position)

@@ -26,7 +26,7 @@ from domain.access import ENVIRONMENT_PROMOTE, PROMPT_READ, Caller, prompt_resou
 from domain.deciding import moment_text
 from domain.intent import Signed, promotion_intent
 from domain.label import LabelMove
-from domain.names import project_id
+from domain.names import check_label, project_id
 from domain.project import Project
 from ledger.ids import now
 from projections.history import History
@@ -185,12 +185,20 @@ async def rollback(request: web.Request) -> web.StreamResponse:
     """Return a label to an earlier target."""
     who = edge.caller(request)
     wanted = await edge.body(request, RollbackRequest)
+    label = check_label(wanted.label)
+    prompt = await prompt_to_sign(request) if wanted.signature is not None else None
+    signed = None
+    if prompt is not None:
+        to = prompt.rollback_target(label, wanted.to, now())
+        intent = promotion_intent(prompt, label, to, None, None)
+        signed = own_signature(request, who, wanted.signature, intent)
     command = commands.Rollback(
         project=edge.project_name(request),
         name=edge.prompt_name(request),
         label=wanted.label,
         to=wanted.to,
         reason=wanted.reason,
+        signature=signed,
     )
     return await submit(request, who, command)
 

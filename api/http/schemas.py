@@ -222,6 +222,9 @@ class RollbackRequest(Request):
     label: LabelName
     to: VersionNumber | None = None
     reason: FreeText | None = None
+    signature: SignatureRequest | None = Field(
+        None, description="One's own, over the intent of promoting what it returns to."
+    )
 
 
 class LockedGuardrail(Request):

@@ -8,7 +8,8 @@ from aiohttp import web
 from pydantic import Field
 
 from api.http import edge
-from api.http.commanding import submit
+from api.http.commanding import ask, submit
+from api.http.history import check_moved
 from api.http.keys import key_in_path
 from api.http.problems import EdgeError
 from api.http.route import Route
@@ -16,7 +17,7 @@ from api.http.schemas import CommandAnswer, ObjectAnswer, ReasonRequest, Request
 from domain import access, commands
 from domain.access import ACCESS_READ, REGISTRY, Caller
 from domain.change_request import ChangeRequest, Item
-from domain.errors import ConflictError, Fault
+from domain.errors import ConflictError, Fault, NotFoundError
 from domain.intent import PAYLOAD_TYPE, Signed, approval_intent, promotion_bytes
 from domain.keys import key_id_of
 from domain.prompt import Prompt
@@ -109,8 +110,14 @@ def own_signature(
     return Signed(given.key_id, given.signature, intent)
 
 
-async def change_to_sign(request: web.Request, change_id: UUID) -> ChangeRequest | None:
-    """A change request as it is; the command decides whether one may know of it."""
+async def change_to_sign(
+    request: web.Request, who: Caller, project: str, change_id: UUID
+) -> ChangeRequest | None:
+    """A change request as it is, for who may know of it: the command decides that, and refuses."""
+    try:
+        await ask(request, who, commands.PreviewChange(project, change_id))
+    except NotFoundError:
+        return None
     repository = edge.services(request).repository
     return (await edge.read(request, repository.load, ChangeRequest, change_id)).aggregate
 
@@ -123,7 +130,9 @@ async def prompt_to_sign(request: web.Request) -> Prompt | None:
     resource = access.prompt_resource(project, name)
     if not services.access.permitted(who, access.PROMPT_READ, resource, now()):
         return None
-    return (await services.serving.entry(project, name)).history.prompt
+    prompt = (await services.serving.entry(project, name)).history.prompt
+    check_moved(services.access.rights(who, now()), project, name, prompt.name)
+    return prompt
 
 
 def item_intent(change: ChangeRequest, item: Item) -> bytes:

@@ -53,7 +53,11 @@ class ProposeChange:
 
 @dataclass(frozen=True)
 class ReviseChange:
-    """Propose other versions (None: the same, on what is live now); approvals begin anew."""
+    """Propose other versions (None: the same, on what is live now); approvals begin anew.
+
+    `given`: which of `scheduled_at` and `expires_at` are to be as they are here, also if None; the
+    others stay.
+    """
 
     project: str
     change_id: UUID
@@ -62,6 +66,7 @@ class ReviseChange:
     expires_at: datetime | None = None
     reason: str | None = None
     if_match: int | None = None
+    given: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -70,3 +70,4 @@ class Rollback:
     label: str
     to: int | None = None
     reason: str | None = None
+    signature: Signed | None = None

@@ -44,5 +44,12 @@ CREATE TABLE IF NOT EXISTS change_authors (
     prompt_id text COLLATE "C" NOT NULL,
     number bigint NOT NULL,
     author text COLLATE "C" NOT NULL,
-    PRIMARY KEY (prompt_id, number, author)
+    PRIMARY KEY (prompt_id, number)
+);
+
+CREATE TABLE IF NOT EXISTS change_merges (
+    prompt_id text COLLATE "C" NOT NULL,
+    number bigint NOT NULL,
+    merged bigint NOT NULL,
+    PRIMARY KEY (prompt_id, number, merged)
 );

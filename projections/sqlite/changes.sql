@@ -44,5 +44,12 @@ CREATE TABLE IF NOT EXISTS change_authors (
     prompt_id TEXT NOT NULL,
     number INTEGER NOT NULL,
     author TEXT NOT NULL,
-    PRIMARY KEY (prompt_id, number, author)
+    PRIMARY KEY (prompt_id, number)
+) STRICT;
+
+CREATE TABLE IF NOT EXISTS change_merges (
+    prompt_id TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    merged INTEGER NOT NULL,
+    PRIMARY KEY (prompt_id, number, merged)
 ) STRICT;

@@ -592,3 +592,112 @@ async def test_a_key_is_registered_by_whoever_it_is_of_alone(team: Team) -> None
     narrowed = await team.admin.make_caller({"role": "admin"}, scopes=scopes)
     assert (await Pen(narrowed).register(ledger)).status == 403
     assert (await Pen(team.callers["viewer"]).register("another ledger")).status == 422
+
+
+async def test_what_is_no_environment_any_more_lets_no_request_through(team: Team) -> None:
+    await team.admin.ok("PUT", PRODUCTION, rules())
+    by_itself = await team.propose(by="releaser", automatic=True)
+    by_hand = await team.propose()
+    await team.admin.ok("DELETE", PRODUCTION)
+    refused = await team.releaser.call("POST", f"{by_hand}/apply")
+    assert (refused.status, refused.code) == (409, "conflict")
+    async with asyncio.timeout(20):
+        while (await team.viewer.ok("GET", by_itself))["status"] != "suspended":
+            await asyncio.sleep(0.05)
+    assert await team.live() == 1
+
+
+async def test_moves_of_a_plain_label_satisfied_no_rules(team: Team) -> None:
+    label = f"{PROMPT}/-/labels/canary"
+    for version in (1, 2, 1):
+        await team.author.ok("PUT", label, {"version": version})
+    back = {"label": "canary", "to": 2}
+    await team.author.ok("POST", f"{PROMPT}/-/rollback", back)
+    await team.author.ok("PUT", label, {"version": 1})
+    await team.admin.ok("PUT", "/v1/projects/acme/environments/canary", rules())
+    assert codes(await team.releaser.call("POST", f"{PROMPT}/-/rollback", back)) == ["approvals"]
+
+
+async def test_a_request_whose_labels_would_have_expired_is_not_applied(team: Team) -> None:
+    wrong = {"expires_at": hours(1), "scheduled_at": hours(2)}
+    body = {"items": [{"name": "support/triage", "version": 2}], "title": "x"}
+    assert (await team.releaser.call("POST", CHANGES, body | wrong)).status == 422
+    soon = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
+    change = await team.propose(expires_at=soon)
+    await asyncio.sleep(1.1)
+    assert (await team.releaser.call("POST", f"{change}/apply")).code == "conflict"
+    assert await team.live() == 1
+    revised = await team.author.ok("POST", f"{change}/revise", {"expires_at": None})
+    assert revised["status"] == "open"
+    await team.releaser.ok("POST", f"{change}/apply")
+
+
+async def test_a_revision_keeps_the_times_it_does_not_speak_of(team: Team) -> None:
+    at, until = hours(5), hours(9)
+    change = await team.propose(by="releaser", scheduled_at=at, expires_at=until)
+    await team.releaser.ok("POST", f"{change}/revise")
+    read = await team.viewer.ok("GET", change)
+    assert datetime.fromisoformat(read["scheduled_at"]) == datetime.fromisoformat(at)
+    assert datetime.fromisoformat(read["expires_at"]) == datetime.fromisoformat(until)
+    plain = await team.propose()
+    assert (await team.author.call("POST", f"{plain}/revise", {"scheduled_at": at})).status == 403
+    await team.releaser.ok("POST", f"{plain}/revise", {"scheduled_at": at})
+    assert (await team.viewer.ok("GET", plain))["automatic"]
+
+
+async def test_folders_keep_change_requests_and_owners_to_themselves(team: Team) -> None:
+    await team.admin.make_prompt("acme/public/faq")
+    await team.admin.make_prompt("acme/public/old")
+    owner = team.callers["reviewer"].principal_id
+    for folder in ("support", "public"):
+        body = {"folder": folder, "owners": [owner]}
+        await team.admin.ok("PUT", "/v1/projects/acme/owners", body)
+    change = await team.propose()
+    await team.author.ok("POST", f"{change}/comments", {"text": "hm"})
+    where = {"project": "acme", "folder": "public"}
+    guest = (await team.admin.make_caller({"role": "developer", **where},
+                                          {"role": "reviewer", **where})).api  # fmt: skip
+    page = await guest.ok("GET", "/v1/events?limit=500")
+    kinds = {one["type"].split(".")[2] for one in page["items"]}
+    assert "prompt" in kinds and not kinds & {"change", "owners", "actorkey", "role"}
+    owned = (await guest.ok("GET", "/v1/projects/acme/owners"))["items"]
+    assert [one["folder"] for one in owned] == ["public"]
+    await team.admin.ok("POST", "/v1/projects/acme/prompts/public/old/-/move",
+                        {"name": "support/hidden"})  # fmt: skip
+    details = []
+    for name in ("public/old", "public/none"):
+        body = {"title": "x", "items": [{"name": name, "version": 1}]}
+        answer = await guest.call("POST", CHANGES, body)
+        assert answer.status == 404
+        details.append(answer.body["detail"].replace(name, "X"))
+    assert details[0] == details[1]
+    forged = {"key_id": f"sha256:{'0' * 64}", "signature": "0" * 128}
+    for path, body in ((change, {"signature": forged}),
+                       (f"{CHANGES}/{owner}", {"signature": forged})):  # fmt: skip
+        assert (await guest.call("POST", f"{path}/approve", body)).status == 404
+    sent = {"signatures": {"support/triage": forged}}
+    assert (await guest.call("POST", f"{change}/apply", sent)).status == 404
+    moved = "/v1/projects/acme/prompts/public/old/-/labels/canary"
+    answer = await guest.call("PUT", moved, {"version": 9, "signature": forged})
+    assert answer.status == 404 and "hidden" not in str(answer.body)
+
+
+async def test_rollbacks_and_emergencies_can_be_signed_too(team: Team) -> None:
+    assert (await team.promote(2)).status == 200
+    pen = Pen(team.callers["releaser"])
+    await pen.register(team.admin.services.ledger_id)
+    await team.admin.ok("PUT", PRODUCTION, {"signed": True, "guarded_rollback": True})
+    back = {"label": "production"}
+    assert codes(await team.releaser.call("POST", f"{PROMPT}/-/rollback", back)) == ["signature"]
+    preview = {"version": 1}
+    told = await team.releaser.ok("POST", f"{PROMPT}/-/promotions/preview", preview)
+    signed = back | {"signature": pen.sign(told["intent"])}
+    assert (await team.releaser.ok("POST", f"{PROMPT}/-/rollback", signed))["version"] == 1
+    me = await team.admin.ok("GET", "/v1/whoami")
+    own = Pen(Caller(me["principal_id"], "", [], team.admin))
+    assert (await own.register(team.admin.services.ledger_id)).status == 201
+    told = await team.admin.ok("POST", f"{PROMPT}/-/promotions/preview", {"version": 2})
+    urgent = {"version": 2, "break_glass": True, "reason": "leak"}
+    urgent["signature"] = own.sign(told["intent"])
+    done = await team.admin.ok("PUT", f"{PROMPT}/-/labels/production", urgent)
+    assert datetime.fromisoformat(done["review_due_at"]) and "T" in done["review_due_at"]

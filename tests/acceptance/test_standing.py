@@ -113,7 +113,10 @@ async def test_custom_roles_and_groups_pass_the_gate_too(admin: Api) -> None:
     refused = await admin.call("POST", f"{change}/apply")
     assert {one["code"] for one in refused.body["missing"]} == {"approvals", "owners"}
     await admin.ok("PUT", f"/v1/principals/{member.principal_id}/groups/{group}")
-    await admin.ok("POST", f"{change}/apply")
+    await admin.ok("PATCH", f"/v1/principals/{group}", {"active": False})
+    await admin.ok("POST", "/v1/grants", {"principal_id": member.principal_id, "role": "counsel"})
+    refused = await admin.call("POST", f"{change}/apply")
+    assert [one["code"] for one in refused.body["missing"]] == ["owners"]
 
 
 async def test_one_admin_remains_even_where_two_remove_each_other(admin: Api) -> None:
@@ -156,6 +159,12 @@ async def test_who_may_ask_why(admin: Api) -> None:
     for wrong in ({"resource": "planets/mars"}, {"permission": "prompt.eat"}):
         answer = await admin.call("GET", "/v1/access/explain", params=asked | wrong)
         assert answer.status == 400
+    await admin.make_prompt("secret/merger")
+    both = await admin.make_caller({"role": "viewer", "project": "acme"},
+                                   {"role": "viewer", "project": "secret"})  # fmt: skip
+    auditor = await admin.make_caller({"role": "auditor", "project": "acme"})
+    told = await explained(auditor.api, both.principal_id, "prompt.read")
+    assert [one["scope"] for one in told["grants"]] == [{"project": "acme"}]
     environment = await explained(admin, me, "environment.promote", environment="production")
     assert environment["allowed"] and environment["environment"] == "production"
 

@@ -19,7 +19,7 @@ EXPIRING = replace(REVIEWER, expires_at=NOW)
 MOVE = Move(
     prompt=prompt_resource("acme", "mail", "production"), version=2, at=NOW, live={"staging": 2},
     lived=False, rollback=False, until=None, promoter_roles=frozenset({"releaser"}),
-    authors=frozenset({"ann"}), owners=frozenset(), checks={}, approvals=(),
+    authors=frozenset({"ann"}), owners=frozenset(), checks={}, broken={}, signed=False, approvals=(),
     standing=lambda who: Rights(True, (REVIEWER,), None),
 )  # fmt: skip
 

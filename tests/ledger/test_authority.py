@@ -52,6 +52,7 @@ class History:
             await team.second.ok("POST", f"{by_itself}/approve")
             while (await team.viewer.ok("GET", by_itself))["status"] != "applied":
                 await asyncio.sleep(0.05)
+            await team.viewer.ok("PUT", f"{PROMPT}/-/consumers/app", {"range": "^1"})
             urgent = {"version": 1, "break_glass": True, "reason": "leak"}
             opened = await team.admin.ok("PUT", f"{PROMPT}/-/labels/production", urgent)
             outcome = {"outcome": "accepted"}
@@ -149,6 +150,10 @@ def resigned(fields: Fields, names: dict[str, Any]) -> None:
     fields["data"]["signature"]["signature"] = "11" * 64
 
 
+def elsewhere(fields: Fields, names: dict[str, Any]) -> None:
+    fields["stream"] = fields["stream"][:-1] + ("0" if fields["stream"][-1] != "0" else "1")
+
+
 def test_what_happened_was_allowed(history: History) -> None:
     assert history.fault(-1, None) is None
     assert len({one.kind_verb for one in history.events}) >= 18
@@ -165,6 +170,9 @@ CASES = [
     ("label.moved", 1, data(label="staging"), "another environment"),
     ("label.moved", 1, data(label="beta"), "needs label.write"),
     ("label.moved", 1, data(forced=True), "is forced, and its change request is not"),
+    ("label.moved", 1, data(expires_at="2099-01-01T00:00:00+00:00"), "expires at another time"),
+    ("label.moved", 1, data(act="rollback"), "is no promotion"),
+    ("label.moved", 1, data(act="set", change_id=None), "sets an environment's label"),
     ("label.moved", 1, by("author"), "no grant in force"),
     ("label.moved", 1, actor(on_behalf_of="releaser"), "on behalf"),
     ("label.moved", 1, authz(grants=[]), "names other grants"),
@@ -172,7 +180,7 @@ CASES = [
     ("label.moved", 2, actor(on_behalf_of="author"), "on behalf"),
     ("label.moved", 2, actor(credential="author's token"), "on behalf"),
     ("label.moved", 2, actor(via="token"), "on behalf"),
-    ("label.moved", 2, data(change_id="late"), "has 0 of 1 approvals"),
+    ("label.moved", 2, data(change_id="late"), "before it was scheduled"),
     ("change.applied", 1, actor(on_behalf_of="author"), "on behalf"),
     # An emergency that hides what it is, or one that is none.
     ("label.moved", 3, data(act="promotion"), "needs environment.promote"),
@@ -202,6 +210,12 @@ CASES = [
     ("check.recorded", 0, by("author"), "no grant in force"),
     ("checks.opened", 0, data(commitment="00" * 32), "another version than it says"),
     ("checks.opened", 0, data(number=7), "not there"),
+    ("checks.opened", 0, elsewhere, "in the stream of another version"),
+    ("consumers.opened", 0, elsewhere, "in the stream of another prompt"),
+    ("consumer.registered", 0, data(by="author"), "somebody else than who did"),
+    ("consumer.registered", 0, by("second"), "no grant in force"),
+    ("actorkey.registered", 0, data(public_key="00" * 32), "another key than it registers"),
+    ("change.proposed", -1, data(review_due_at=None), "at another time than the rules say"),
     ("environment.set", 0, actor(type="service", id="releaser", credential="releaser's token"),
      "no grant in force"),
 ]  # fmt: skip
@@ -222,6 +236,7 @@ def test_what_was_not_allowed_is_found(
         ("change.approved", 0, "label.moved", "has 0 of 1 approvals"),
         ("check.recorded", 0, "label.moved", "check lint has to pass"),
         ("label.moved", 1, "change.applied", "says that it is live"),
+        ("change.applied", 0, "version.committed", "which was not applied"),
         ("actorkey.registered", 0, "change.approved", "not the actor's own"),
         ("grant.given", 2, "change.approved", "no grant in force"),
     ],
