@@ -127,6 +127,7 @@ class ChangeCommands(Promoting):
     def comment_on_change(self, command: commands.CommentOnChange) -> Decision:
         """Say something of the request, or of a place in it."""
         about, provenance = self._change(command, access.CHANGE_COMMENT)
+        _check_anchor(about, command.anchor)
         comment_id = str(self._ids.new_id())
         text = self._seal_text(command.text, "/text")
         who = self._caller.principal_id
@@ -166,7 +167,7 @@ class ChangeCommands(Promoting):
             if item.version is not None
         )
         if wrote:
-            raise ForbiddenError("You wrote or proposed this: somebody else has to approve it.")
+            raise ForbiddenError("You wrote, proposed or did this: somebody else looks at it.")
 
     def retract_approval(self, command: commands.RetractApproval) -> Decision:
         """Take one's approval back."""
@@ -197,6 +198,8 @@ class ChangeCommands(Promoting):
         if command.outcome not in OUTCOMES:
             detail = f"must be one of {', '.join(OUTCOMES)}"
             raise InvalidError(f"/outcome {detail}.", [Fault("/outcome", "unknown", detail)])
+        if about.change.review_due_at is None:
+            raise ChangeClosedError("This is no emergency: there is nothing to review.")
         self._check_independent(about)
         comment = self._text(command.comment, "/comment")
         who = self._caller.principal_id
@@ -403,6 +406,15 @@ class ChangeCommands(Promoting):
         return self._rights()
 
 
+def _check_anchor(about: About, anchor: dict[str, Any] | None) -> None:
+    """InvalidError for a place in what the request does not propose."""
+    places = {(item.name, item.version) for item in about.change.items}
+    if anchor is not None and (anchor["name"], anchor["version"]) not in places:
+        known = ", ".join(f"{name}@{version}" for name, version in sorted(places, key=str))
+        detail = f"is of what is proposed: {known}"
+        raise InvalidError(f"/anchor {detail}.", [Fault("/anchor", "unknown_item", detail)])
+
+
 def _intent(change: ChangeRequest, pair: tuple[Item, Prompt]) -> bytes:
     item, prompt = pair
     until, change_id = change.expires_at, str(change.id)
@@ -432,6 +444,7 @@ def _body(change: ChangeRequest, missing: list[tuple[Prompt, Unmet]]) -> dict[st
         "status": change.status,
         "revision": change.revision,
         "forced": change.forced,
+        "automatic": change.automatic,
         "items": [
             {"name": item.name, "version": item.version, "base": item.base} for item in change.items
         ],

@@ -196,6 +196,7 @@ class ChangeRequest(Aggregate):
         self.forced = forced
         self.emergency = meaning == "emergency"
         self.status: Status = "open"
+        self.suspended_for: str | None = None
         self.revision = 1
         self.approvals: dict[str, Verdict] = {}
         self.rejection: Verdict | None = None
@@ -315,9 +316,11 @@ class ChangeRequest(Aggregate):
 
     def _check_status(self, *allowed: Status) -> None:
         if self.status not in allowed:
-            how = "revise it first" if self.status in ("rejected", "suspended") else "propose anew"
+            how = "revise it" if self.status in ("rejected", "suspended") else "propose another"
+            if self.review_due_at is not None:
+                how = "it waits for a review" if self.review is None else "it was reviewed"
             raise ChangeClosedError(
-                f"The change request is {self.status}: {how}.", status=self.status
+                f"The change request is {self.status}: {how}.", state=self.status
             )
 
     @event(Revised)
@@ -337,6 +340,7 @@ class ChangeRequest(Aggregate):
         self.scheduled_at = _moment(scheduled_at)
         self.expires_at = _moment(expires_at)
         self.status = "open"
+        self.suspended_for = None
         self.revision += 1
         self.approvals = {}
         self.rejection = None
@@ -379,8 +383,9 @@ class ChangeRequest(Aggregate):
         self.status = "withdrawn"
 
     @event(Suspended)
-    def _apply_suspended(self) -> None:
+    def _apply_suspended(self, cause: str) -> None:
         self.status = "suspended"
+        self.suspended_for = cause
 
     @event(Applied)
     def _apply_applied(self, by: str, timestamp: datetime) -> None:

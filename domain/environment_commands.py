@@ -74,6 +74,9 @@ class EnvironmentCommands(Deciding):
             others = ", ".join(one for one in project.environments if one != label)
             detail = f"must be another environment of the project: {others}"
             faults.append(Fault("/from_environment", "unknown_environment", detail))
+        elif origin is not None and label in _before(project, origin):
+            detail = f"{origin} takes versions from {label} already"
+            faults.append(Fault("/from_environment", "cycle", detail))
         self._check_roles(rules.promoter_roles, ENVIRONMENT_PROMOTE, "/promoter_roles", faults)
         self._check_roles(rules.approvals.roles, access.CHANGE_REVIEW, "/approvals/roles", faults)
         if faults:
@@ -96,6 +99,14 @@ class EnvironmentCommands(Deciding):
 
 def _resource(project: str, environment: str) -> Resource:
     return access.Scope(project, None, environment).resource
+
+
+def _before(project: Project, environment: str) -> list[str]:
+    """The environments that versions pass before they are in this one, by the rules."""
+    passed = [environment]
+    while (origin := project.rules_of(passed[-1]).from_environment) and origin not in passed:
+        passed.append(origin)
+    return passed
 
 
 def environment_body(project: Project, label: str) -> dict[str, Any]:

@@ -75,7 +75,12 @@ def unmet(rules: Rules, move: Move) -> list[Unmet]:
     missing += _freeze(rules, move)
     missing += _lifetime(rules, move)
     if rules.signed and not move.signed:
-        missing.append(Unmet("signature", "needs the promoter's own signature"))
+        missing.append(
+            Unmet(
+                "signature",
+                "needs the promoter's own signature (--key-file, or 'signature' over the intent)",
+            )
+        )
     if move.version is not None:
         missing += [one for check in rules.checks for one in _check(check, move)]
     return [*missing, *_approvals(rules, move)]
@@ -116,7 +121,7 @@ def _promoter(rules: Rules, move: Move) -> list[Unmet]:
     if not rules.promoter_roles or move.promoter_roles & set(rules.promoter_roles):
         return []
     needed = " or ".join(rules.promoter_roles)
-    return [Unmet("promoter", f"is promoted by somebody who is {needed} here")]
+    return [Unmet("promoter", f"only who is {needed} here promotes")]
 
 
 def _origin(rules: Rules, move: Move) -> list[Unmet]:
@@ -145,8 +150,9 @@ def _check(rule: CheckRule, move: Move) -> list[Unmet]:
     code = f"check:{rule.name}"
     check = move.checks.get(rule.name)
     if check is None or check.state != "passed":
-        state = "was never posted" if check is None else f"is {check.state}"
-        return [Unmet(code, f"check {rule.name} has to pass on version {move.version}; it {state}")]
+        state = "was never posted" if check is None else check.state
+        detail = f"check {rule.name} has to pass on version {move.version} ({state})"
+        return [Unmet(code, detail)]
     hours = rule.max_age_hours
     if hours is not None and move.at - check.at > timedelta(hours=hours):
         return [Unmet(code, f"check {rule.name} passed more than {hours} hours ago: run it again")]

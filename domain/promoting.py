@@ -156,10 +156,15 @@ def rules_not_met(prompt: Prompt, wish: Wish, missing: Iterable[Unmet]) -> Rules
     """The refusal, with everything that is missing."""
     listed = list(missing)
     target = "nothing" if wish.version is None else f"version {wish.version}"
+    how = ""
+    if any(one.code in ("approvals", "owners") for one in listed):
+        how = (
+            f" Propose it: scrinia change-request propose, or POST /v1/projects/{prompt.project}"
+            "/change-requests."
+        )
     return RulesNotMetError(
         f"{prompt.project}/{prompt.name}: {wish.environment} cannot point at {target} yet:"
-        f" {'; '.join(one.detail for one in listed)}. Propose it:"
-        f" POST /v1/projects/{prompt.project}/change-requests.",
+        f" {'; '.join(one.detail for one in listed)}.{how}",
         missing=missing_data(listed),
     )
 

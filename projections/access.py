@@ -37,8 +37,9 @@ AggregateT = TypeVar("AggregateT", bound=Aggregate)
 
 @dataclass(frozen=True)
 class Given:
-    """Where in the ledger something was given, when (RFC 3339) and by whom."""
+    """The event that gave something: where in the ledger, when (RFC 3339) and by whom."""
 
+    type: str
     position: int
     time: str
     by: str
@@ -100,7 +101,9 @@ class AccessView:
     def _take(self, recorded: RecordedEvent) -> None:
         event = recorded.event
         self._standings.clear()
-        given = Given(recorded.position, recorded.time, recorded.payload["actor"]["id"])
+        given = Given(
+            recorded.kind_verb, recorded.position, recorded.time, recorded.payload["actor"]["id"]
+        )
         if isinstance(event, Role.Created | Role.Changed):
             role = cast("Role", event.mutate(self.roles.get(event.originator_id)))
             self.roles[event.originator_id] = role

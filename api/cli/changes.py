@@ -83,11 +83,46 @@ def show(cli: Cli, change: str) -> None:
         f"proposed by {answer['proposed_by']} at {answer['proposed_at'][:19]}",
     ]
     lines += [f"why: {answer['reason']}"] if answer["reason"] else []
-    lines += [f"approved by {one['by']}{_said(one)}" for one in answer["approvals"]]
+    lines += _terms(answer)
+    lines += [f"approved{_how(one)} by {one['by']}{_said(one)}" for one in answer["approvals"]]
     if answer["rejection"] is not None:
         lines.append(f"rejected by {answer['rejection']['by']}{_said(answer['rejection'])}")
-    lines += [f"{one['by']} at {one['at'][:19]}: {one['text']}" for one in answer["comments"]]
+    lines += [
+        f"{one['by']} at {one['at'][:19]}{_place(one['anchor'])}: {one['text']}"
+        for one in answer["comments"]
+    ]
     cli.output.say(answer, "\n".join([*lines, *_missing(answer)]))
+
+
+def _terms(answer: dict[str, Any]) -> list[str]:
+    """When and how it is applied, and what is out of the ordinary about it."""
+    terms = []
+    if answer["emergency"]:
+        outcome = f", {answer['review']['outcome']}" if answer["review"] else ""
+        due = "overdue" if answer["overdue"] else f"due {answer['review_due_at'][:19]}"
+        terms.append(f"an emergency: review {due if not answer['review'] else 'done'}{outcome}")
+    if answer["forced"] and not answer["emergency"]:
+        terms.append("forced: consumers that it breaks are not asked")
+    if answer["scheduled_at"]:
+        terms.append(f"applied by itself from {answer['scheduled_at'][:19]} on")
+    elif answer["automatic"]:
+        terms.append("applied by itself when the rules let it")
+    if answer["expires_at"]:
+        terms.append(f"until {answer['expires_at'][:19]}")
+    if answer["suspended_for"]:
+        terms.append(f"suspended ({answer['suspended_for']}): revise it")
+    return terms
+
+
+def _how(verdict: dict[str, Any]) -> str:
+    return " with a signature" if verdict["signature"] else ""
+
+
+def _place(anchor: dict[str, Any] | None) -> str:
+    if anchor is None:
+        return ""
+    line = f" line {anchor['line']}" if "line" in anchor else ""
+    return f" on {anchor['name']}@{anchor['version']}{line}"
 
 
 def _said(verdict: dict[str, Any]) -> str:
@@ -95,14 +130,16 @@ def _said(verdict: dict[str, Any]) -> str:
 
 
 def _missing(answer: dict[str, Any]) -> list[str]:
-    return [f"missing: {one['name']} {one['detail']}" for one in answer["missing"]]
+    return [f"missing: {one['name']}: {one['detail']}" for one in answer["missing"]]
 
 
 def _say(cli: Cli, answer: dict[str, Any]) -> None:
     """What became of a request, and what keeps it from being applied."""
     request = f"{answer['project']}/{answer['change_id']}"
     lines = [f"{request} is {answer['status']}, revision {answer['revision']}"]
-    if answer["status"] == "open" and not answer["missing"]:
+    if answer["status"] == "open" and answer["automatic"]:
+        lines.append("it is applied by itself when nothing is missing")
+    elif answer["status"] == "open" and not answer["missing"]:
         lines.append(f"nothing is missing: scrinia change-request apply {request}")
     cli.output.say(answer, "\n".join([*lines, *_missing(answer)]))
 
@@ -143,7 +180,9 @@ def propose(
 @pass_cli
 def revise(cli: Cli, /, change: str, refs: tuple[Ref, ...], **given: Any) -> None:
     """Propose other versions (default: the same, on what is live now); approvals begin anew."""
-    body = {"items": _items(cli, refs, remove=False) if refs else None, **given}
+    times = ("scheduled_at", "expires_at")
+    body = {k: v for k, v in given.items() if v is not None or k not in times}
+    body["items"] = _items(cli, refs, remove=False) if refs else None
     _say(cli, cli.call("POST", f"{change}/revise", body))
 
 
@@ -156,6 +195,8 @@ def revise(cli: Cli, /, change: str, refs: tuple[Ref, ...], **given: Any) -> Non
 def comment(cli: Cli, change: str, text: str, ref: Ref | None, line: int | None) -> None:
     """Say something of a request, or of a line of a prompt's diff."""
     body: dict[str, Any] = {"text": text}
+    if ref is None and line is not None:
+        raise click.UsageError("Say --on which prompt's diff the line is.")
     if ref is not None:
         body["anchor"] = {"name": ref[1], "version": chosen_version(cli, ref), "line": line}
     _say(cli, cli.call("POST", f"{change}/comments", body))

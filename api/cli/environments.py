@@ -83,9 +83,11 @@ def set_environment(
 def _from_file(file: Path) -> dict[str, Any]:
     told = ("project", "environment", "order", "position", "changed")
     try:
-        rules: dict[str, Any] = json.loads(file.read_text())
+        rules = json.loads(file.read_text())
     except ValueError as error:
         raise click.BadParameter(f"{file} is not JSON: {error}") from None
+    if not isinstance(rules, dict):
+        raise click.BadParameter(f"{file} holds no JSON object.")
     return {name: value for name, value in rules.items() if name not in told}
 
 
@@ -138,17 +140,39 @@ def _needs(rules: dict[str, Any]) -> list[str]:
     if rules["from_environment"]:
         needs.append(f"to be live in {rules['from_environment']}")
     if approvals["count"]:
-        whose = f" by {' or '.join(approvals['roles'])}" if approvals["roles"] else ""
-        owners = ", one of a folder's owner" if approvals["owners"] else ""
-        needs.append(f"{approvals['count']} approval(s){whose}{owners}")
-    needs += [f"check {check['name']}" for check in rules["checks"]]
-    if rules["freezes"]:
-        needs.append(f"none of {len(rules['freezes'])} freeze window(s)")
+        needs.append(_approvals(approvals))
+    needs += [f"check {check['name']}{_age(check['max_age_hours'])}" for check in rules["checks"]]
+    needs += [f"not {_window(freeze)}" for freeze in rules["freezes"]]
     if rules["signed"]:
         needs.append("the promoter's signature")
     if rules["label_hours_max"]:
         needs.append(f"an end within {rules['label_hours_max']} hours")
-    return needs or ["nothing but the permission"]
+    if rules["guarded_rollback"]:
+        needs.append("all of it for rollbacks too")
+    needs = needs or ["nothing but the permission"]
+    if rules["review_hours"] is None:
+        return [*needs, "no emergencies"]
+    return [*needs, f"emergencies reviewed within {rules['review_hours']} hours"]
+
+
+def _approvals(rule: dict[str, Any]) -> str:
+    whose = f" by {' or '.join(rule['roles'])}" if rule["roles"] else ""
+    owners = ", one by an owner of the folder" if rule["owners"] else ""
+    authors = ", authors too" if rule["authors"] else ""
+    signed = "signed " if rule["signed"] else ""
+    age = _age(rule["max_age_hours"])
+    return f"{rule['count']} {signed}approval(s){whose}{age}{owners}{authors}"
+
+
+def _age(hours: int | None) -> str:
+    return f" at most {hours} hours old" if hours is not None else ""
+
+
+def _window(freeze: dict[str, Any]) -> str:
+    if "starts_at" in freeze:
+        return f"{freeze['starts_at']} to {freeze['ends_at']}"
+    days = ",".join(freeze["days"])
+    return f"{days} {freeze['from']}-{freeze['to']} {freeze['time_zone']}"
 
 
 @environment.command("remove")

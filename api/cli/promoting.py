@@ -127,7 +127,7 @@ def _preview(cli: Cli, ref: Ref, environment: str, expires_at: str | None) -> No
     answer = cli.call("POST", f"{prompt_path(*ref[:2])}/-/promotions/preview", body)
     verdict = "may be promoted" if answer["allowed"] else "may not be promoted yet"
     lines = [f"version {answer['version']} {verdict} to {environment}"]
-    lines += [f"missing: it {one['detail']}" for one in answer["missing"]]
+    lines += [f"missing: {one['detail']}" for one in answer["missing"]]
     lines += [] if answer["permitted"] else ["missing: you may not promote there"]
     cli.output.say(answer, "\n".join(lines))
     if answer["diff"] is not None and not cli.output.as_json:
@@ -139,8 +139,17 @@ def _preview(cli: Cli, ref: Ref, environment: str, expires_at: str | None) -> No
 @click.option("--label", "name", default="production", help="The label to roll back.")
 @click.option("--to", type=int, help="The version; default: the target before this one.")
 @click.option("--reason", "-m", help="Why.")
+@key_option
 @pass_cli
-def rollback(cli: Cli, ref: Ref, name: str, to: int | None, reason: str | None) -> None:
+def rollback(
+    cli: Cli, ref: Ref, name: str, to: int | None, reason: str | None, key_file: Path | None
+) -> None:
     """Return a label to an earlier target."""
-    body = {"label": name, "to": to, "reason": reason}
+    body: dict[str, Any] = {"label": name, "to": to, "reason": reason}
+    if key_file is not None:
+        if to is None:
+            raise click.UsageError("Say --to which version, so that you know what you sign.")
+        asked = {"label": name, "version": to}
+        told = cli.call("POST", f"{prompt_path(*ref[:2])}/-/promotions/preview", asked)
+        body["signature"] = signature(key_file, told["intent"])
     _say(cli, cli.call("POST", f"{prompt_path(*ref[:2])}/-/rollback", body))

@@ -29,6 +29,10 @@ def create(cli: Cli, file: Path) -> None:
     """Make a key in FILE (mode 0600) and register it as yours."""
     if file.exists():
         raise click.UsageError(f"{file} is there already: nothing is overwritten.")
+    if cli.dry_run:
+        raise click.UsageError("actor-key create takes no --dry-run: it writes a file.")
+    if not file.absolute().parent.is_dir():
+        raise click.UsageError(f"There is no folder {file.absolute().parent}.")
     principal_id = cli.call("GET", "/v1/whoami")["principal_id"]
     ledger_id = cli.call("GET", "/v1/version")["ledger"]
     signer = create_key(file, PURPOSE)

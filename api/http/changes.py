@@ -147,6 +147,7 @@ async def _described(request: web.Request, change: ChangeRequest) -> dict[str, A
         "automatic": change.automatic,
         "scheduled_at": moment_text(change.scheduled_at),
         "expires_at": moment_text(change.expires_at),
+        "suspended_for": change.suspended_for,
         "emergency": change.emergency,
         "review_due_at": due,
         "overdue": _overdue(due, reviewed=change.review is not None),

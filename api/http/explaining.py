@@ -140,14 +140,12 @@ def _reason_item(view: AccessView, principal_id: str, reason: Reason) -> dict[st
     """A grant with the events behind it."""
     grant = reason.grant
     holder = str(view.holder_of(grant.id))
-    behind = [("grant.given", grant.id)]
+    behind = [grant.id]
     if holder != principal_id:
-        behind.append(("principal.joined", f"{principal_id}/{holder}"))
+        behind.append(f"{principal_id}/{holder}")
     if grant.role not in ROLES:
-        behind.append(("role.defined", f"roles/{grant.role}"))
-    events = [
-        {"type": type_, **vars(view.given[key])} for type_, key in behind if key in view.given
-    ]
+        behind.append(f"roles/{grant.role}")
+    events = [dict(vars(view.given[key])) for key in behind if key in view.given]
     return {
         **grant_item(holder, grant),
         "allows": reason.why_not is None,

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import aiohttp
 
+import pytest
+
 from tests.harness import Api, Process, text_content
 
 PROMPT = "/v1/projects/acme/prompts/support/triage"
@@ -163,6 +165,7 @@ async def test_the_audit_trail_tells_the_whole_story(api: Api) -> None:
     assert [item["action"] for item in history["items"]] == [r[0] for r in told]
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the client is the same
 def test_everything_through_the_command_line(server: Process, tmp_path: Path) -> None:
     draft = tmp_path / "draft.md"
     draft.write_text("Summarise {{text}} in one line.\n")

@@ -423,13 +423,17 @@ async def world(api: Api) -> World:
 async def test_every_cell(world: World) -> None:
     wrong = []
     for row, cells in TABLE.items():
+        made = None
         for column, expected in zip(COLUMNS, cells.split(), strict=True):
-            method, path, body = await world.request(row)
+            # What was refused has changed nothing, so that the next one may try the same.
+            method, path, body = made = made or await world.request(row)
             api = world.callers[column]
             api.position = world.admin.position
             answer = await api.call(method, path, body)
             if answer.status != int(expected):
                 wrong.append((row, column, expected, answer.status, answer.body))
+            if answer.status < 300 and method != "GET":
+                made = None
     assert not wrong, "\n".join(map(str, wrong))
 
 

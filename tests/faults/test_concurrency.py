@@ -212,7 +212,7 @@ async def test_a_unit_names_every_stream_its_decision_read(api: Api) -> None:
     batch.decide(Submission(SetLabel("acme", "hot", "production", 1), admin, {}), decide, now())
     unit = batch.unit(batch.groups[0])
     kinds = sorted(stream.partition("/")[0] for stream in unit.conditions)
-    assert kinds == ["keys", "name", "principal", "project", "prompt"]
+    assert kinds == ["consumers", "keys", "name", "principal", "project", "prompt"]
 
 
 async def test_commands_that_touch_each_other_stand_or_fall_together(api: Api) -> None:

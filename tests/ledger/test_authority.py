@@ -251,7 +251,7 @@ def test_what_it_rested_on_cannot_be_left_out(
 def test_a_check_that_failed_lets_nothing_through(history: History) -> None:
     at = history.find("check.recorded", 0)
     index, fault = history.fault(at, data(state="failed"))
-    assert history.events[index].kind_verb == "label.moved" and "is failed" in fault
+    assert history.events[index].kind_verb == "label.moved" and "(failed)" in fault
 
 
 def test_stricter_rules_would_have_held_it(history: History) -> None:
