@@ -173,16 +173,17 @@ class PromptDeciding(Deciding):
 
     def _check_moves(self, label: str, targets: Iterable[tuple[Prompt, int]]) -> None:
         """CompositionError where a label's new targets cannot be composed, all of them moved."""
+        moving = [(prompt, prompt.version_numbered(number)) for prompt, number in targets]
+        if not any(version.partials for _, version in moving):
+            return
         about: dict[str, Source] = {}
-        composed: list[Source] = []
-        for prompt, number in targets:
-            content = self._stored(prompt, prompt.version_numbered(number))
-            root = Source(prompt.project, prompt.name, number, content.digest, content.value)
-            about[f"{prompt.name}@{label}"] = root
-            if prompt.version_numbered(number).partials:
-                composed.append(root)
-        for root in composed:
-            self._in_every_language(root, about)
+        for prompt, version in moving:
+            content = self._stored(prompt, version)
+            place = (prompt.project, prompt.name, version.number)
+            about[f"{prompt.name}@{label}"] = Source(*place, content.digest, content.value)
+        for prompt, version in moving:
+            if version.partials:
+                self._in_every_language(about[f"{prompt.name}@{label}"], about)
 
     def _in_every_language(
         self, root: Source, known: Mapping[str, Source], *, fresh: bool = False

@@ -148,8 +148,24 @@ class ChangeAnswer(Answer):
     status: str
     revision: int
     title: str | None
+    reason: str | None
     proposed_by: str
+    proposed_at: str
+    editors: list[str]
     items: list[dict[str, Any]]
     missing: list[dict[str, str]]
+    forced: bool
+    automatic: bool
+    scheduled_at: str | None
+    expires_at: str | None
+    suspended_for: str | None
+    emergency: bool
+    review_due_at: str | None
+    overdue: bool
+    review: dict[str, str] | None
     approvals: list[dict[str, Any]]
+    rejection: dict[str, Any] | None
     comments: list[dict[str, Any]]
+    applied_by: str | None
+    applied_at: str | None
+    intents: dict[str, Any]

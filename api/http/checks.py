@@ -9,7 +9,7 @@ from api.http import edge
 from api.http.commanding import submit
 from api.http.history import entry_for
 from api.http.route import Route
-from api.http.schemas import CommandAnswer, FreeText, LabelName, ObjectAnswer, Request
+from api.http.schemas import CommandAnswer, FreeText, LabelName, PageAnswer, Request
 from api.http.versions import version_number
 from domain import commands
 from domain.access import CHECK_WRITE, PROMPT_READ
@@ -86,7 +86,7 @@ _CHECKS = "/v1/projects/{project}/prompts/{name}/-/versions/{number}/checks"
 ROUTES = (
     Route(
         "GET", _CHECKS, list_checks, "The checks of a version", "checks", PROMPT_READ,
-        answers={200: ObjectAnswer}, headers=("Scrinia-Min-Position",),
+        answers={200: PageAnswer}, headers=("Scrinia-Min-Position",),
     ),
     Route(
         "POST", _CHECKS, record_check, "Record a check", "checks", CHECK_WRITE, body=CheckRequest,

@@ -13,7 +13,7 @@ from api.http.route import Route
 from api.http.schemas import (
     CommandAnswer,
     LabelName,
-    ObjectAnswer,
+    PageAnswer,
     ReasonRequest,
     Request,
     VersionRange,
@@ -94,7 +94,7 @@ _CONSUMERS = "/v1/projects/{project}/prompts/{name}/-/consumers"
 ROUTES = (
     Route(
         "GET", _CONSUMERS, list_consumers, "List consumers", "consumers", PROMPT_READ,
-        answers={200: ObjectAnswer}, headers=("Scrinia-Min-Position",),
+        answers={200: PageAnswer}, headers=("Scrinia-Min-Position",),
     ),
     Route(
         "PUT", _CONSUMERS + "/{consumer}", register_consumer, "Register a consumer", "consumers",

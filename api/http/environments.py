@@ -15,7 +15,7 @@ from api.http.environment_schemas import (
 )
 from api.http.labels import AsOfQuery
 from api.http.route import Route
-from api.http.schemas import CommandAnswer, ObjectAnswer, ReasonRequest
+from api.http.schemas import CommandAnswer, PageAnswer, ReasonRequest
 from domain import access, commands
 from domain.access import PROJECT_WRITE, PROMPT_READ, not_found, project_resource
 from domain.environment_commands import environment_body
@@ -137,7 +137,7 @@ _FRESH = ("Scrinia-Min-Position",)
 ROUTES = (
     Route(
         "GET", _PROJECT + "/environments", list_environments, "List environments", "environments",
-        PROMPT_READ, query=AsOfQuery, answers={200: ObjectAnswer}, headers=_FRESH,
+        PROMPT_READ, query=AsOfQuery, answers={200: PageAnswer}, headers=_FRESH,
     ),
     Route(
         "GET", _ENVIRONMENT, get_environment, "An environment's rules", "environments",
@@ -155,7 +155,7 @@ ROUTES = (
     ),
     Route(
         "GET", _PROJECT + "/owners", get_owners, "Who owns folders", "environments", PROMPT_READ,
-        query=AsOfQuery, answers={200: ObjectAnswer}, headers=_FRESH,
+        query=AsOfQuery, answers={200: PageAnswer}, headers=_FRESH,
     ),
     Route(
         "PUT", _PROJECT + "/owners", set_owners, "Set who owns a folder", "environments",

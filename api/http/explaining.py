@@ -11,7 +11,7 @@ from api.http.access_schemas import DefineRoleRequest, ExplainAnswer, Permission
 from api.http.commanding import submit
 from api.http.problems import EdgeError
 from api.http.route import Route
-from api.http.schemas import CommandAnswer, Id, ObjectAnswer, Request
+from api.http.schemas import CommandAnswer, Id, PageAnswer, Request
 from domain import access, commands
 from domain.access import ACCESS_READ, ACCESS_WRITE, PERMISSIONS, REGISTRY, ROLES, Resource
 from domain.errors import DomainError
@@ -162,7 +162,7 @@ ROUTES = (
         query=ExplainQuery, answers={200: ExplainAnswer}, headers=_FRESH,
     ),
     Route(
-        "GET", "/v1/roles", list_roles, "List roles", "access", answers={200: ObjectAnswer},
+        "GET", "/v1/roles", list_roles, "List roles", "access", answers={200: PageAnswer},
         headers=_FRESH,
     ),
     Route(

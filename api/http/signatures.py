@@ -13,7 +13,7 @@ from api.http.history import check_moved
 from api.http.keys import key_in_path
 from api.http.problems import EdgeError
 from api.http.route import Route
-from api.http.schemas import CommandAnswer, ObjectAnswer, ReasonRequest, Request, SignatureRequest
+from api.http.schemas import CommandAnswer, PageAnswer, ReasonRequest, Request, SignatureRequest
 from domain import access, commands
 from domain.access import ACCESS_READ, REGISTRY, Caller
 from domain.change_request import ChangeRequest, Item
@@ -155,7 +155,7 @@ _KEYS = "/v1/principals/{id}/keys"
 ROUTES = (
     Route(
         "GET", _KEYS, list_actor_keys, "List a principal's keys", "access", ACCESS_READ,
-        answers={200: ObjectAnswer}, headers=("Scrinia-Min-Position",),
+        answers={200: PageAnswer}, headers=("Scrinia-Min-Position",),
     ),
     Route(
         "POST", _KEYS, register_actor_key, "Register a key of one's own", "access",

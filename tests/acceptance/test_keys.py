@@ -20,7 +20,10 @@ def commit(server: Process, text: str) -> int:
     return client.ok("POST", path, {"content": text_content(text)})["position"]
 
 
-@pytest.mark.parametrize("purpose", ["event", "checkpoint"])
+@pytest.mark.parametrize(
+    ("database_url", "purpose"), [("postgres", "event"), ("sqlite", "checkpoint")],
+    indirect=["database_url"],
+)  # fmt: skip
 def test_a_key_is_rotated_without_a_gap(server: Process, purpose: str) -> None:
     url = server.env["SCRINIA_DATABASE_URL"] or None
     client = server.client()

@@ -41,6 +41,7 @@ def head(server: Process) -> int:
 
 
 @pytest.mark.timeout(180)
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)  # the client is the same
 def test_pulling_and_pushing_many_real_prompts_changes_nothing(
     server: Process, tmp_path: Path, collections: Path
 ) -> None:
