@@ -8,9 +8,10 @@ here, and `scrinia verify` asks again for every event in the ledger.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from typing import Any
 
+from domain.addresses import is_within
 from domain.commitment import ContentRef
 from domain.errors import ForbiddenError, NotFoundError, UnauthenticatedError
 
@@ -238,14 +239,7 @@ class Token:
 
     def admits(self, address: str | None) -> bool:
         """Whether it may be used from an address (None: not known)."""
-        if self.networks is None:
-            return True
-        try:
-            found = ip_address(address or "")
-        except ValueError:
-            return False
-        mapped = getattr(found, "ipv4_mapped", None) or found
-        return any(mapped in ip_network(network) for network in self.networks)
+        return self.networks is None or is_within(address, map(ip_network, self.networks))
 
     def is_live(self, now: datetime) -> bool:
         """Neither revoked nor expired."""

@@ -122,7 +122,7 @@ class AccessCommands(Deciding):
         return principal, provenance
 
     def register_actor_key(self, command: commands.RegisterActorKey) -> Decision:
-        """Sign with a key of one's own from now on; nobody else registers it."""
+        """Sign with a key of one's own from now on; takes a token of the principal itself."""
         provenance = self._as_oneself(command.principal_id)
         principal = self._principal(command.principal_id)
         key_id = key_id_of(command.public_key)

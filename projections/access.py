@@ -123,15 +123,14 @@ class AccessView:
             self._tokens[event.secret_sha256] = Caller(principal_id, event.token_id)
             self._holders[event.token_id] = principal_id
 
-    def caller_with(self, secret: str, now: datetime) -> Caller:
-        """Who a token belongs to; UnauthenticatedError where it counts for nobody now.
+    def caller_with(self, secret: str) -> Caller:
+        """Who a token belongs to; UnauthenticatedError where it is unknown: `rights` says the rest.
 
         The secret is looked up by its SHA-256, so the time this takes says nothing about it.
         """
         caller = self._tokens.get(hash_secret(secret))
         if caller is None:
             raise _unknown_token()
-        self.rights(caller, now)
         return caller
 
     def knows(self, secret: str) -> bool:
@@ -140,10 +139,7 @@ class AccessView:
 
     def rights_with(self, secret: str, now: datetime) -> Rights:
         """The standing a token gives, in one look-up: the path of every hot read."""
-        caller = self._tokens.get(hash_secret(secret))
-        if caller is None:
-            raise _unknown_token()
-        return self.rights(caller, now)
+        return self.rights(self.caller_with(secret), now)
 
     def rights(self, caller: Caller, now: datetime) -> Rights:
         """The standing of a caller; UnauthenticatedError where it has none any more."""

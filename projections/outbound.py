@@ -19,12 +19,12 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.client_proto import ResponseHandler
 
+from domain.addresses import Network
 from projections.errors import RefusedAddressError
 
 SEND_SECONDS_MAX = 15.0
 ANSWER_BYTES_MAX = 32 * 1024
 RESOLVING_MAX = 64
-Network = IPv4Network | IPv6Network
 
 # IANA's IPv4 special-purpose registry (RFC 6890), multicast, and the address under which Azure's
 # platform answers every machine, which is none of the registry's.
@@ -244,13 +244,3 @@ def _seconds(text: str | None) -> float | None:
 def parse_networks(text: str) -> tuple[Network, ...]:
     """Networks by commas, in CIDR form; ValueError names the one that is none."""
     return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
-
-
-def is_within(address: str | None, networks: Sequence[Network]) -> bool:
-    """Whether an address lies in one of some networks; what is no address lies in none."""
-    try:
-        found = ip_address(address or "")
-    except ValueError:
-        return False
-    mapped = getattr(found, "ipv4_mapped", None) or found
-    return any(mapped in network for network in networks)

@@ -23,7 +23,7 @@ from domain import access, commands
 from domain.access import ACCESS_READ, ACCESS_WRITE, REGISTRY, Grant, Token, not_found
 from domain.principal import Principal
 from ledger.ids import now
-from projections.access import AccessView
+from projections.access import AccessView, Known
 from projections.cursors import decode_cursor, encode_cursor
 from projections.past import access_at, position_of
 
@@ -111,11 +111,8 @@ async def deactivate_principal(request: web.Request) -> web.StreamResponse:
     return await submit(request, who, command, followed=True)
 
 
-async def get_principal(request: web.Request) -> web.StreamResponse:
-    """One principal, with the groups it is in, or its members; oneself, or with access.read."""
-    who = edge.caller(request)
-    edge.no_query(request)
-    await edge.fresh_memory(request)
+def principal_in_path(request: web.Request, who: access.Caller) -> Known:
+    """The principal in the path, for itself and for who has access.read; NotFoundError."""
     view = edge.services(request).access
     principal_id = str(edge.path_id(request))
     if principal_id != who.principal_id:
@@ -123,7 +120,17 @@ async def get_principal(request: web.Request) -> web.StreamResponse:
     known = view.principals.get(principal_id)
     if known is None:
         raise not_found(access.principal_resource(principal_id))
-    principal = known.principal
+    return known
+
+
+async def get_principal(request: web.Request) -> web.StreamResponse:
+    """One principal, with the groups it is in, or its members; oneself, or with access.read."""
+    who = edge.caller(request)
+    edge.no_query(request)
+    await edge.fresh_memory(request)
+    view = edge.services(request).access
+    known = principal_in_path(request, who)
+    principal, principal_id = known.principal, str(known.principal.id)
     body = {
         "principal_id": principal_id,
         "type": principal.type,

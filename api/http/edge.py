@@ -33,12 +33,12 @@ from api.http.problems import (
 from api.http.services import SERVICES, Services
 from api.logs import SECURITY
 from domain.access import Caller, Rights
+from domain.addresses import is_within
 from domain.content import PromptContent
 from domain.errors import Fault, UnauthenticatedError
 from domain.names import check_label, check_project_name, check_prompt_name
 from ledger.ids import now
 from projections.errors import NotCaughtUpError
-from projections.outbound import is_within
 
 if TYPE_CHECKING:
     from api.telemetry import Telemetry  # of an extra that need not be there
@@ -165,22 +165,29 @@ def services(request: web.Request) -> Services:
 
 def caller(request: web.Request) -> Caller:
     """Who asks; UnauthenticatedError where the token is missing or counts for nobody."""
-    secret, moment = bearer(request), now()
-    found = services(request).access.caller_with(secret, moment)
+    view, moment = services(request).access, now()
+    found = view.caller_with(bearer(request))
+    standing = view.rights(found, moment)
     request[CALLER] = found
-    rights(request, moment)
+    _admit(request, standing, moment)
     return found
 
 
 def rights(request: web.Request, moment: datetime) -> Rights:
     """The standing a token gives where it is used: the path of every hot read."""
     found = services(request).access.rights_with(bearer(request), moment)
-    token = found.token
-    if token is not None:
-        if token.networks is not None and not token.admits(address_of(request)):
-            raise UnauthenticatedError("This token counts from other addresses only.")
-        services(request).token_uses.note(token.id, moment)
+    _admit(request, found, moment)
     return found
+
+
+def _admit(request: web.Request, found: Rights, moment: datetime) -> None:
+    """Note a token's use; UnauthenticatedError where it does not count from this address."""
+    token = found.token
+    if token is None:
+        return
+    if token.networks is not None and not token.admits(address_of(request)):
+        raise UnauthenticatedError("This token counts from other addresses only.")
+    services(request).token_uses.note(token.id, moment)
 
 
 def address_of(request: web.Request) -> str | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
+from domain.addresses import Network
 from ledger.committer import Committer
 from ledger.follower import Follower
 from ledger.mapper import SigningMapper
@@ -19,7 +20,6 @@ from projections.delivery import Delivery
 from projections.due import Due
 from projections.elections import Elections
 from projections.feed import Feed
-from projections.outbound import Network
 from projections.past import PastCatalogs
 from projections.projects import ProjectView
 from projections.relay import Relay

@@ -8,6 +8,7 @@ from aiohttp import web
 from pydantic import Field
 
 from api.http import edge
+from api.http.access import principal_in_path
 from api.http.commanding import ask, submit
 from api.http.history import check_moved
 from api.http.keys import key_in_path
@@ -15,7 +16,7 @@ from api.http.problems import EdgeError
 from api.http.route import Route
 from api.http.schemas import CommandAnswer, PageAnswer, ReasonRequest, Request, SignatureRequest
 from domain import access, commands
-from domain.access import ACCESS_READ, REGISTRY, Caller
+from domain.access import ACCESS_READ, Caller
 from domain.change_request import ChangeRequest, Item
 from domain.errors import ConflictError, Fault, NotFoundError
 from domain.intent import PAYLOAD_TYPE, Signed, approval_intent, promotion_bytes
@@ -48,21 +49,13 @@ async def list_actor_keys(request: web.Request) -> web.StreamResponse:
     edge.no_query(request)
     await edge.fresh_memory(request)
     view = edge.services(request).access
-    principal_id = str(edge.path_id(request))
-    if principal_id != who.principal_id:
-        view.authorise(who, ACCESS_READ, REGISTRY, now())
-    known = view.principals.get(principal_id)
-    if known is None:
-        raise access.not_found(access.principal_resource(principal_id))
-    items = [
-        {"key_id": key_id, "public_key": public_key}
-        for key_id, public_key in known.principal.keys.items()
-    ]
+    keys = principal_in_path(request, who).principal.keys
+    items = [{"key_id": key_id, "public_key": public_key} for key_id, public_key in keys.items()]
     return edge.view_answer(request, {"items": items, "next_cursor": None}, view.position)
 
 
 async def register_actor_key(request: web.Request) -> web.StreamResponse:
-    """Sign with a key of one's own from now on; nobody else can register it."""
+    """Sign with a key of one's own from now on; takes a token of one's own that is not narrowed."""
     who, services = edge.caller(request), edge.services(request)
     principal_id = edge.path_id(request)
     wanted = await edge.body(request, RegisterActorKeyRequest)

@@ -14,7 +14,7 @@ import pytest
 
 from ledger.authority import Authority
 from ledger.mapper import RecordedEvent, SigningMapper
-from tests.acceptance.test_governance import CHANGES, PRODUCTION, PROMPT, Pen, Team, hours, rules
+from tests.governance.team import CHANGES, PRODUCTION, PROMPT, Pen, Team, hours, rules
 from tests.harness import registry
 
 Fields = dict[str, Any]
