@@ -12,10 +12,10 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from importlib import import_module
 from importlib.metadata import version
@@ -27,6 +27,7 @@ from uuid import UUID
 from aiohttp import web
 from eventsourcing.persistence import PersistenceError
 
+from api.http.passwords import Passwords
 from api.http.routes import make_app
 from api.http.services import Services
 from api.settings import Settings, bracketed
@@ -34,17 +35,19 @@ from domain.access import SYSTEM_CALLER, Caller
 from domain.commands import ApplyDueChange, Command, ExpireLabel
 from domain.decision import Decision, Ids, Session
 from domain.errors import ConflictError
-from domain.keys import CHECKPOINT_PURPOSE, EVENT_PURPOSE, WEBHOOK_PURPOSE
+from domain.keys import CHECKPOINT_PURPOSE, EVENT_PURPOSE, SIGN_IN_PURPOSE, WEBHOOK_PURPOSE
 from domain.registry import Registry
+from domain.user_session import HOURS_MAX
 from ledger.batch import Submission
 from ledger.committer import Committer
 from ledger.datadir import DataDirectory
 from ledger.errors import InUseError, MissingExtraError
 from ledger.follower import Follower
-from ledger.ids import SystemIds
+from ledger.ids import SystemIds, now
 from ledger.initialising import initialise
 from ledger.keyfiles import create_secret, load_key, load_secret
 from ledger.mapper import SigningMapper
+from ledger.payload import format_time
 from ledger.postgres.store import PostgresStore
 from ledger.postgres.wakeup import PostgresWakeup
 from ledger.repository import Repository
@@ -84,6 +87,7 @@ from projections.serving import ServingView
 from projections.siem import LEASE as SIEM_LEASE
 from projections.siem import RefusalExport, SiemExport
 from projections.siem_sinks import new_sink
+from projections.sign_in_tries import SignInTries
 from projections.sqlite.views import SQLiteViews
 from projections.token_uses import TokenUses
 from projections.transparency import LEASE as SEALING_LEASE
@@ -194,6 +198,7 @@ async def _working(settings: Settings, services: Services) -> AsyncIterator[Serv
         if services.telemetry is not None:
             await asyncio.to_thread(services.telemetry.close)
         services.operators.shutdown(cancel_futures=True)
+        services.passwords.close()
         services.past.close()
         services.readers.shutdown()
         services.views.close()
@@ -218,16 +223,19 @@ def _assemble(settings: Settings) -> Services:
     sealer.resume()
     check_unsealed(recorder, keys, sealer.sealed, head)
     access, webhooks, projects = AccessView(), WebhookView(), ProjectView()
-    access.load_all(recorder, mapper, head, keys)
+    horizon = recorder.position_at(format_time(now() - timedelta(hours=HOURS_MAX)))
+    access.load_all(recorder, mapper, head, keys, sessions_after=horizon)
     for view in (webhooks, projects):
         view.load(recorder, mapper, head, keys)
-    webhook_key = _webhook_key(directory, bool(webhooks.known))
+    webhook_key = _secret(directory, directory.webhook_key, WEBHOOK_PURPOSE, webhooks.known)
+    sign_in_key = _secret(directory, directory.sign_in_key, SIGN_IN_PURPOSE, access.sign_ins)
+    ids = SystemIds(webhook_key, sign_in_key)
     _warn_of_keys(keys, signer, sealing_key, head)
     follower = Follower(recorder, mapper, keys, readers, head)
     serving = ServingView(recorder, repository, projects, readers, settings.serving_bytes_max)
     committer = Committer(
         recorder, Repository(recorder, mapper, ledger), mapper, signer, ledger, decide,
-        SystemIds(webhook_key), follower.committed,
+        ids, follower.committed,
     )  # fmt: skip
     # Projects before what is composed of them.
     for listener in (
@@ -246,7 +254,9 @@ def _assemble(settings: Settings) -> Services:
     courier = Courier(webhook_key, Sender(guard), recorder.contents, readers)
     return Services(
         ledger_id=ledger, own_keys=frozenset({signer.key_id, sealing_key.key_id}),
-        recorder=recorder, repository=repository, mapper=mapper,
+        recorder=recorder, repository=repository, mapper=mapper, secrets=ids.sign_in,
+        passwords=Passwords(settings.password_memory_mib), tries=SignInTries(views),
+        session_hours=settings.session_hours, public_origin=settings.public_origin,
         committer=committer, follower=follower, serving=serving, access=access, views=views,
         token_uses=TokenUses(views, readers), proxies=parse_networks(settings.trusted_proxies),
         projects=projects,
@@ -293,13 +303,13 @@ def _telemetry(settings: Settings) -> "Telemetry | None":
     return telemetry
 
 
-def _webhook_key(directory: DataDirectory, in_use: bool) -> bytes:
-    """What webhooks' secrets derive from; made where a registry from before has none yet."""
+def _secret(directory: DataDirectory, path: Path, purpose: str, derived: Sized) -> bytes:
+    """A key that others derive from; made where a registry from before has none yet."""
     with locked(directory.init_lock, fcntl.LOCK_EX):
-        if not in_use and not directory.webhook_key.exists():
-            create_secret(directory.webhook_key, WEBHOOK_PURPOSE)
-            log.warning("made %s: every host needs the same, copy it", directory.webhook_key)
-        return load_secret(directory.webhook_key, WEBHOOK_PURPOSE)
+        if not derived and not path.exists():
+            create_secret(path, purpose)
+            log.warning("made %s: every host needs the same, copy it", path)
+        return load_secret(path, purpose)
 
 
 async def _as_system(committer: Committer, command: Command) -> int:

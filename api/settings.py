@@ -12,6 +12,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from domain.user_session import HOURS_MAX
 from ledger.datadir import DataDirectory
 from projections.destinations import SIEM_SCHEMES, NatsSettings, SiemSettings
 from projections.outbound import parse_networks
@@ -75,6 +76,21 @@ class Settings(BaseSettings):
     nats_tls_key_file: Path | None = Field(None, description="Its private key.")
     nats_replicas: int = Field(
         1, ge=1, le=5, description="NATS servers that keep each message, where the relay begins."
+    )
+    public_url: str | None = Field(
+        None,
+        description="Where browsers reach the server, `https://prompts.example.com`: for the origin"
+        " of commands with a cookie, and for signing in at an identity provider.",
+    )
+    session_hours: float = Field(
+        12.0, gt=0, le=HOURS_MAX, description="How long one signs in for, at most 720 hours."
+    )
+    password_memory_mib: int = Field(
+        64,
+        ge=19,
+        le=1024,
+        description="Memory for hashing one password (Argon2id), in MiB; two are hashed at once."
+        " Passwords are hashed anew when their owners sign in.",
     )
     trusted_proxies: str = Field(
         "",
@@ -158,6 +174,16 @@ class Settings(BaseSettings):
         parse_networks(text)
         return text
 
+    @field_validator("public_url")
+    @classmethod
+    def _is_an_origin(cls, url: str | None) -> str | None:
+        parts = urlsplit(url or "")
+        if url is not None and (
+            parts.scheme not in ("http", "https") or not parts.netloc or parts.path not in ("", "/")
+        ):
+            raise ValueError("is a scheme and a host, such as https://prompts.example.com")
+        return url
+
     @field_validator("otlp_url")
     @classmethod
     def _is_a_collector(cls, url: str | None) -> str | None:
@@ -197,6 +223,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags, then environment, then TOML."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def public_origin(self) -> str | None:
+        """`public_url` as browsers say it in Origin."""
+        return self.public_url.rstrip("/") if self.public_url is not None else None
 
     @property
     def directory(self) -> DataDirectory:

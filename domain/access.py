@@ -13,13 +13,21 @@ from typing import Any
 
 from domain.addresses import is_within
 from domain.commitment import ContentRef
-from domain.errors import ForbiddenError, NotFoundError, UnauthenticatedError
+from domain.errors import (
+    ForbiddenError,
+    NotFoundError,
+    SecondFactorMissingError,
+    UnauthenticatedError,
+)
 
 POLICY = "roles/1"
 BOOTSTRAP_POLICY = "bootstrap/1"
 SYSTEM_POLICY = "system/1"
 SELF_POLICY = "self/1"
 SELF_PERMISSION = "self"
+SIGN_IN_POLICY = "signin/1"
+SIGN_IN_PERMISSION = "signin"
+VIA_SESSION = "session"
 AUTHZ_GRANTS_MAX = 8
 
 PROMPT_READ = "prompt.read"
@@ -237,6 +245,11 @@ class Token:
     description: ContentRef | None = None
     networks: tuple[str, ...] | None = None
 
+    @property
+    def of_session(self) -> bool:
+        """Whether it is a session's: what is shown of one changes, so there is no one secret."""
+        return not self.secret_sha256
+
     def admits(self, address: str | None) -> bool:
         """Whether it may be used from an address (None: not known)."""
         return self.networks is None or is_within(address, map(ip_network, self.networks))
@@ -276,11 +289,16 @@ def roles_allowing(
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks, as authentication found out: ids only, checked again on every decision."""
+    """Who asks, as authentication found out: ids only, checked again on every decision.
+
+    `token_id` is the session's where `via` is VIA_SESSION; `until`: what was shown of it counts no
+    longer (None: as long as it does).
+    """
 
     principal_id: str
     token_id: str
     via: str = "token"
+    until: datetime | None = None
 
 
 # Who disables webhooks that fail. No token speaks for it: only a part of the registry can be it.
@@ -288,25 +306,39 @@ SYSTEM_CALLER = Caller("system", "", via="delivery")
 SYSTEM_ACTOR = {"type": "system", "id": "system", "via": "delivery", "credential": None}
 SYSTEM_EXPIRY_ACTOR = {**SYSTEM_ACTOR, "via": "expiry"}
 SYSTEM_SCHEDULE = {**SYSTEM_ACTOR, "via": "schedule"}
+SYSTEM_DOOR_ACTOR = {**SYSTEM_ACTOR, "via": "sign-in"}
 SYSTEM_RESTORE_ACTOR = {**SYSTEM_ACTOR, "via": "restore"}
 RESTORE_PERMISSION = "restore"
 
 
 @dataclass(frozen=True)
 class Rights:
-    """A principal's standing: what `authorise` needs of the aggregate, and nothing else."""
+    """A principal's standing: what `authorise` needs of the aggregate, and nothing else.
+
+    `limited`: it is in a session that lacks the second factor the registry asks for.
+    """
 
     active: bool
     grants: tuple[Grant, ...]
     token: Token | None
     groups: frozenset[str] = frozenset()
+    limited: bool = False
 
 
-def authenticate(rights: Rights | None, now: datetime) -> Rights:
-    """UnauthenticatedError unless there is an active principal with a live token."""
+def authenticate(rights: Rights | None, now: datetime, *, limited: bool = False) -> Rights:
+    """UnauthenticatedError unless there is an active principal with a live token.
+
+    SecondFactorMissingError for a session that lacks one, but for what may be done without
+    (`limited`).
+    """
     if rights is None or not rights.active or rights.token is None or not rights.token.is_live(now):
         raise UnauthenticatedError(
             "Send 'Authorization: Bearer scr_…' with a token that is neither revoked nor expired."
+        )
+    if rights.limited and not limited:
+        raise SecondFactorMissingError(
+            "This registry asks for a second factor: enrol one ('scrinia totp enrol') and sign in"
+            " with it."
         )
     return rights
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from domain import access, commands
 from domain.access import Resource
+from domain.credential import PASSWORD, Credential
 from domain.deciding import Deciding
 from domain.decision import Answer, Decision, Provenance
 from domain.errors import Fault, InvalidError, LastAdminError
@@ -40,6 +41,7 @@ class AccessCommands(Deciding):
         if principal.active:
             self._check_admin_remains(principal, principal.grants, command.admins)
             principal.deactivate(self._text(command.reason, "/reason"), self._now)
+            self._credentials.append(Credential(str(principal.id), PASSWORD, None))
         body = {"principal_id": str(principal.id), "type": principal.type, "active": False}
         return self._decision(provenance, Answer(body), principal)
 

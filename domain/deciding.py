@@ -10,6 +10,7 @@ from eventsourcing.domain import Aggregate
 from domain import access
 from domain.access import AUTHZ_GRANTS_MAX, POLICY, Authorization, Caller, Resource, Rights
 from domain.commitment import TEXT_MEDIA_TYPE, Content, ContentRef, is_same, seal
+from domain.credential import Credential
 from domain.decision import Answer, Decision, Ids, Provenance, Session, changes_of
 from domain.errors import (
     Fault,
@@ -36,6 +37,7 @@ class Deciding:
         self._now = now
         self._ids = ids
         self._contents: list[Content] = []
+        self._credentials: list[Credential] = []
 
     def _authorise(
         self, permission: str, resource: Resource, on: Resource | None = None
@@ -53,10 +55,13 @@ class Deciding:
         answer = access.permitted_all(rights, permission, on, self._now)
         return self._provenance(permission, resource, answer, self._actor())
 
-    def _as_oneself(self, principal_id: UUID) -> Provenance:
-        """Only the principal itself may, with a token that nothing was taken out of."""
+    def _as_oneself(self, principal_id: UUID, *, limited: bool = False) -> Provenance:
+        """Only the principal itself may, with a token that nothing was taken out of.
+
+        `limited`: in a session without the second factor too.
+        """
         resource = access.principal_resource(str(principal_id))
-        rights = self._rights()
+        rights = self._rights(limited=limited)
         if self._caller.principal_id != str(principal_id):
             raise ForbiddenError("Only the principal itself does this.")
         if rights.token is None or rights.token.scopes is not None:
@@ -69,9 +74,20 @@ class Deciding:
         }
         return Provenance(self._actor(), authz)
 
-    def _rights(self) -> Rights:
-        """The caller's standing; UnauthenticatedError."""
-        return access.authenticate(self._standing_of_caller(), self._now)
+    def _as_signing_in(self, principal_id: UUID, via: str, credential: str | None) -> Provenance:
+        """Somebody at the door, who has shown `via` what lets them in; there is no token yet."""
+        actor = {"type": "person", "id": str(principal_id), "via": via, "credential": credential}
+        authz = {
+            "policy": access.SIGN_IN_POLICY,
+            "permission": access.SIGN_IN_PERMISSION,
+            "resource": access.principal_resource(str(principal_id)).text,
+            "grants": [],
+        }
+        return Provenance(actor, authz)
+
+    def _rights(self, *, limited: bool = False) -> Rights:
+        """The caller's standing; UnauthenticatedError, SecondFactorMissingError."""
+        return access.authenticate(self._standing_of_caller(), self._now, limited=limited)
 
     def _standing_of_caller(self) -> Rights | None:
         return standing(self._session, self._caller.principal_id, self._caller.token_id)
@@ -160,7 +176,10 @@ class Deciding:
     def _decision(
         self, provenance: Provenance, answer: Answer, subject: Aggregate, *before: Aggregate
     ) -> Decision:
-        return Decision(changes_of(*before, subject), tuple(self._contents), provenance, answer)
+        return Decision(
+            changes_of(*before, subject), tuple(self._contents), provenance, answer,
+            tuple(self._credentials),
+        )  # fmt: skip
 
 
 def encoded(text: str, pointer: str) -> bytes:

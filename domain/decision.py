@@ -7,6 +7,7 @@ from uuid import UUID
 from eventsourcing.domain import Aggregate, CanMutateAggregate
 
 from domain.commitment import Content
+from domain.credential import Credential
 
 AggregateT = TypeVar("AggregateT", bound=Aggregate)
 
@@ -39,6 +40,18 @@ class Ids(Protocol):
     def webhook_secret(self, webhook_id: UUID, number: int) -> tuple[str, str]:
         """The id of the webhook key, and the webhook's secret of this number from it."""
 
+    def login_id(self, login: str) -> UUID:
+        """The stream of a login name, in the form names are compared in."""
+
+    def session_tokens(self, session_id: UUID, number: int) -> tuple[str, str]:
+        """A session's access and refresh token of this number."""
+
+    def recovery_code(self) -> str:
+        """A new code to do without a second factor: RECOVERY_CODE_BYTES random bytes."""
+
+    def sign_in_key_id(self) -> str:
+        """What events call the key that second factors' secrets derive from."""
+
 
 @dataclass(frozen=True)
 class Provenance:
@@ -58,7 +71,7 @@ class Answer:
 
     body: dict[str, Any]
     made: bool = False
-    secret: dict[str, str] = field(default_factory=dict)
+    secret: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -75,7 +88,8 @@ class Change:
 
 @dataclass(frozen=True)
 class Decision:
-    """Changes in order, the texts they commit to, who decided them, and the answer.
+    """Changes in order, the texts they commit to, who decided them, the answer, and what checks
+    secrets from now on.
 
     The last change is of the aggregate the answer speaks of: an answer without events takes the
     position of that aggregate's stream.
@@ -85,6 +99,7 @@ class Decision:
     contents: tuple[Content, ...]
     provenance: Provenance
     answer: Answer
+    credentials: tuple[Credential, ...] = ()
 
 
 def changes_of(*aggregates: Aggregate) -> tuple[Change, ...]:

@@ -120,10 +120,40 @@ class UnauthenticatedError(DomainError):
     code = "unauthenticated"
 
 
+class InvalidCredentialsError(UnauthenticatedError):
+    """Login name, password or code are not right."""
+
+    code = "invalid_credentials"
+
+
+class SecondFactorRequiredError(UnauthenticatedError):
+    """The password is right, and a second factor is needed too."""
+
+    code = "second_factor_required"
+
+
+class SessionOverError(UnauthenticatedError):
+    """The session is over."""
+
+    code = "session_over"
+
+
+class SignInLockedError(DomainError):
+    """Too many tries to sign in failed."""
+
+    code = "sign_in_locked"
+
+
 class ForbiddenError(DomainError):
     """The principal may see this but not do that to it."""
 
     code = "forbidden"
+
+
+class SecondFactorMissingError(ForbiddenError):
+    """The session needs a second factor before it may do anything."""
+
+    code = "second_factor_missing"
 
 
 class NotFoundError(DomainError):

@@ -16,6 +16,7 @@ from domain.errors import ConflictError, NotFoundError
 EVENT_PURPOSE = "event"
 CHECKPOINT_PURPOSE = "checkpoint"
 WEBHOOK_PURPOSE = "webhook"
+SIGN_IN_PURPOSE = "sign-in"
 PURPOSES = (EVENT_PURPOSE, CHECKPOINT_PURPOSE)
 
 

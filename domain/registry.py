@@ -20,6 +20,8 @@ from domain.key_commands import KeyCommands
 from domain.label_commands import LabelCommands
 from domain.project_commands import ProjectCommands
 from domain.prompt_commands import PromptCommands
+from domain.session_commands import SessionCommands
+from domain.sign_in_commands import SignInCommands
 from domain.version_commands import VersionCommands
 from domain.webhook_commands import WebhookCommands
 
@@ -35,6 +37,8 @@ class Registry(
     ChangeCommands,
     ConsumerCommands,
     AccessCommands,
+    SignInCommands,
+    SessionCommands,
     WebhookCommands,
     KeyCommands,
 ):
@@ -100,6 +104,20 @@ _METHODS: dict[type[Any], str] = {
     commands.RotateWebhookSecret: "rotate_webhook_secret",
     commands.DeleteWebhook: "delete_webhook",
     commands.DisableFailingWebhook: "disable_failing_webhook",
+    commands.SetLogin: "set_login",
+    commands.WithdrawSignIn: "withdraw_sign_in",
+    commands.RevokeSessions: "revoke_sessions",
+    commands.IssueRecovery: "issue_recovery",
+    commands.UseRecovery: "use_recovery",
+    commands.SetPassword: "set_password",
+    commands.EnrolTotp: "enrol_totp",
+    commands.RemoveTotp: "remove_totp",
+    commands.LockSignIn: "lock_sign_in",
+    commands.SetSignInRules: "set_sign_in_rules",
+    commands.BeginSession: "begin_session",
+    commands.BeginProvidedSession: "begin_provided_session",
+    commands.RefreshSession: "refresh_session",
+    commands.EndSession: "end_session",
     commands.RegisterKey: "register_key",
     commands.RetireKey: "retire_key",
 }

@@ -7,9 +7,12 @@ from uuid import UUID
 
 from eventsourcing.domain import Aggregate
 
-from domain.access import ROLES, Grant, Rights
+from domain.access import ROLES, Grant, Rights, Token
 from domain.principal import Principal
 from domain.role import Role, role_id
+from domain.sign_in import SignIn
+from domain.sign_in_rules import RULES_ID, SignInRules
+from domain.user_session import UserSession
 
 AggregateT = TypeVar("AggregateT", bound=Aggregate)
 
@@ -21,8 +24,8 @@ class Streams(Protocol):
         """An aggregate as it is, None where its stream is empty."""
 
 
-def standing(streams: Streams, principal_id: str, token_id: str | None) -> Rights | None:
-    """What a principal may, with a token of its own (None: without one); None for nobody."""
+def standing(streams: Streams, principal_id: str, credential_id: str | None) -> Rights | None:
+    """What a principal may, with a token or session of its own (None: without); None for nobody."""
     try:
         principal = streams.load(Principal, UUID(principal_id))
     except ValueError:  # "system" is no principal with a stream
@@ -36,11 +39,35 @@ def standing(streams: Streams, principal_id: str, token_id: str | None) -> Right
         if group is not None and group.active:
             groups.add(group_id)
             grants += group.grants.values()
-    return replace(
-        principal.rights(token_id),
+    rights = replace(
+        principal.rights(credential_id),
         grants=tuple(_resolved(streams, grants)),
         groups=frozenset(groups),
     )
+    if rights.token is None and credential_id:
+        return _in_session(streams, principal, rights, credential_id)
+    return rights
+
+
+def _in_session(streams: Streams, principal: Principal, rights: Rights, session_id: str) -> Rights:
+    """A standing with a session, which counts as a token that nothing was taken out of.
+
+    One that was ended by its owner has expired; one that was taken away is revoked.
+    """
+    session = streams.load(UserSession, UUID(session_id))
+    if session is None or session.principal_id != str(principal.id):
+        return rights
+    sign_in = streams.load(SignIn, principal.id)
+    rules = streams.load(SignInRules, RULES_ID)
+    until, taken = session.access_expires_at, session.ended in ("reuse", "revoked")
+    if session.ended_at is not None:
+        until = session.ended_at
+    if sign_in is None or not sign_in.counts(session_id, session.generation):
+        until = session.created_on
+        taken = taken or sign_in is None or session.generation <= sign_in.revoked
+    limited = rules is not None and rules.second_factor and not session.has_second_factor
+    token = Token(session_id, "", None, until, revoked=taken)
+    return replace(rights, token=token, limited=limited)
 
 
 def _resolved(streams: Streams, grants: Iterable[Grant]) -> Iterable[Grant]:

@@ -17,6 +17,9 @@ from domain.principal import Principal
 from domain.project import Project
 from domain.prompt import Prompt
 from domain.role import Role
+from domain.sign_in import LoginName, SignIn
+from domain.sign_in_rules import SignInRules
+from domain.user_session import UserSession
 from domain.webhook import Webhook
 
 AGGREGATES: dict[str, type[Aggregate]] = {
@@ -24,11 +27,15 @@ AGGREGATES: dict[str, type[Aggregate]] = {
     "checks": VersionChecks,
     "consumers": Consumers,
     "keys": KeyRing,
+    "login": LoginName,
     "name": Name,
     "principal": Principal,
     "project": Project,
     "prompt": Prompt,
     "role": Role,
+    "session": UserSession,
+    "signin": SignIn,
+    "signinrules": SignInRules,
     "webhook": Webhook,
 }
 

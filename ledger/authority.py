@@ -15,6 +15,7 @@ from domain.access import (
     POLICY,
     REGISTRY,
     SELF_POLICY,
+    SIGN_IN_POLICY,
     SYSTEM_POLICY,
     Rights,
 )
@@ -23,12 +24,22 @@ from domain.genesis import GENESIS_EVENTS, SYSTEM_ACTOR
 from domain.keys import KeyRing, key_id_of
 from domain.principal import Principal
 from domain.prompt import Prompt
+from domain.sign_in import SignIn
 from domain.standing import standing
+from domain.user_session import UserSession
 from domain.webhook import SYSTEM_CAUSES, Webhook
 from ledger.agreements import agreement_fault, for_whom, scheduled_fault, suspension_allowed
 from ledger.facts import Facts
 from ledger.mapper import RecordedEvent
 from ledger.needs import Need, need_of
+from ledger.sign_ins import is_lock, sign_in_fault
+
+# What a principal does to itself, and what of it in a session without the second factor too.
+_OF_ONESELF = (
+    Principal.KeyRegistered, Principal.KeyRetired, SignIn.PasswordSet, SignIn.TotpEnrolled,
+    SignIn.TotpRemoved, SignIn.Revoked, UserSession.Ended,
+)  # fmt: skip
+_WHILE_LIMITED = (SignIn.PasswordSet, SignIn.TotpEnrolled, SignIn.Revoked, UserSession.Ended)
 
 
 @dataclass
@@ -49,8 +60,10 @@ class Authority:
             return self._system_fault(recorded)
         if authz["policy"] == SELF_POLICY:
             return self._self_fault(recorded)
+        if authz["policy"] == SIGN_IN_POLICY:
+            return sign_in_fault(self.facts, recorded)
         event = recorded.event
-        if isinstance(event, Prompt.LabelExpired | ChangeRequest.Suspended) or (
+        if isinstance(event, Prompt.LabelExpired | ChangeRequest.Suspended | SignIn.Locked) or (
             isinstance(event, Webhook.Disabled) and event.cause != "command"
         ):
             return "is the registry's own act, claimed by somebody else"
@@ -81,7 +94,7 @@ class Authority:
 
     def _system_fault(self, recorded: RecordedEvent) -> str | None:
         """What the registry itself does: it disables webhooks that fail, ends labels whose time is
-        over, lets a scheduled promotion wait, and says what was lost.
+        over, lets a scheduled promotion wait, locks out who tries too often, says what was lost.
         """
         event, authz = recorded.event, recorded.payload["authz"]
         need, actor = need_of(self.facts, recorded), access.SYSTEM_ACTOR
@@ -91,6 +104,8 @@ class Authority:
             self.facts, recorded
         ):
             actor = access.SYSTEM_SCHEDULE
+        elif is_lock(self.facts, recorded):
+            actor = access.SYSTEM_DOOR_ACTOR
         elif isinstance(event, KeyRing.EpochBegun):
             need = Need(access.RESTORE_PERMISSION, REGISTRY.text, (REGISTRY,))
             actor = access.SYSTEM_RESTORE_ACTOR
@@ -105,10 +120,12 @@ class Authority:
 
     def _self_fault(self, recorded: RecordedEvent) -> str | None:
         """What a principal does to itself, with a token that nothing was taken out of."""
-        if not isinstance(recorded.event, Principal.KeyRegistered | Principal.KeyRetired):
+        if not isinstance(recorded.event, _OF_ONESELF):
             return f"claims {SELF_POLICY}, which does not allow {recorded.kind_verb}"
         actor, authz = recorded.payload["actor"], recorded.payload["authz"]
         own = str(recorded.event.originator_id)
+        if isinstance(recorded.event, UserSession.Ended):
+            own = self.facts.sessions[own].principal_id
         resource = access.principal_resource(own).text
         claimed = (authz["permission"], authz["resource"], authz["grants"])
         if actor["id"] != own or claimed != (access.SELF_PERMISSION, resource, []):
@@ -166,6 +183,8 @@ class Authority:
         token = rights.token if rights is not None else None
         if rights is None or not rights.active or token is None or not token.is_live(moment):
             return "the actor was deactivated, or the token not live"
+        if rights.limited and not isinstance(recorded.event, _WHILE_LIMITED):
+            return "was done in a session without the second factor"
         return rights
 
 

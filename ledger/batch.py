@@ -275,9 +275,15 @@ class Batch:
             if member.events
             for content in member.decision.contents
         )
+        credentials = tuple(
+            credential
+            for member in group.members
+            if member.events
+            for credential in member.decision.credentials
+        )
         streams = group.reads | group.writes
         conditions = {stream: self._seen.get(stream, 0) for stream in streams}
-        return Unit(tuple(events), conditions, contents, tuple(remembered))
+        return Unit(tuple(events), conditions, contents, credentials, tuple(remembered))
 
     def standing(self, submission: Submission) -> Unit:
         """What has to hold for an answer without events: that nothing it rests on has moved."""

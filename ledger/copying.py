@@ -1,7 +1,7 @@
 """A ledger from one store into another, byte for byte: `scrinia copy`, `backup` and `restore`.
 
-Events, texts, checkpoints and remembered answers go over as they are, positions and signatures
-included. What was interrupted goes on where it stopped.
+Events, texts, checkpoints, remembered answers and credentials go over as they are, positions and
+signatures included. What was interrupted goes on where it stopped.
 """
 
 from collections.abc import Callable, Iterator
@@ -38,6 +38,7 @@ def copy_ledger(source: RawLedger, target: LedgerStore, progress: Progress) -> i
                 raise ForkedError(f"The target has another checkpoint of {size} events.")
         for answers in _batches(source.answers()):
             recorder.take_answers(answers)
+        recorder.take_credentials(list(source.credentials()))
     return copied
 
 

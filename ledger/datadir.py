@@ -50,9 +50,14 @@ class DataDirectory:
         return self.path / "keys" / "webhook.key"
 
     @property
+    def sign_in_key(self) -> Path:
+        """The key that session tokens, second factors and the places of login names derive from."""
+        return self.path / "keys" / "sign-in.key"
+
+    @property
     def key_files(self) -> tuple[Path, ...]:
         """All of them: every host of a registry has the same."""
-        return self.event_key, self.checkpoint_key, self.webhook_key
+        return self.event_key, self.checkpoint_key, self.webhook_key, self.sign_in_key
 
     @property
     def admin_token(self) -> Path:

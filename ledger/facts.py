@@ -20,6 +20,9 @@ from domain.principal import Principal
 from domain.project import Project
 from domain.prompt import Prompt
 from domain.role import Role
+from domain.sign_in import LoginName, SignIn
+from domain.sign_in_rules import SignInRules
+from domain.user_session import UserSession
 from domain.webhook import Webhook
 from ledger.mapper import RecordedEvent
 
@@ -85,6 +88,12 @@ class Facts:
     checks: dict[str, VersionChecks] = field(default_factory=dict)
     roles: dict[str, Role] = field(default_factory=dict)
     consumers: dict[str, Consumers] = field(default_factory=dict)
+    logins: dict[str, LoginName] = field(default_factory=dict)
+    sign_ins: dict[str, SignIn] = field(default_factory=dict)
+    sign_in_rules: dict[str, SignInRules] = field(default_factory=dict)
+    sessions: dict[str, UserSession] = field(default_factory=dict)
+    # Per principal, the code used last: in which request, as which factor.
+    shown: dict[str, tuple[str, str]] = field(default_factory=dict)
     _names: dict[str, Project] = field(default_factory=dict)
 
     def project(self, name: str) -> Project | None:
@@ -92,8 +101,11 @@ class Facts:
         return self._names.get(name)
 
     def load(self, kind: type[AggregateT], aggregate_id: UUID) -> AggregateT | None:
-        """A principal or role (`domain.standing.Streams`)."""
-        known: dict[type[Any], dict[str, Any]] = {Principal: self.principals, Role: self.roles}
+        """What a standing rests on (`domain.standing.Streams`)."""
+        known: dict[type[Any], dict[str, Any]] = {
+            Principal: self.principals, Role: self.roles, UserSession: self.sessions,
+            SignIn: self.sign_ins, SignInRules: self.sign_in_rules,
+        }  # fmt: skip
         return cast("AggregateT | None", known[kind].get(str(aggregate_id)))
 
     def apply(self, recorded: RecordedEvent) -> None:
@@ -101,22 +113,28 @@ class Facts:
         kind, _, stream_id = recorded.stream.partition("/")
         if kind == "prompt":
             self._apply_prompt(recorded, stream_id)
-        elif kind == "principal":
-            _mutate(self.principals, stream_id, recorded)
         elif kind == "project":
             _mutate(self.projects, stream_id, recorded)
             project = self.projects[stream_id]
             self._names[project.name] = project
-        elif kind == "consumers":
-            _mutate(self.consumers, stream_id, recorded)
-        elif kind == "role":
-            _mutate(self.roles, stream_id, recorded)
-        elif kind == "change":
-            _mutate(self.changes, stream_id, recorded)
-        elif kind == "checks":
-            _mutate(self.checks, stream_id, recorded)
+        elif (folded := self._folded(kind)) is not None:
+            _mutate(folded, stream_id, recorded)
+            if isinstance(recorded.event, SignIn.TotpUsed | SignIn.RecoveryUsed):
+                factor = _factor(recorded.event)
+                self.shown[stream_id] = (recorded.payload["request"]["id"], factor)
+            elif isinstance(recorded.event, SignIn.PasswordSet | UserSession.Created):
+                self.shown.clear()
         else:
             self._apply_other(recorded, stream_id)
+
+    def _folded(self, kind: str) -> dict[str, Any] | None:
+        """The aggregates of a kind of stream, of those that are kept as they are."""
+        known: dict[str, dict[str, Any]] = {
+            "principal": self.principals, "consumers": self.consumers, "role": self.roles,
+            "change": self.changes, "checks": self.checks, "login": self.logins,
+            "signin": self.sign_ins, "signinrules": self.sign_in_rules, "session": self.sessions,
+        }  # fmt: skip
+        return known.get(kind)
 
     def _apply_other(self, recorded: RecordedEvent, stream_id: str) -> None:
         event = recorded.event
@@ -149,6 +167,12 @@ class Facts:
         elif isinstance(event, Prompt.LabelRemoved | Prompt.LabelExpired):
             label = prompt.labels[event.label]
             label.target = label.until = None
+
+
+def _factor(event: SignIn.TotpUsed | SignIn.RecoveryUsed) -> str:
+    if isinstance(event, SignIn.TotpUsed):
+        return "totp"
+    return "recovery" if event.of == "codes" else "issued"
 
 
 def _mutate(known: dict[str, AggregateT], stream_id: str, recorded: RecordedEvent) -> None:

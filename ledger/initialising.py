@@ -7,7 +7,13 @@ from uuid import UUID
 from domain import genesis
 from domain.access import Caller
 from domain.decision import Ids
-from domain.keys import CHECKPOINT_PURPOSE, EVENT_PURPOSE, WEBHOOK_PURPOSE, PublicKey
+from domain.keys import (
+    CHECKPOINT_PURPOSE,
+    EVENT_PURPOSE,
+    SIGN_IN_PURPOSE,
+    WEBHOOK_PURPOSE,
+    PublicKey,
+)
 from ledger.batch import Batch, Submission
 from ledger.datadir import DataDirectory, Trust
 from ledger.epochs import origin_of
@@ -36,6 +42,7 @@ def initialise(store: LedgerStore, directory: DataDirectory, token_file: Path, i
     event = create_key(directory.event_key, EVENT_PURPOSE)
     checkpoint = create_key(directory.checkpoint_key, CHECKPOINT_PURPOSE)
     create_secret(directory.webhook_key, WEBHOOK_PURPOSE)
+    create_secret(directory.sign_in_key, SIGN_IN_PURPOSE)
     key = VerifierKey(origin_of(ledger_id), checkpoint.public_key)
     directory.trust.write_bytes(Trust(ledger_id, event.key_id, str(key)).to_bytes())
     with store.begin(ledger_id) as recorder:

@@ -15,6 +15,9 @@ from domain.principal import Principal
 from domain.project import Project
 from domain.prompt import Prompt
 from domain.role import Role
+from domain.sign_in import LoginName, SignIn
+from domain.sign_in_rules import SignInRules
+from domain.user_session import UserSession
 from domain.webhook import Webhook
 from ledger.facts import Facts
 from ledger.mapper import RecordedEvent
@@ -161,8 +164,27 @@ _OF_CHANGES: dict[type[Any], str] = {
 
 
 def _on_principal(_: Facts, recorded: RecordedEvent) -> Need:
-    resource = access.principal_resource(str(recorded.event.originator_id))
-    return _need(access.ACCESS_WRITE, resource)
+    return _need_of_principal(str(recorded.event.originator_id))
+
+
+def _on_login(facts: Facts, recorded: RecordedEvent) -> Need | None:
+    event = cast("Any", recorded.event)
+    name = facts.logins.get(str(event.originator_id))
+    holder = getattr(event, "principal_id", name.principal_id if name is not None else None)
+    return None if holder is None else _need_of_principal(holder)
+
+
+def _on_session(facts: Facts, recorded: RecordedEvent) -> Need | None:
+    session = facts.sessions.get(str(recorded.event.originator_id))
+    return None if session is None else _need_of_principal(session.principal_id)
+
+
+def _need_of_principal(principal_id: str) -> Need:
+    return _need(access.ACCESS_WRITE, access.principal_resource(principal_id))
+
+
+def _on_sign_in_rules(_: Facts, __: RecordedEvent) -> Need:
+    return Need(access.ACCESS_WRITE, "sign-in-rules", (REGISTRY,))
 
 
 def _on_role(facts: Facts, recorded: RecordedEvent) -> Need:
@@ -241,6 +263,19 @@ _NEEDS: dict[type[Any], Callable[[Facts, RecordedEvent], Need | None]] = {
     Principal.Joined: _on_principal,
     Principal.Left: _on_principal,
     Principal.KeyRetired: _on_principal,
+    LoginName.Created: _on_login,
+    LoginName.Reclaimed: _on_login,
+    LoginName.Released: _on_login,
+    SignIn.Created: _on_principal,
+    SignIn.Changed: _on_principal,
+    SignIn.Withdrawn: _on_principal,
+    SignIn.Revoked: _on_principal,
+    SignIn.Locked: _on_principal,
+    SignIn.RecoveryIssued: _on_principal,
+    SignIn.TotpRemoved: _on_principal,
+    SignInRules.Created: _on_sign_in_rules,
+    SignInRules.Changed: _on_sign_in_rules,
+    UserSession.Ended: _on_session,
     Role.Created: _on_role,
     Role.Changed: _on_role,
     Principal.TokenIssued: _on_principal,

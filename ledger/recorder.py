@@ -13,6 +13,7 @@ from typing import Any
 from eventsourcing.persistence import ApplicationRecorder
 
 from domain.commitment import Content, commit
+from domain.credential import Credential
 from ledger.errors import TamperedError
 from ledger.mapper import SignedEvent, SignedNotification
 
@@ -61,6 +62,7 @@ class Unit:
     events: tuple[SignedEvent, ...]
     conditions: dict[str, int]
     contents: tuple[Content, ...] = ()
+    credentials: tuple[Credential, ...] = ()
     remembered: tuple[Remembered, ...] = ()
 
 
@@ -102,6 +104,14 @@ class LedgerRecorder(ApplicationRecorder):
         """Remember another store's answers as they are: rows of `ledger.store.AnswerRow`."""
 
     @abstractmethod
+    def take_credentials(self, credentials: Sequence[Credential]) -> None:
+        """Have exactly these, as another store has them."""
+
+    @abstractmethod
+    def credential(self, principal_id: str, kind: str) -> bytes | None:
+        """A principal's verifier of a kind; None where there is none."""
+
+    @abstractmethod
     def alone(self) -> AbstractContextManager[None]:
         """Keep every other writer out, so that what is read within cannot move before the append.
 
@@ -127,8 +137,8 @@ class LedgerRecorder(ApplicationRecorder):
         """Up to `limit` events after `position`, in order."""
 
     @abstractmethod
-    def select_kind(self, kind: str, until: int) -> Sequence[SignedNotification]:
-        """All events of the streams of a kind up to a position, in the ledger's order."""
+    def select_kind(self, kind: str, until: int, after: int = 0) -> Sequence[SignedNotification]:
+        """The events of all streams of a kind between two positions, in the ledger's order."""
 
     def contents(self, commitments: Iterable[str]) -> dict[str, Content]:
         """The texts that are still there, by commitment; TamperedError where one was changed."""

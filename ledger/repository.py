@@ -17,7 +17,10 @@ from domain.keys import KeyRing
 from domain.principal import Principal
 from domain.project import Project
 from domain.role import Role
+from domain.sign_in import LoginName, SignIn
+from domain.sign_in_rules import SignInRules
 from domain.topics import STREAM_KINDS
+from domain.user_session import UserSession
 from domain.webhook import Webhook
 from ledger import payload
 from ledger.errors import TamperedError
@@ -28,6 +31,7 @@ from ledger.trust import TrustedKeys, check_stream, is_authentic
 
 DECISIVE = (
     Principal, Role, KeyRing, Project, Webhook, ChangeRequest, VersionChecks, Consumers,
+    LoginName, SignIn, SignInRules, UserSession,
 )  # fmt: skip
 CACHED_STREAMS_MAX = 20_000
 ACTORS_KEPT_MAX = 100_000

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
+from domain.credential import Credential
 from ledger.recorder import FORMAT, LedgerRecorder
 
 ROWS_AT_ONCE = 500
@@ -68,6 +69,10 @@ class RawLedger(ABC):
     @abstractmethod
     def answers(self) -> Iterator[AnswerRow]:
         """Every remembered answer."""
+
+    @abstractmethod
+    def credentials(self) -> Iterator[Credential]:
+        """What checks the secrets people choose."""
 
     @abstractmethod
     def identities(self) -> list[tuple[Any, Any]]:

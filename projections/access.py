@@ -8,12 +8,13 @@ again from the streams themselves.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from eventsourcing.domain import Aggregate
 
 from domain.access import (
+    VIA_SESSION,
     Authorization,
     Caller,
     Resource,
@@ -26,12 +27,16 @@ from domain.errors import UnauthenticatedError
 from domain.granting import hash_secret
 from domain.principal import Principal
 from domain.role import Role
+from domain.sign_in import LoginName, SignIn
+from domain.sign_in_rules import RULES_ID, SignInRules
 from domain.standing import standing
+from domain.user_session import UserSession
 from ledger.mapper import RecordedEvent, SigningMapper
 from ledger.recorder import LedgerRecorder
 from ledger.trust import TrustedKeys, check_authentic
 
-KINDS = ("principal", "role")
+KINDS = ("principal", "role", "login", "signin", "signinrules", "session")
+ACCESS_TOKENS_KEPT = 2
 AggregateT = TypeVar("AggregateT", bound=Aggregate)
 
 
@@ -54,15 +59,20 @@ class Known:
 
 
 class AccessView:
-    """All principals and custom roles by id, tokens by SHA-256, holders of grants and tokens.
+    """All principals, roles and sign-ins by id, tokens by SHA-256, holders of grants and tokens.
 
     `given` says where a grant (by its id), a membership (`principal/group`) or what a custom role
-    permits (`roles/name`) comes from.
+    permits (`roles/name`) comes from. Of sessions those are kept that are not over.
     """
 
     def __init__(self) -> None:
         self.principals: dict[str, Known] = {}
         self.roles: dict[UUID, Role] = {}
+        self.logins: dict[UUID, LoginName] = {}
+        self.sign_ins: dict[UUID, SignIn] = {}
+        self.sessions: dict[UUID, UserSession] = {}
+        self._rules: dict[UUID, SignInRules] = {}
+        self._shown: dict[UUID, list[str]] = {}
         self.given: dict[str, Given] = {}
         self.position = 0
         self._tokens: dict[str, Caller] = {}
@@ -75,19 +85,32 @@ class AccessView:
         mapper: SigningMapper,
         until: int,
         keys: TrustedKeys | None = None,
+        *,
+        sessions_after: int | None = None,
     ) -> None:
-        """Fold what there is up to a position, checking signatures where keys are given."""
+        """Fold what there is up to a position, checking signatures where keys are given.
+
+        `sessions_after`: the position after which sessions may have begun that are not over; None:
+        whether there are any does not matter.
+        """
         for kind in KINDS:
-            for stored in recorder.select_kind(kind, until):
+            after = 0
+            if kind == "session":
+                after = until if sessions_after is None else sessions_after
+            for stored in recorder.select_kind(kind, until, after):
                 if keys is not None:
                     check_authentic(stored, keys)
                 self._take(mapper.recorded(stored))
         self.position = until
 
     def load(self, kind: type[AggregateT], aggregate_id: UUID) -> AggregateT | None:
-        """A principal or role (`domain.standing.Streams`)."""
-        if kind is Role:
-            return cast("AggregateT | None", self.roles.get(aggregate_id))
+        """What a standing rests on (`domain.standing.Streams`)."""
+        others: dict[type[Any], dict[UUID, Any]] = {
+            Role: self.roles, SignIn: self.sign_ins, UserSession: self.sessions,
+            SignInRules: self._rules,
+        }  # fmt: skip
+        if kind in others:
+            return cast("AggregateT | None", others[kind].get(aggregate_id))
         known = self.principals.get(str(aggregate_id))
         return cast("AggregateT | None", known.principal if known is not None else None)
 
@@ -109,6 +132,9 @@ class AccessView:
             self.roles[event.originator_id] = role
             self.given[f"roles/{role.name}"] = given
             return
+        if not recorded.stream.startswith("principal/"):
+            self._take_sign_in(recorded)
+            return
         principal_id = str(event.originator_id)
         known = self.principals.get(principal_id)
         principal = event.mutate(known.principal if known else None)
@@ -122,6 +148,66 @@ class AccessView:
         elif isinstance(event, Principal.TokenIssued):
             self._tokens[event.secret_sha256] = Caller(principal_id, event.token_id)
             self._holders[event.token_id] = principal_id
+
+    def _take_sign_in(self, recorded: RecordedEvent) -> None:
+        event = recorded.event
+        kept: dict[str, dict[UUID, Any]] = {
+            "login": self.logins, "signin": self.sign_ins, "signinrules": self._rules,
+            "session": self.sessions,
+        }  # fmt: skip
+        known = kept[recorded.stream.partition("/")[0]]
+        before = known.get(event.originator_id)
+        if isinstance(event, UserSession.Created):
+            self._forget_sessions(datetime.fromisoformat(recorded.time))
+        elif before is None and known is self.sessions:
+            return  # over before this process looked
+        known[event.originator_id] = event.mutate(before)
+        if isinstance(event, UserSession.Created | UserSession.Refreshed):
+            self._take_access_token(event.originator_id, event.access_sha256)
+
+    def _take_access_token(self, session_id: UUID, access_sha256: str) -> None:
+        """A session's newest access token; the one before counts until its own end."""
+        session = self.sessions[session_id]
+        caller = Caller(
+            session.principal_id, str(session_id), VIA_SESSION, session.access_expires_at
+        )
+        shown = self._shown.setdefault(session_id, [])
+        shown.append(access_sha256)
+        self._tokens[access_sha256] = caller
+        while len(shown) > ACCESS_TOKENS_KEPT:
+            del self._tokens[shown.pop(0)]
+
+    def _forget_sessions(self, at: datetime) -> None:
+        for session_id in [one for one, session in self.sessions.items() if session.is_over(at)]:
+            del self.sessions[session_id]
+            for access_sha256 in self._shown.pop(session_id, ()):
+                del self._tokens[access_sha256]
+
+    @property
+    def second_factor_required(self) -> bool:
+        """Whether the registry asks every session for a second factor."""
+        rules = self._rules.get(RULES_ID)
+        return rules is not None and rules.second_factor
+
+    def sign_in_of(self, login_id: UUID) -> SignIn | None:
+        """The sign-in of the person who has a login name; None where nobody has."""
+        name = self.logins.get(login_id)
+        known = self.principals.get(name.principal_id or "") if name is not None else None
+        if known is None or known.principal.type != "person":
+            return None
+        return self.sign_ins.get(known.principal.id)
+
+    def sessions_of(self, principal_id: str, now: datetime) -> list[UserSession]:
+        """The sessions of a principal that are not over."""
+        sign_in = self.sign_ins.get(UUID(principal_id))
+        return [
+            session
+            for session_id, session in self.sessions.items()
+            if session.principal_id == principal_id
+            and not session.is_over(now)
+            and sign_in is not None
+            and sign_in.counts(str(session_id), session.generation)
+        ]
 
     def caller_with(self, secret: str) -> Caller:
         """Who a token belongs to; UnauthenticatedError where it is unknown: `rights` says the rest.
@@ -143,9 +229,18 @@ class AccessView:
 
     def rights(self, caller: Caller, now: datetime) -> Rights:
         """The standing of a caller; UnauthenticatedError where it has none any more."""
+        return authenticate(self._standing(caller, now), now)
+
+    def check_limited(self, caller: Caller, now: datetime) -> Rights:
+        """As `rights`, for what may be done without the second factor too."""
+        return authenticate(self._standing(caller, now), now, limited=True)
+
+    def _standing(self, caller: Caller, now: datetime) -> Rights | None:
+        if caller.until is not None and now >= caller.until:
+            return None
         if caller not in self._standings:
             self._standings[caller] = standing(self, caller.principal_id, caller.token_id)
-        return authenticate(self._standings[caller], now)
+        return self._standings[caller]
 
     def authorise(
         self, caller: Caller, permission: str, resource: Resource, now: datetime

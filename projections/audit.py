@@ -134,6 +134,15 @@ def _moved(data: Data) -> tuple[State, State]:
     return before, after
 
 
+# What would only help somebody who has stolen something else.
+_HASHES = ("access_sha256", "refresh_sha256", "secret_sha256", "recovery_sha256", "client",
+           "nonce", "subject", "reason")  # fmt: skip
+
+
+def _unshown(data: Data) -> tuple[State, State]:
+    return None, _without(data, *_HASHES)
+
+
 def _environment(data: Data) -> tuple[State, State]:
     return None, {"environment": data["environment"], "order": data["order"], **data["rules"]}
 
@@ -181,6 +190,16 @@ _CHANGES: dict[str, Callable[[Data], tuple[State, State]]] = {
     "grant.revoked": _ended,
     "token.revoked": _ended,
     "token.issued": lambda data: (None, _without(data, "secret_sha256")),
+    "session.begun": _unshown,
+    "session.refreshed": _unshown,
+    "session.ended": lambda data: ({"ended": None}, {"ended": data["cause"]}),
+    "recovery.issued": _unshown,
+    "recovery.used": _unshown,
+    "totp.enrolled": _unshown,
+    "totp.removed": _ended,
+    "signin.linked": _unshown,
+    "signin.withdrawn": _ended,
+    "login.released": _ended,
     "key.retired": _ended,
     "webhook.changed": _described,
     "webhook.enabled": lambda _: ({"enabled": False}, {"enabled": True}),

@@ -1,6 +1,7 @@
 """Keyset cursors: opaque to clients, the last row's sort key inside."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -31,3 +32,11 @@ def decode_cursor(cursor: str, *types: type) -> list[Any]:
             "Give the next_cursor of the page before, with the same filters and sort."
         ) from None
     return key
+
+
+def page_of(ids: Sequence[str], cursor: str | None, limit: int) -> tuple[list[str], str | None]:
+    """A page of ids that are in order, and the next one's cursor; InvalidCursorError."""
+    after = decode_cursor(cursor, str)[0] if cursor is not None else ""
+    rest = [one for one in ids if one > after]
+    page = rest[:limit]
+    return page, encode_cursor(page[-1]) if len(rest) > limit else None

@@ -21,7 +21,7 @@ from projections.full_text import FullText
 
 DIFFERENCES_MAX = 20
 # Of parts that are no folds (projections/deliveries.py, token_uses.py).
-STATE_TABLES = ("webhook_states", "webhook_attempts", "token_uses")
+STATE_TABLES = ("webhook_states", "webhook_attempts", "token_uses", "sign_in_tries")
 Texts = Mapping[str, str]
 
 

@@ -24,7 +24,7 @@ from domain.access import ACCESS_READ, ACCESS_WRITE, REGISTRY, Grant, Token, not
 from domain.principal import Principal
 from ledger.ids import now
 from projections.access import AccessView, Known
-from projections.cursors import decode_cursor, encode_cursor
+from projections.cursors import page_of
 from projections.past import access_at, position_of
 
 
@@ -56,14 +56,15 @@ async def whoami(request: web.Request) -> web.StreamResponse:
     view = edge.services(request).access
     principal = view.principals[who.principal_id].principal
     names = await _names(request, [principal])
-    token = principal.tokens[who.token_id]
+    token = principal.tokens.get(who.token_id)
     body = {
         "principal_id": who.principal_id,
         "type": principal.type,
         "name": names.get(who.principal_id),
         "groups": list(principal.groups),
         "grants": [grant_item(who.principal_id, g) for g in view.rights(who, now()).grants],
-        "token": _token_item(who.principal_id, token),
+        "token": _token_item(who.principal_id, token) if token is not None else None,
+        "session_id": who.token_id if token is None else None,
     }
     return edge.view_answer(request, body, view.position)
 
@@ -78,7 +79,7 @@ async def list_principals(request: web.Request) -> web.StreamResponse:
     await edge.fresh_memory(request)
     view = edge.services(request).access
     view.authorise(who, ACCESS_READ, REGISTRY, now())
-    page, next_cursor = _page(sorted(view.principals), wanted)
+    page, next_cursor = page_of(sorted(view.principals), wanted.cursor, wanted.limit)
     known = [view.principals[principal_id] for principal_id in page]
     names = await _names(request, [k.principal for k in known])
     items = [
@@ -170,13 +171,6 @@ async def _names(request: web.Request, principals: Iterable[Principal]) -> dict[
     }
 
 
-def _page(ids: list[str], wanted: PrincipalsQuery) -> tuple[list[str], str | None]:
-    after = decode_cursor(wanted.cursor, str)[0] if wanted.cursor is not None else ""
-    rest = [one for one in ids if one > after]
-    page = rest[: wanted.limit]
-    return page, encode_cursor(page[-1]) if len(rest) > wanted.limit else None
-
-
 async def _holder(request: web.Request, who: access.Caller, held_id: str, kind: str) -> UUID:
     """Whose grant or token this is; where it is nobody's, only who may know is told so."""
     await edge.fresh_memory(request)
@@ -207,7 +201,7 @@ async def list_grants(request: web.Request) -> web.StreamResponse:
     }
     if access.places_with(rights, ACCESS_READ, now()) == ():
         live.authorise(who, ACCESS_READ, REGISTRY, now())
-    page, next_cursor = _page(sorted(visible), wanted)
+    page, next_cursor = page_of(sorted(visible), wanted.cursor, wanted.limit)
     items = [visible[grant_id] for grant_id in page]
     return edge.view_answer(request, {"items": items, "next_cursor": next_cursor}, view.position)
 
@@ -283,7 +277,7 @@ async def list_tokens(request: web.Request) -> web.StreamResponse:
         if owner in view.principals
         for token in view.principals[owner].principal.tokens.values()
     }
-    page, next_cursor = _page(sorted(tokens), wanted)
+    page, next_cursor = page_of(sorted(tokens), wanted.cursor, wanted.limit)
     items = await _described(request, [tokens[token_id] for token_id in page])
     return edge.view_answer(request, {"items": items, "next_cursor": next_cursor}, view.position)
 

@@ -54,10 +54,28 @@ async def submit(
     request.app[edge.EDGE].commands.add(seconds)
     if COMMANDS.isEnabledFor(logging.INFO):
         _log_command(request, who, command, outcome, seconds)
-    follower = edge.services(request).follower
-    if followed and not dry_run and follower.position < outcome.position:
-        await follower.wait_beyond(outcome.position - 1, edge.MIN_POSITION_WAIT_SECONDS)
+    if followed and not dry_run:
+        await _follow(request, outcome)
     return _command_answer(outcome, beside or {})
+
+
+async def commit(request: web.Request, who: Caller, command: Command) -> Outcome:
+    """Have a command decided and committed that is not retried by a key; its outcome.
+
+    What this process answers by from then on has it too.
+    """
+    began = time.monotonic()
+    outcome = await _committed(request, Submission(command, who, _request_data(request)))
+    if COMMANDS.isEnabledFor(logging.INFO):
+        _log_command(request, who, command, outcome, time.monotonic() - began)
+    await _follow(request, outcome)
+    return outcome
+
+
+async def _follow(request: web.Request, outcome: Outcome) -> None:
+    follower = edge.services(request).follower
+    if follower.position < outcome.position:
+        await follower.wait_beyond(outcome.position - 1, edge.MIN_POSITION_WAIT_SECONDS)
 
 
 async def ask(request: web.Request, who: Caller, question: Command) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from functools import partial
 from itertools import count
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import orjson
@@ -50,6 +51,7 @@ CALLER_WAIT_SECONDS = 1.0
 CONTENT_INLINE_BYTES = 32 * 1024
 LATENCY_BOUNDS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 PATH_LOGGED_MAX = 512
+ACCESS_COOKIE = "__Host-scrinia"
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -173,6 +175,16 @@ def caller(request: web.Request) -> Caller:
     return found
 
 
+def limited_caller(request: web.Request) -> Caller:
+    """As `caller`, for what may be done in a session without the second factor too."""
+    view, moment = services(request).access, now()
+    found = view.caller_with(bearer(request))
+    standing = view.check_limited(found, moment)
+    request[CALLER] = found
+    _admit(request, standing, moment)
+    return found
+
+
 def rights(request: web.Request, moment: datetime) -> Rights:
     """The standing a token gives where it is used: the path of every hot read."""
     found = services(request).access.rights_with(bearer(request), moment)
@@ -187,7 +199,8 @@ def _admit(request: web.Request, found: Rights, moment: datetime) -> None:
         return
     if token.networks is not None and not token.admits(address_of(request)):
         raise UnauthenticatedError("This token counts from other addresses only.")
-    services(request).token_uses.note(token.id, moment)
+    if not token.of_session:
+        services(request).token_uses.note(token.id, moment)
 
 
 def address_of(request: web.Request) -> str | None:
@@ -214,11 +227,33 @@ async def _meet_caller(request: web.Request) -> None:
 
 
 def bearer(request: web.Request) -> str:
-    """The token in the Authorization header; UnauthenticatedError where there is none."""
+    """The token in the Authorization header, or in a browser's cookie; UnauthenticatedError.
+
+    With a cookie, what changes anything has to come from a page of this server: EdgeError 403.
+    """
+    if "Authorization" not in request.headers and ACCESS_COOKIE in request.cookies:
+        check_origin(request)
+        return request.cookies[ACCESS_COOKIE]
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not secret or not secret.isascii():
         raise UnauthenticatedError("Send 'Authorization: Bearer scr_…'.")
     return secret.strip()
+
+
+def check_origin(request: web.Request) -> None:
+    """EdgeError 403 where a browser sends a cookie from a page of somebody else.
+
+    By the header Origin, which browsers send with everything but GET and HEAD; beside it SameSite
+    keeps the cookie from being sent at all.
+    """
+    if request.method in ("GET", "HEAD"):
+        return
+    origin = urlsplit(request.headers.get("Origin", ""))
+    own = services(request).public_origin or f"{origin.scheme}://{request.host}"
+    if f"{origin.scheme}://{origin.netloc}" != own or not origin.netloc:
+        raise EdgeError(
+            403, "cross_origin", "With a cookie, commands come from pages of this server only."
+        )
 
 
 def ledger_uuid(request: web.Request) -> UUID:

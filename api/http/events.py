@@ -25,7 +25,24 @@ from projections.feed import FeedFilter, MayRead, cloud_event
 PING_SECONDS = 10.0
 RETRY_MS = 1000
 _ACCESS_KINDS = frozenset(
-    {"principal", "actorkey", "role", "grant", "token", "key", "ledger", "webhook", "epoch"}
+    {
+        "principal",
+        "actorkey",
+        "role",
+        "grant",
+        "token",
+        "key",
+        "ledger",
+        "webhook",
+        "epoch",
+        "signin",
+        "login",
+        "password",
+        "totp",
+        "recovery",
+        "session",
+        "signinrules",
+    }
 )
 # They name prompts and folders all over a project.
 _ACROSS_FOLDERS = frozenset({"change", "owners"})

@@ -69,6 +69,7 @@ _REFUSALS = {
     413: "Too large",
     415: "Another media type",
     422: "Well-formed but not valid",
+    429: "Too many; see Retry-After",
     503: "Not now; try again",
 }
 
@@ -199,7 +200,7 @@ def _problem(description: str, schemas: dict[type[BaseModel], Any]) -> dict[str,
 
 
 def _refusals(route: Route) -> list[int]:
-    found = {400, 503}
+    found = {400, 503, *route.refusals}
     if not route.public:
         found |= {401, 403, 404}
     if route.command:

@@ -28,6 +28,7 @@ STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (domain.PreconditionFailedError, 412),
     (domain.TooLargeError, 413),
     (domain.InvalidError, 422),
+    (domain.SignInLockedError, 429),
     (ledger.IdempotencyMismatchError, 422),
     (ledger.PayloadTooLargeError, 413),
     (ledger.LedgerBusyError, 503),
@@ -67,6 +68,8 @@ EDGE_CODES: Mapping[str, tuple[int, str]] = {
     "route_not_found": (404, "There is no such route."),
     "method_not_allowed": (405, "The route does not have this method."),
     "tests_under_way": (503, "As many test messages as there may be are being sent."),
+    "cross_origin": (403, "A cookie came with a page of somebody else."),
+    "sign_in_busy": (503, "As many passwords as may be are being checked."),
     "internal": (500, "Something went wrong in the server; its log knows more."),
 }
 
@@ -156,8 +159,9 @@ def problem_response(
     )
     if details.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
-    if details.status == 503:
-        response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if details.status in (429, 503):
+        seconds = details.facts.get("retry_after_seconds", RETRY_AFTER_SECONDS)
+        response.headers["Retry-After"] = str(seconds)
     return response
 
 

@@ -12,7 +12,8 @@ class Route:
     """One operation.
 
     `path` is written as OpenAPI writes it; `{name}` may hold slashes. `permission` is what the one
-    policy is asked for (None: every authenticated caller; `public` routes ask nobody).
+    policy is asked for (None: every authenticated caller; `public` routes ask nobody). `refusals`:
+    statuses beside those that routes of its form have.
     """
 
     method: str
@@ -27,6 +28,7 @@ class Route:
     answers: dict[int, type[BaseModel] | str] = field(default_factory=dict)
     headers: tuple[str, ...] = ()
     public: bool = False
+    refusals: tuple[int, ...] = ()
     command: bool = False
 
     @property

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
+from api.http.passwords import Passwords
 from domain.addresses import Network
+from domain.sign_in_secrets import SignInSecrets
 from ledger.committer import Committer
 from ledger.follower import Follower
 from ledger.mapper import SigningMapper
@@ -27,6 +29,7 @@ from projections.runner import Runner
 from projections.scrub import Scrub
 from projections.serving import ServingView
 from projections.siem import RefusalExport, SiemExport
+from projections.sign_in_tries import SignInTries
 from projections.token_uses import TokenUses
 from projections.transparency import Transparency
 from projections.views import Views
@@ -55,6 +58,11 @@ class Services:
     recorder: LedgerRecorder
     repository: Repository
     mapper: SigningMapper
+    secrets: SignInSecrets
+    passwords: Passwords
+    tries: SignInTries
+    session_hours: float
+    public_origin: str | None
     committer: Committer
     follower: Follower
     serving: ServingView

@@ -42,6 +42,22 @@ from domain.commands.prompts import (
     MovePrompt,
     RestorePrompt,
 )
+from domain.commands.sign_in import (
+    BeginProvidedSession,
+    BeginSession,
+    EndSession,
+    EnrolTotp,
+    IssueRecovery,
+    LockSignIn,
+    RefreshSession,
+    RemoveTotp,
+    RevokeSessions,
+    SetLogin,
+    SetPassword,
+    SetSignInRules,
+    UseRecovery,
+    WithdrawSignIn,
+)
 from domain.commands.versions import (
     CommitItem,
     CommitMany,
@@ -69,7 +85,10 @@ Command = (
     | ProposeChange | ReviseChange | CommentOnChange | ApproveChange | RetractApproval
     | RejectChange | WithdrawChange | ApplyChange | ApplyDueChange | PreviewChange
     | ReviewEmergency | DefineRole | JoinGroup | LeaveGroup | RegisterConsumer
-    | RemoveConsumer | RegisterActorKey | RetireActorKey
+    | RemoveConsumer | RegisterActorKey | RetireActorKey | SetLogin | WithdrawSignIn
+    | RevokeSessions | IssueRecovery | UseRecovery | SetPassword | EnrolTotp | RemoveTotp
+    | LockSignIn | SetSignInRules | BeginSession | BeginProvidedSession | RefreshSession
+    | EndSession
 )  # fmt: skip
 
 __all__ = [
@@ -77,6 +96,8 @@ __all__ = [
     "ApplyDueChange",
     "ApproveChange",
     "ArchivePrompt",
+    "BeginProvidedSession",
+    "BeginSession",
     "ChangeItem",
     "ChangeWebhook",
     "Command",
@@ -96,18 +117,23 @@ __all__ = [
     "DeprecatePrompt",
     "DescribePrompt",
     "DisableFailingWebhook",
+    "EndSession",
+    "EnrolTotp",
     "ExpireLabel",
     "ForkPrompt",
     "GiveGrant",
+    "IssueRecovery",
     "IssueToken",
     "JoinGroup",
     "LeaveGroup",
+    "LockSignIn",
     "MergeBranch",
     "MovePrompt",
     "PreviewChange",
     "PreviewPromotion",
     "ProposeChange",
     "RecordCheck",
+    "RefreshSession",
     "RegisterActorKey",
     "RegisterConsumer",
     "RegisterKey",
@@ -116,6 +142,7 @@ __all__ = [
     "RemoveEnvironment",
     "RemoveGuardrail",
     "RemoveLabel",
+    "RemoveTotp",
     "RestorePrompt",
     "RetireActorKey",
     "RetireKey",
@@ -123,12 +150,18 @@ __all__ = [
     "ReviewEmergency",
     "ReviseChange",
     "RevokeGrant",
+    "RevokeSessions",
     "RevokeToken",
     "Rollback",
     "RotateWebhookSecret",
     "SetEnvironment",
     "SetGuardrail",
     "SetLabel",
+    "SetLogin",
     "SetOwners",
+    "SetPassword",
+    "SetSignInRules",
+    "UseRecovery",
     "WithdrawChange",
+    "WithdrawSignIn",
 ]

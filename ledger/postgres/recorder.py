@@ -17,6 +17,7 @@ from psycopg.pq import TransactionStatus
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from domain.commitment import Content
+from domain.credential import Credential
 from ledger.errors import AlreadySealedError, ClosedError, StoreUnreachableError
 from ledger.mapper import SignedEvent, SignedNotification
 from ledger.recorder import (
@@ -59,6 +60,12 @@ SELECT * FROM scrinia.append(
     %b::int4[], %b::text[], %b::bytea[], %b::bytea[],
     %b::int4[], %b::text[], %b::text[], %b::text[], %b::bytea[], %b::int4[], %b::int8[])
 """
+
+
+_APPEND_WITH_CREDENTIALS = (
+    _APPEND.replace(b"scrinia.append(", b"scrinia.append_with_credentials(").rstrip().rstrip(b")")
+    + b",\n    %b::int4[], %b::text[], %b::text[], %b::bytea[])\n"
+)
 
 
 def options_for(*, pooled: bool) -> dict[str, Any]:
@@ -140,11 +147,22 @@ class PostgresLedgerRecorder(LedgerRecorder):
                 columns,
             )
 
+    def take_credentials(self, credentials: Sequence[Credential]) -> None:
+        """See LedgerRecorder."""
+        with self._writing() as connection:
+            connection.execute(
+                "SELECT scrinia.take_credentials(%b::text[], %b::text[], %b::bytea[])",
+                _credential_columns(credentials),
+            )
+
     def _append(self, units: Sequence[Unit], again: bool, skew: float) -> list[Verdict]:
-        arguments = _append_arguments(units, again, skew)
+        arguments, statement = _append_arguments(units, again, skew), _APPEND
+        if any(unit.credentials for unit in units):
+            arguments += _credential_arguments(units)
+            statement = _APPEND_WITH_CREDENTIALS
         with self._writing() as connection:
             cursor = connection.cursor(binary=True)
-            row = cursor.execute(_APPEND, arguments).fetchone()
+            row = cursor.execute(statement, arguments).fetchone()
             if connection.info.transaction_status is TransactionStatus.INTRANS:
                 connection.execute("COMMIT")  # that of `alone`
         if row is None:
@@ -253,11 +271,12 @@ class PostgresLedgerRecorder(LedgerRecorder):
         """See LedgerRecorder."""
         return self.select_notifications(position, limit, inclusive_of_start=False)
 
-    def select_kind(self, kind: str, until: int) -> Sequence[SignedNotification]:
+    def select_kind(self, kind: str, until: int, after: int = 0) -> Sequence[SignedNotification]:
         """See LedgerRecorder."""
         return self._select(
-            "WHERE stream >= %s AND stream < %s AND position <= %s ORDER BY position",
-            (f"{kind}/", f"{kind}0", until),  # '0' follows '/'
+            "WHERE stream >= %s AND stream < %s AND position <= %s AND position > %s"
+            " ORDER BY position",
+            (f"{kind}/", f"{kind}0", until, after),  # '0' follows '/'
         )
 
     def _select(self, clauses: str, params: Sequence[Any]) -> list[SignedNotification]:
@@ -286,6 +305,14 @@ class PostgresLedgerRecorder(LedgerRecorder):
             (list(set(commitments)),),
         )
         return [Content(*row) for row in rows]
+
+    def credential(self, principal_id: str, kind: str) -> bytes | None:
+        """See LedgerRecorder."""
+        rows = self._query(
+            "SELECT verifier FROM scrinia.credentials WHERE principal = %s AND kind = %s",
+            (principal_id, kind),
+        )
+        return bytes(rows[0][0]) if rows else None
 
     def recall(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Recalled]:
         """See LedgerRecorder."""
@@ -374,6 +401,18 @@ def _append_arguments(units: Sequence[Unit], again: bool, skew: float) -> tuple[
         [a.answer for _, a, _ in answers], [at for _, _, at in answers],
         [a.position for _, a, _ in answers],
     )  # fmt: skip
+
+
+def _credential_arguments(units: Sequence[Unit]) -> tuple[Any, ...]:
+    owned = [(u, credential) for u, unit in enumerate(units) for credential in unit.credentials]
+    return [u for u, _ in owned], *_credential_columns([c for _, c in owned])
+
+
+def _credential_columns(credentials: Sequence[Credential]) -> list[list[Any]]:
+    return [
+        [c.principal_id for c in credentials], [c.kind for c in credentials],
+        [c.verifier for c in credentials],
+    ]  # fmt: skip
 
 
 def _verdicts(

@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from domain.credential import Credential
 from ledger.errors import (
     ClosedError,
     ForkedError,
@@ -180,6 +181,13 @@ class PostgresRows(RawLedger):
                 " FROM scrinia.idempotency"
             ):
                 yield AnswerRow._make(row)
+
+    def credentials(self) -> Iterator[Credential]:
+        """See RawLedger."""
+        for row in self._db.cursor(binary=True).execute(
+            "SELECT principal, kind, verifier FROM scrinia.credentials"
+        ):
+            yield Credential(*row)
 
     def identities(self) -> list[tuple[Any, Any]]:
         """See RawLedger."""

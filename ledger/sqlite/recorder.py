@@ -17,6 +17,7 @@ from eventsourcing.persistence import IntegrityError, OperationalError, StoredEv
 from eventsourcing.sqlite import SQLiteApplicationRecorder, SQLiteDatastore
 
 from domain.commitment import Content
+from domain.credential import Credential
 from ledger.errors import AlreadySealedError, ClosedError
 from ledger.ids import now
 from ledger.mapper import SignedEvent, SignedNotification
@@ -105,6 +106,12 @@ class SQLiteLedgerRecorder(SQLiteApplicationRecorder, LedgerRecorder):
         with self._transaction() as cursor:
             _insert(cursor, "idempotency", answers, "OR IGNORE")
 
+    def take_credentials(self, credentials: Sequence[Credential]) -> None:
+        """See LedgerRecorder."""
+        with self._transaction() as cursor:
+            cursor.execute("DELETE FROM credentials")
+            _keep(cursor, credentials)
+
     @contextmanager
     def alone(self) -> Iterator[None]:
         """See LedgerRecorder."""
@@ -163,6 +170,7 @@ class SQLiteLedgerRecorder(SQLiteApplicationRecorder, LedgerRecorder):
         _insert(cursor, "contents", [
             (c.commitment, c.salt, c.body) for unit, _ in accepted for c in unit.contents
         ])  # fmt: skip
+        _keep(cursor, [c for unit, _ in accepted for c in unit.credentials])
         self._remember(cursor, accepted)
         return verdicts
 
@@ -301,6 +309,14 @@ class SQLiteLedgerRecorder(SQLiteApplicationRecorder, LedgerRecorder):
             found += [Content(row[0], row[1], row[2]) for row in rows]
         return found
 
+    def credential(self, principal_id: str, kind: str) -> bytes | None:
+        """See LedgerRecorder."""
+        rows = self._query(
+            "SELECT verifier FROM credentials WHERE principal = ? AND kind = ?",
+            (principal_id, kind),
+        )
+        return bytes(rows[0][0]) if rows else None
+
     def recall(self, keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Recalled]:
         """See LedgerRecorder."""
         horizon = _idempotency_horizon()
@@ -331,11 +347,11 @@ class SQLiteLedgerRecorder(SQLiteApplicationRecorder, LedgerRecorder):
             low, high = (middle, high) if found[0][0] <= time else (low, middle - 1)
         return low
 
-    def select_kind(self, kind: str, until: int) -> Sequence[SignedNotification]:
+    def select_kind(self, kind: str, until: int, after: int = 0) -> Sequence[SignedNotification]:
         """See LedgerRecorder."""
         return self._select(
-            "WHERE stream >= ? AND stream < ? AND position <= ? ORDER BY position",
-            (f"{kind}/", f"{kind}0", until),  # '0' follows '/'
+            "WHERE stream >= ? AND stream < ? AND position <= ? AND position > ? ORDER BY position",
+            (f"{kind}/", f"{kind}0", until, after),  # '0' follows '/'
         )
 
     # Checkpoints
@@ -396,6 +412,16 @@ def _row(position: int, running: str, event: SignedEvent) -> tuple[Any, ...]:
         event.signature,
         event.leaf_hash,
     )
+
+
+def _keep(cursor: sqlite3.Cursor, credentials: Sequence[Credential]) -> None:
+    for one in credentials:
+        if one.verifier is None:
+            cursor.execute("DELETE FROM credentials WHERE principal = ? AND kind = ?",
+                           (one.principal_id, one.kind))  # fmt: skip
+        else:
+            cursor.execute("INSERT OR REPLACE INTO credentials VALUES (?, ?, ?)",
+                           (one.principal_id, one.kind, one.verifier))  # fmt: skip
 
 
 def _remembered_row(remembered: Remembered, verdict: Verdict) -> tuple[Any, ...]:

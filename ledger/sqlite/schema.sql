@@ -45,6 +45,14 @@ CREATE TABLE IF NOT EXISTS idempotency (
 
 CREATE INDEX IF NOT EXISTS idempotency_by_time ON idempotency (time);
 
+-- What checks secrets that people choose. Written with the event that speaks of it.
+CREATE TABLE IF NOT EXISTS credentials (
+    principal TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    verifier BLOB NOT NULL,
+    PRIMARY KEY (principal, kind)
+) STRICT;
+
 CREATE TABLE IF NOT EXISTS checkpoints (
     size INTEGER PRIMARY KEY,
     note BLOB NOT NULL,

@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from domain.credential import Credential
 from ledger.errors import ClosedError, ForkedError, NoLedgerError, TamperedError
 from ledger.recorder import LedgerRecorder
 from ledger.sqlite.recorder import SQLiteLedgerRecorder, connect
@@ -51,6 +52,7 @@ class SQLiteStore(LedgerStore):
         """See LedgerStore. NoLedgerError where there is no file: only `begin` makes one."""
         if not self.path.exists():
             raise NoLedgerError(f"There is no ledger at {self.path}: run 'scrinia init' first.")
+        _bring_up_to_date(self.path)
         return SQLiteLedgerRecorder(self.path)
 
     def fill(self, ledger_id: str) -> AbstractContextManager[LedgerRecorder]:
@@ -91,13 +93,23 @@ def create_ledger(path: Path, ledger_id: str) -> None:
     """Make the tables of a new ledger; ForkedError where the file holds another one."""
     connection = connect(path)
     try:
-        connection.executescript(files("ledger.sqlite").joinpath("schema.sql").read_text())
+        connection.executescript(_schema())
         connection.execute("INSERT OR IGNORE INTO ledger VALUES (1, ?, ?)", (ledger_id, FORMAT))
         held = connection.execute("SELECT id FROM ledger").fetchone()[0]
     finally:
         connection.close()
     if held != ledger_id:
         raise ForkedError(f"{path} holds ledger {held}, not {ledger_id}.")
+
+
+def _bring_up_to_date(path: Path) -> None:
+    """Make the tables that a ledger begun by an earlier version lacks."""
+    with closing(connect(path)) as connection:
+        connection.executescript(_schema())
+
+
+def _schema() -> str:
+    return files("ledger.sqlite").joinpath("schema.sql").read_text()
 
 
 def check_open(path: Path) -> None:
@@ -174,6 +186,15 @@ class SQLiteRows(RawLedger):
             "SELECT principal, key, request_hash, answer, position, time FROM idempotency"
         ):
             yield AnswerRow._make(row)
+
+    def credentials(self) -> Iterator[Credential]:
+        """See RawLedger."""
+        try:
+            rows = self._db.execute("SELECT principal, kind, verifier FROM credentials").fetchall()
+        except sqlite3.OperationalError:  # of a version before there were any
+            return
+        for principal, kind, verifier in rows:
+            yield Credential(principal, kind, _as_bytes(verifier))
 
     def identities(self) -> list[tuple[Any, Any]]:
         """See RawLedger."""

@@ -5,4 +5,4 @@ REVOKE ALL ON ALL TABLES IN SCHEMA scrinia FROM :runtime;
 GRANT USAGE ON SCHEMA scrinia TO :runtime;
 GRANT SELECT ON ALL TABLES IN SCHEMA scrinia TO :runtime;
 GRANT EXECUTE ON FUNCTION begin_ledger, append, lock_head, store_checkpoint, position_at,
-    take_answers, close_ledger, reopen TO :runtime;
+    take_answers, append_with_credentials, take_credentials, close_ledger, reopen TO :runtime;

@@ -1,0 +1,378 @@
+"""Signing in and out: password and second factor, sessions, and what people change of their own."""
+
+import hmac
+from datetime import datetime
+from secrets import token_hex
+from typing import Annotated
+from urllib.parse import quote
+from uuid import UUID
+
+from aiohttp import web
+from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.twofactor.hotp import HOTP
+from pydantic import Field
+
+from api.http import edge
+from api.http.commanding import commit, submit
+from api.http.passwords import PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN
+from api.http.route import Route
+from api.http.schemas import Answer, CommandAnswer, FreeText, Request
+from domain import commands
+from domain.access import SYSTEM_CALLER, VIA_SESSION, Caller
+from domain.credential import PASSWORD
+from domain.errors import (
+    ConflictError,
+    InvalidCredentialsError,
+    SessionOverError,
+    SignInLockedError,
+)
+from domain.granting import hash_secret
+from domain.session_commands import NO_ENTRY
+from domain.sign_in import SignIn
+from domain.sign_in_commands import LOGIN_CHARS_MAX
+from domain.sign_in_secrets import base32, fold_login, session_of
+from ledger.batch import Outcome
+from ledger.ids import now
+from projections.sign_in_tries import ADDRESS_TRIES_MAX, TRIES_MAX
+
+REFRESH_COOKIE = "__Host-scrinia-refresh"
+TOTP_DIGITS = 6
+TOTP_STEP_SECONDS = 30
+TOTP_STEPS_ASIDE = 1  # RFC 6238 section 5.2: one step for clocks and slow fingers
+
+LoginText = Annotated[FreeText, Field(min_length=1, max_length=LOGIN_CHARS_MAX)]
+OldPassword = Annotated[FreeText, Field(min_length=1, max_length=PASSWORD_CHARS_MAX)]
+NewPassword = Annotated[
+    FreeText, Field(min_length=PASSWORD_CHARS_MIN, max_length=PASSWORD_CHARS_MAX)
+]
+
+
+class LoginRequest(Request):
+    """Who wants to come in."""
+
+    login: LoginText
+    password: OldPassword
+    code: Annotated[FreeText, Field(max_length=64)] | None = Field(
+        None, description="Of the second factor, or one of its recovery codes."
+    )
+    cookie: bool = Field(False, description="For browsers: the tokens go into cookies.")
+
+
+class RefreshRequest(Request):
+    """The refresh token; a browser has it in a cookie."""
+
+    refresh_token: Annotated[str, Field(max_length=256)] | None = None
+
+
+class RecoverRequest(Request):
+    """A one-time code that an admin handed out, and the password to have from now on."""
+
+    login: LoginText
+    code: Annotated[FreeText, Field(max_length=256)]
+    password: NewPassword
+
+
+class PasswordRequest(Request):
+    """The password there is, and the one to have from now on."""
+
+    current: OldPassword
+    new: NewPassword
+
+
+class OwnPasswordRequest(Request):
+    """The password, shown once more."""
+
+    password: OldPassword
+
+
+class EnrolTotpRequest(Request):
+    """The nonce of a proposed secret, and a code made from that secret."""
+
+    password: OldPassword
+    nonce: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    code: Annotated[FreeText, Field(max_length=64)]
+
+
+class SessionAnswer(Answer):
+    """A session and its tokens; those are null where they are in cookies."""
+
+    session_id: str
+    principal_id: str
+    access_token: str | None
+    refresh_token: str | None
+    access_expires_at: datetime
+    expires_at: datetime
+
+
+class TotpAnswer(Answer):
+    """A proposed secret: nothing is enrolled until a code of it comes back."""
+
+    nonce: str
+    secret: str
+    uri: str
+
+
+# In and out
+
+
+async def login(request: web.Request) -> web.StreamResponse:
+    """Sign in by password, and by the second factor where there is one."""
+    edge.no_query(request)
+    wanted, services = await edge.body(request, LoginRequest), edge.services(request)
+    login_id = services.secrets.login_id(fold_login(wanted.login))
+    sign_in = services.access.sign_in_of(login_id)
+    await _count_try(request, str(login_id), sign_in)
+    # An unknown name costs what a wrong password does, in every step.
+    held_by = str(sign_in.id if sign_in is not None else login_id)
+    verifier = await edge.read(request, services.recorder.credential, held_by, PASSWORD)
+    checked = await services.passwords.check(verifier, wanted.password)
+    if not checked.right or sign_in is None or sign_in.password is None:
+        raise InvalidCredentialsError(NO_ENTRY)
+    step, code = _shown(request, sign_in, wanted.code)
+    command = commands.BeginSession(
+        sign_in.id, sign_in.password, _client(request), services.session_hours, step, code,
+        checked.verifier,
+    )  # fmt: skip
+    outcome = await commit(request, Caller(str(sign_in.id), "", "password"), command)
+    await _came_in(request, str(login_id))
+    return session_answer(outcome, cookie=wanted.cookie)
+
+
+async def refresh(request: web.Request) -> web.StreamResponse:
+    """Exchange the refresh token for new tokens; one that comes a second time ends the session."""
+    edge.no_query(request)
+    wanted = await edge.body(request, RefreshRequest, optional=True)
+    token, cookie = wanted.refresh_token, False
+    if token is None and REFRESH_COOKIE in request.cookies:
+        edge.check_origin(request)
+        token, cookie = request.cookies[REFRESH_COOKIE], True
+    session_id = session_of(token) if token is not None else None
+    if token is None or session_id is None:
+        raise SessionOverError("Send the refresh token that signing in gave you.")
+    command = commands.RefreshSession(session_id, hash_secret(token), _client(request))
+    outcome = await commit(request, Caller("", str(session_id), "refresh"), command)
+    if outcome.body.get("ended") is not None:
+        raise SessionOverError(
+            "This refresh token was used before, so somebody else may have it: the session has"
+            " ended. Sign in again."
+        )
+    return session_answer(outcome, cookie=cookie)
+
+
+async def logout(request: web.Request) -> web.StreamResponse:
+    """End the session that the token is of."""
+    who = edge.limited_caller(request)
+    if who.via != VIA_SESSION:
+        raise ConflictError("This is an API token, of no session: revoke it instead.")
+    command = commands.EndSession(UUID(who.token_id))
+    response = await submit(request, who, command, followed=True)
+    for name in (edge.ACCESS_COOKIE, REFRESH_COOKIE):
+        response.set_cookie(
+            name, "", max_age=0, secure=True, httponly=True, samesite="Strict", path="/"
+        )
+    return response
+
+
+def session_answer(outcome: Outcome, *, cookie: bool) -> web.Response:
+    """A session's tokens, in the body or in cookies that scripts cannot read."""
+    body = outcome.body
+    tokens = {edge.ACCESS_COOKIE: body["access_token"], REFRESH_COOKIE: body["refresh_token"]}
+    if cookie:
+        body = {**body, "access_token": None, "refresh_token": None}
+    response = edge.answer(
+        body, status=201 if outcome.made else 200,
+        headers={"Scrinia-Position": str(outcome.position), "Cache-Control": "no-store"},
+    )  # fmt: skip
+    for name, token in tokens.items() if cookie else ():
+        response.set_cookie(
+            name, token, secure=True, httponly=True, samesite="Strict", path="/",
+            expires=_cookie_time(body["expires_at"]),
+        )  # fmt: skip
+    return response
+
+
+def _cookie_time(expires_at: str) -> str:
+    return datetime.fromisoformat(expires_at).strftime("%a, %d %b %Y %H:%M:%S GMT")
+
+
+def _client(request: web.Request) -> str:
+    """What a client shows of itself, as a keyed hash: who sends a token again is the same one."""
+    agent, address = request.headers.get("User-Agent", ""), edge.address_of(request) or ""
+    return edge.services(request).secrets.client(agent, address)
+
+
+# Tries
+
+
+async def _count_try(request: web.Request, login: str, sign_in: SignIn | None) -> None:
+    """SignInLockedError after too many tries with a name, known or not, or from an address."""
+    services, moment = edge.services(request), now()
+    address = services.secrets.client("address", edge.address_of(request) or "")
+    count, seconds = await edge.read(request, services.tries.count, address, moment)
+    if count <= ADDRESS_TRIES_MAX:
+        count, seconds = await edge.read(request, services.tries.count, login, moment)
+        if count == TRIES_MAX + 1 and sign_in is not None and sign_in.password is not None:
+            await commit(request, SYSTEM_CALLER, commands.LockSignIn(sign_in.id))
+        if count <= TRIES_MAX:
+            return
+    raise SignInLockedError(
+        f"Too many tries: wait {int(seconds) + 1} seconds.", retry_after_seconds=int(seconds) + 1
+    )
+
+
+async def _came_in(request: web.Request, login: str) -> None:
+    services = edge.services(request)
+    address = services.secrets.client("address", edge.address_of(request) or "")
+    await edge.read(request, services.tries.came_in, login, address)
+
+
+# Second factors
+
+
+def _shown(
+    request: web.Request, sign_in: SignIn, code: str | None
+) -> tuple[int | None, str | None]:
+    """The time step of a TOTP code, or the SHA-256 of a recovery code; InvalidCredentialsError."""
+    if code is None or sign_in.totp is None:
+        return None, None
+    digits = code.replace(" ", "")
+    if len(digits) != TOTP_DIGITS:
+        return None, hash_secret(code.strip().lower())
+    secret = edge.services(request).secrets.totp_secret(sign_in.id, sign_in.totp.nonce)
+    step = matching_step(secret, digits, now())
+    if step is None:
+        raise InvalidCredentialsError(NO_ENTRY)
+    return step, None
+
+
+def matching_step(secret: bytes, digits: str, at: datetime) -> int | None:
+    """The time step around a moment whose code (RFC 6238) this is; None where it is none."""
+    current = int(at.timestamp()) // TOTP_STEP_SECONDS
+    # SHA-1 is what authenticator apps know; RFC 4226 says why it does no harm here.
+    codes = HOTP(secret, TOTP_DIGITS, SHA1(), enforce_key_length=True)  # noqa: S303
+    found = None
+    for step in range(current - TOTP_STEPS_ASIDE, current + TOTP_STEPS_ASIDE + 1):
+        if hmac.compare_digest(codes.generate(step), digits.encode()):
+            found = step
+    return found
+
+
+async def propose_totp(request: web.Request) -> web.StreamResponse:
+    """A secret for an authenticator app, as text and as `otpauth` URI."""
+    who, secrets = edge.limited_caller(request), edge.services(request).secrets
+    edge.no_query(request)
+    wanted = await edge.body(request, OwnPasswordRequest)
+    sign_in, _ = await _check_own(request, who, wanted.password)
+    nonce = token_hex(16)
+    secret = base32(secrets.totp_secret(sign_in.id, nonce))
+    uri = f"otpauth://totp/{quote(f'Scrinia:{sign_in.id}')}?secret={secret}&issuer=Scrinia"
+    body = {"nonce": nonce, "secret": secret, "uri": uri}
+    return edge.answer(body, headers={"Cache-Control": "no-store"})
+
+
+async def enrol_totp(request: web.Request) -> web.StreamResponse:
+    """Be asked for a second factor from now on; the recovery codes are in this answer only."""
+    who, secrets = edge.limited_caller(request), edge.services(request).secrets
+    wanted = await edge.body(request, EnrolTotpRequest)
+    sign_in, number = await _check_own(request, who, wanted.password)
+    secret = secrets.totp_secret(sign_in.id, wanted.nonce)
+    step = matching_step(secret, wanted.code.replace(" ", ""), now())
+    if step is None:
+        raise InvalidCredentialsError("This is no code of the proposed secret at this time.")
+    command = commands.EnrolTotp(sign_in.id, number, wanted.nonce, step)
+    return _unstored(await submit(request, who, command, followed=True))
+
+
+async def remove_own_totp(request: web.Request) -> web.StreamResponse:
+    """Be asked for no second factor any more."""
+    who = edge.caller(request)
+    wanted = await edge.body(request, OwnPasswordRequest)
+    sign_in, number = await _check_own(request, who, wanted.password)
+    return await submit(request, who, commands.RemoveTotp(sign_in.id, number), followed=True)
+
+
+# Passwords
+
+
+async def recover(request: web.Request) -> web.StreamResponse:
+    """Set a password with a one-time code: the first one, or where it was forgotten."""
+    edge.no_query(request)
+    wanted, services = await edge.body(request, RecoverRequest), edge.services(request)
+    login_id = services.secrets.login_id(fold_login(wanted.login))
+    sign_in = services.access.sign_in_of(login_id)
+    await _count_try(request, f"recovery {login_id}", None)
+    verifier = await services.passwords.new(wanted.password)
+    if sign_in is None:
+        raise InvalidCredentialsError("This code is not known here, or was used already.")
+    command = commands.UseRecovery(sign_in.id, hash_secret(wanted.code.strip()), verifier)
+    outcome = await commit(request, Caller(str(sign_in.id), "", "recovery"), command)
+    await _came_in(request, f"recovery {login_id}")
+    await _came_in(request, str(login_id))
+    return edge.answer(outcome.body, headers={"Scrinia-Position": str(outcome.position)})
+
+
+async def set_password(request: web.Request) -> web.StreamResponse:
+    """Have another password; every other session ends."""
+    who = edge.limited_caller(request)
+    wanted = await edge.body(request, PasswordRequest)
+    sign_in, number = await _check_own(request, who, wanted.current)
+    verifier = await edge.services(request).passwords.new(wanted.new)
+    command = commands.SetPassword(sign_in.id, number, verifier)
+    return await submit(request, who, command, followed=True)
+
+
+async def _check_own(request: web.Request, who: Caller, password: str) -> tuple[SignIn, int]:
+    """The caller's sign-in and its password's number; InvalidCredentialsError, ConflictError."""
+    services = edge.services(request)
+    sign_in = services.access.sign_ins.get(UUID(who.principal_id))
+    if sign_in is None or sign_in.password is None:
+        raise ConflictError("You have no password: an admin hands out a code to set one with.")
+    place = f"own {sign_in.id}"
+    await _count_try(request, place, None)
+    verifier = await edge.read(request, services.recorder.credential, str(sign_in.id), PASSWORD)
+    if not (await services.passwords.check(verifier, password)).right:
+        raise InvalidCredentialsError("This is not the current password.")
+    await _came_in(request, place)
+    return sign_in, sign_in.password
+
+
+def _unstored(response: web.Response) -> web.Response:
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+_OWN_TOTP = "/v1/auth/totp"
+ROUTES = (
+    Route(
+        "POST", "/v1/auth/login", login, "Sign in", "sign-in", body=LoginRequest,
+        answers={201: SessionAnswer}, public=True, refusals=(401, 429),
+    ),
+    Route(
+        "POST", "/v1/auth/refresh", refresh, "Refresh a session", "sign-in", body=RefreshRequest,
+        body_optional=True, answers={200: SessionAnswer}, public=True, refusals=(401, 403),
+    ),
+    Route(
+        "POST", "/v1/auth/logout", logout, "Sign out", "sign-in", answers={200: CommandAnswer},
+        command=True,
+    ),
+    Route(
+        "POST", "/v1/auth/recover", recover, "Set a password with a code", "sign-in",
+        body=RecoverRequest, answers={200: CommandAnswer}, public=True, refusals=(401, 429),
+    ),
+    Route(
+        "POST", "/v1/auth/password", set_password, "Change one's password", "sign-in",
+        body=PasswordRequest, answers={200: CommandAnswer}, command=True, refusals=(429,),
+    ),
+    Route(
+        "POST", _OWN_TOTP, propose_totp, "Propose a second factor", "sign-in",
+        body=OwnPasswordRequest, answers={200: TotpAnswer}, refusals=(409, 429),
+    ),
+    Route(
+        "PUT", _OWN_TOTP, enrol_totp, "Enrol a second factor", "sign-in", body=EnrolTotpRequest,
+        answers={201: CommandAnswer}, command=True, refusals=(429,),
+    ),
+    Route(
+        "DELETE", _OWN_TOTP, remove_own_totp, "Remove one's second factor", "sign-in",
+        body=OwnPasswordRequest, answers={200: CommandAnswer}, command=True, refusals=(429,),
+    ),
+)  # fmt: skip

@@ -1,0 +1,184 @@
+"""Commands on sessions, decided: begun, refreshed, ended."""
+
+import hmac
+from typing import Any
+from uuid import UUID
+
+from domain import access, commands
+from domain.credential import PASSWORD, Credential
+from domain.deciding import Deciding
+from domain.decision import Answer, Decision, Provenance
+from domain.errors import (
+    InvalidCredentialsError,
+    SecondFactorRequiredError,
+    SessionOverError,
+    SignInLockedError,
+)
+from domain.granting import hash_secret
+from domain.principal import Principal
+from domain.sign_in import SignIn
+from domain.user_session import REFRESHES_MAX, UserSession
+
+NO_ENTRY = "Login name, password or code are not right."
+
+
+class SessionCommands(Deciding):
+    """One method per command."""
+
+    def begin_session(self, command: commands.BeginSession) -> Decision:
+        """Sign in by password, and by the second factor where there is one."""
+        sign_in = self._admitted(command.principal_id)
+        if sign_in.is_locked(self._now):
+            raise SignInLockedError("Too many tries failed: try again later.")
+        if sign_in.password is None or sign_in.password != command.checked:
+            raise InvalidCredentialsError(NO_ENTRY)
+        session_id = self._ids.new_id()
+        provenance = self._as_signing_in(command.principal_id, "password", str(session_id))
+        factors = ["password", *self._second_factor(sign_in, command)]
+        if command.verifier is not None:
+            self._credentials.append(Credential(str(sign_in.id), PASSWORD, command.verifier))
+        return self._begun(provenance, session_id, sign_in, factors, command)
+
+    def _second_factor(self, sign_in: SignIn, command: commands.BeginSession) -> list[str]:
+        if sign_in.totp is None:
+            return []
+        if command.code_sha256 is not None:
+            if command.code_sha256 not in sign_in.recovery_codes:
+                raise InvalidCredentialsError(NO_ENTRY)
+            sign_in.tell(
+                SignIn.RecoveryUsed, self._now, of="codes", secret_sha256=command.code_sha256
+            )
+            return ["recovery"]
+        if command.step is None:
+            raise SecondFactorRequiredError("Send the code of your second factor too.")
+        if command.step <= sign_in.totp_step:
+            raise InvalidCredentialsError("This code was used already: wait for the next one.")
+        sign_in.tell(SignIn.TotpUsed, self._now, step=command.step)
+        return ["totp"]
+
+    def begin_provided_session(self, command: commands.BeginProvidedSession) -> Decision:
+        """Sign in by an identity provider's word; groups it knows follow what it says."""
+        sign_in = self._admitted(command.principal_id)
+        session_id = self._ids.new_id()
+        provenance = self._as_signing_in(command.principal_id, "oidc", str(session_id))
+        if sign_in.subject is None:
+            sign_in.tell(SignIn.Linked, self._now, subject=command.subject)
+        elif not hmac.compare_digest(sign_in.subject, command.subject):
+            raise InvalidCredentialsError(
+                "Another account signs in as this person: withdraw the login name and set it anew."
+            )
+        member = self._session.load(Principal, command.principal_id)
+        if member is not None and command.groups is not None:
+            self._follow_groups(member, command.groups, command.among)
+        return self._begun(
+            provenance, session_id, sign_in, ["oidc"], command, *([member] if member else [])
+        )
+
+    def _follow_groups(
+        self, member: Principal, groups: tuple[UUID, ...], among: tuple[UUID, ...]
+    ) -> None:
+        """Be in exactly these of the groups that the provider has names for."""
+        for group_id in among:
+            group, named = (
+                self._session.load(Principal, group_id), self._session.load(SignIn, group_id)
+            )  # fmt: skip
+            if group is None or not group.active or named is None or named.login_id is None:
+                continue
+            if group_id in groups:
+                member.join(str(group_id), self._now)
+            else:
+                member.leave(str(group_id), None, self._now)
+
+    def _admitted(self, principal_id: UUID) -> SignIn:
+        """The sign-in of somebody who may come in at all; InvalidCredentialsError."""
+        principal = self._session.load(Principal, principal_id)
+        sign_in = self._session.load(SignIn, principal_id)
+        active = principal is not None and principal.active and principal.type == "person"
+        if sign_in is None or sign_in.login_id is None or not active:
+            raise InvalidCredentialsError(NO_ENTRY)
+        return sign_in
+
+    def _begun(
+        self,
+        provenance: Provenance,
+        session_id: UUID,
+        sign_in: SignIn,
+        factors: list[str],
+        command: commands.BeginSession | commands.BeginProvidedSession,
+        *before: Principal,
+    ) -> Decision:
+        tokens = self._ids.session_tokens(session_id, 1)
+        session = UserSession.begin(
+            session_id, sign_in.id, sign_in.generation, factors, _hashed(tokens), command.client,
+            command.hours, self._now,
+        )  # fmt: skip
+        return self._decision(provenance, _told(session, tokens), session, sign_in, *before)
+
+    def refresh_session(self, command: commands.RefreshSession) -> Decision:
+        """Exchange a refresh token; one that was exchanged before ends the session."""
+        session = self._session.load(UserSession, command.session_id)
+        if session is None or session.is_over(self._now) or not self._is_kept(session):
+            raise SessionOverError("The session is over: sign in again.")
+        provenance = self._as_signing_in(UUID(session.principal_id), "refresh", str(session.id))
+        given = command.refresh_sha256
+        if hmac.compare_digest(given, session.refresh_sha256):
+            if session.number >= REFRESHES_MAX:
+                raise SessionOverError(f"Refreshed {REFRESHES_MAX} times: sign in again.")
+            tokens = self._ids.session_tokens(session.id, session.number + 1)
+            session.refresh(_hashed(tokens), self._now)
+        elif session.is_retry(given, command.client, self._now):
+            tokens = self._ids.session_tokens(session.id, session.number)
+        elif given in session.exchanged:
+            session.end("reuse", self._now)
+            body = {"session_id": str(session.id), "ended": "reuse"}
+            return self._decision(provenance, Answer(body), session)
+        else:
+            raise SessionOverError("The refresh token is not known: sign in again.")
+        return self._decision(provenance, _told(session, tokens), session)
+
+    def _is_kept(self, session: UserSession) -> bool:
+        """Whether its owner is active and has not ended it by other means."""
+        principal = self._session.load(Principal, UUID(session.principal_id))
+        sign_in = self._session.load(SignIn, UUID(session.principal_id))
+        return (
+            principal is not None
+            and principal.active
+            and sign_in is not None
+            and sign_in.counts(str(session.id), session.generation)
+        )
+
+    def end_session(self, command: commands.EndSession) -> Decision:
+        """End a session: one's own, or as who gives access."""
+        session = self._session.load(UserSession, command.session_id)
+        resource = access.Resource(f"sessions/{command.session_id}")
+        if session is not None and session.principal_id == self._caller.principal_id:
+            provenance = self._as_oneself(UUID(session.principal_id), limited=True)
+            own = self._caller.token_id == str(session.id)
+            cause = "logout" if own else "revoked"
+        else:
+            holder = access.principal_resource(session.principal_id) if session else resource
+            provenance = self._authorise(access.ACCESS_WRITE, holder)
+            cause = "revoked"
+        if session is None:
+            raise access.not_found(resource)
+        if session.ended is None:
+            session.end(cause, self._now)
+        body = {"session_id": str(session.id), "principal_id": session.principal_id}
+        return self._decision(provenance, Answer(body), session)
+
+
+def _hashed(tokens: tuple[str, str]) -> tuple[str, str]:
+    return hash_secret(tokens[0]), hash_secret(tokens[1])
+
+
+def _told(session: UserSession, tokens: tuple[str, str]) -> Answer:
+    body: dict[str, Any] = {
+        "session_id": str(session.id),
+        "principal_id": session.principal_id,
+        "access_token": None,
+        "refresh_token": None,
+        "access_expires_at": session.access_expires_at.isoformat(),
+        "expires_at": session.expires_at.isoformat(),
+    }
+    secret = {"access_token": tokens[0], "refresh_token": tokens[1]}
+    return Answer(body, made=session.number == 1, secret=secret)

@@ -1,0 +1,125 @@
+"""The second factor: enrolled, asked for, used once, recovered, required."""
+
+import pytest
+
+from api.http.sign_in import matching_step
+from tests.harness import Api
+from tests.sign_in.people import PASSWORD, Person, Session, code_of, enrol, set_first_password
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+# RFC 6238, appendix B, SHA-1: the last six of eight digits.
+VECTORS = {59: "287082", 1111111109: "081804", 1111111111: "050471", 1234567890: "005924",
+           2000000000: "279037", 20000000000: "353130"}  # fmt: skip
+
+
+@pytest.mark.parametrize(("seconds", "code"), VECTORS.items())
+def test_the_vectors_of_the_standard(seconds: int, code: str) -> None:
+    from datetime import UTC, datetime
+
+    at = datetime.fromtimestamp(seconds, UTC)
+    assert matching_step(b"12345678901234567890", code, at) == seconds // 30
+    assert matching_step(b"12345678901234567890", "000000", at) is None
+
+
+async def test_it_is_asked_for_once_there_is_one(ada: Person) -> None:
+    secret, _ = await enrol(await ada.session())
+    asked = await ada.sign_in()
+    assert (asked.status, asked.code) == (401, "second_factor_required")
+    for wrong in ("000000", "12", "not-a-code", code_of(secret, 5)):
+        answer = await ada.sign_in(code=wrong)
+        assert (answer.status, answer.code) == (401, "invalid_credentials"), wrong
+    assert (await ada.sign_in(password="wrong", code=code_of(secret))).status == 401
+    session = await ada.session(code=code_of(secret))
+    (item,) = [
+        one for one in (await session.api.ok("GET", "/v1/sessions"))["items"] if one["current"]
+    ]
+    assert item["factors"] == ["password", "totp"]
+
+
+async def test_a_code_counts_once(ada: Person) -> None:
+    secret, _ = await enrol(await ada.session())
+    code = code_of(secret)
+    assert (await ada.sign_in(code=code)).status == 201
+    again = await ada.sign_in(code=code)
+    assert (again.status, again.code) == (401, "invalid_credentials")
+    assert (await ada.sign_in(code=code_of(secret, -1))).status == 401
+    assert (await ada.sign_in(code=code_of(secret, 1))).status == 201
+
+
+async def test_a_recovery_code_counts_once(api: Api, ada: Person) -> None:
+    _, codes = await enrol(await ada.session())
+    assert len(set(codes)) == 10
+    assert (await ada.sign_in(code=codes[0].upper())).status == 201
+    assert (await ada.sign_in(code=codes[0])).code == "invalid_credentials"
+    assert (await ada.sign_in(code=codes[1])).status == 201
+    page = await api.ok("GET", "/v1/events?kind=recovery.used&limit=500")
+    assert [item["data"]["of"] for item in page["items"]] == ["issued", "codes", "codes"]
+
+
+async def test_enrolling_takes_the_password_and_a_code(ada: Person) -> None:
+    session = await ada.session()
+    wrong = await session.api.call("POST", "/v1/auth/totp", {"password": "wrong"})
+    assert wrong.code == "invalid_credentials"
+    proposed = await session.api.ok("POST", "/v1/auth/totp", {"password": PASSWORD})
+    assert proposed["uri"].startswith("otpauth://totp/Scrinia")
+    body = {"password": PASSWORD, "nonce": proposed["nonce"], "code": "000000"}
+    assert (await session.api.call("PUT", "/v1/auth/totp", body)).code == "invalid_credentials"
+    assert (await ada.sign_in()).status == 201
+    other = await session.api.ok("POST", "/v1/auth/totp", {"password": PASSWORD})
+    assert other["secret"] != proposed["secret"]
+
+
+async def test_there_is_one_at_a_time_and_it_can_be_removed(api: Api, ada: Person) -> None:
+    session = await ada.session()
+    secret, _ = await enrol(session)
+    proposed = await session.api.ok("POST", "/v1/auth/totp", {"password": PASSWORD})
+    body = {"password": PASSWORD, "nonce": proposed["nonce"], "code": code_of(proposed["secret"])}
+    assert (await session.api.call("PUT", "/v1/auth/totp", body)).code == "conflict"
+    wrong = await session.api.call("DELETE", "/v1/auth/totp", {"password": "wrong"})
+    assert wrong.code == "invalid_credentials"
+    await session.api.ok("DELETE", "/v1/auth/totp", {"password": PASSWORD})
+    assert (await ada.sign_in()).status == 201
+    await enrol(session)
+    await api.ok("DELETE", f"/v1/principals/{ada.principal_id}/totp", {"reason": "lost phone"})
+    assert (await ada.sign_in()).status == 201
+
+
+async def test_a_code_of_an_admin_can_let_one_do_without(ada: Person) -> None:
+    await enrol(await ada.session())
+    assert (await set_first_password(ada)).status == 200
+    assert (await ada.sign_in()).code == "second_factor_required"
+    assert (await set_first_password(ada, second_factor=True)).status == 200
+    assert (await ada.sign_in()).status == 201
+
+
+async def test_where_it_is_required_nothing_goes_without(api: Api, ada: Person) -> None:
+    await api.make_prompt("acme/mail")
+    rules = {"second_factor": "required"}
+    assert (await api.call("PUT", "/v1/auth/rules", rules)).status == 201
+    assert not (await api.ok("PUT", "/v1/auth/rules", rules))["changed"]
+    session = await ada.session()
+    session.api.position = api.position
+    for method, path, body in (
+        ("GET", "/v1/whoami", None),
+        ("GET", "/v1/projects/acme/prompts/mail", None),
+        ("GET", "/v1/projects/acme/prompts/nothing", None),
+        ("POST", "/v1/projects/acme/prompts", {"name": "x", "content": {}}),
+        ("DELETE", "/v1/auth/totp", {"password": PASSWORD}),
+    ):
+        answer = await session.api.call(method, path, body)
+        assert (answer.status, answer.code) == (403, "second_factor_missing"), path
+    secret, _ = await enrol(session)
+    assert (await session.api.call("GET", "/v1/whoami")).status == 403
+    second = await ada.session(code=code_of(secret))
+    assert (await second.api.call("GET", "/v1/whoami")).status == 200
+    assert (await api.call("GET", "/v1/whoami")).status == 200  # a token is no session
+    assert (await session.api.call("POST", "/v1/auth/logout")).status == 200
+
+
+async def test_requiring_it_reaches_sessions_there_are(api: Api, ada: Person) -> None:
+    session: Session = await ada.session()
+    await api.ok("PUT", "/v1/auth/rules", {"second_factor": "required"})
+    assert (await session.api.call("GET", "/v1/whoami")).code == "second_factor_missing"
+    await api.ok("PUT", "/v1/auth/rules", {"second_factor": "optional"})
+    assert (await session.api.call("GET", "/v1/whoami")).status == 200
