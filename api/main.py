@@ -27,6 +27,7 @@ from uuid import UUID
 from aiohttp import web
 from eventsourcing.persistence import PersistenceError
 
+from api.http.identity_provider import IdentityProvider
 from api.http.passwords import Passwords
 from api.http.routes import make_app
 from api.http.services import Services
@@ -199,6 +200,8 @@ async def _working(settings: Settings, services: Services) -> AsyncIterator[Serv
             await asyncio.to_thread(services.telemetry.close)
         services.operators.shutdown(cancel_futures=True)
         services.passwords.close()
+        if services.provider is not None:
+            await services.provider.close()
         services.past.close()
         services.readers.shutdown()
         services.views.close()
@@ -255,6 +258,7 @@ def _assemble(settings: Settings) -> Services:
     return Services(
         ledger_id=ledger, own_keys=frozenset({signer.key_id, sealing_key.key_id}),
         recorder=recorder, repository=repository, mapper=mapper, secrets=ids.sign_in,
+        provider=IdentityProvider(settings.provider) if settings.provider is not None else None,
         passwords=Passwords(settings.password_memory_mib), tries=SignInTries(views),
         session_hours=settings.session_hours, public_origin=settings.public_origin,
         committer=committer, follower=follower, serving=serving, access=access, views=views,

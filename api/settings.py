@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -12,6 +12,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from api.provider_settings import ProviderSettings
 from domain.user_session import HOURS_MAX
 from ledger.datadir import DataDirectory
 from projections.destinations import SIEM_SCHEMES, NatsSettings, SiemSettings
@@ -82,6 +83,22 @@ class Settings(BaseSettings):
         description="Where browsers reach the server, `https://prompts.example.com`: for the origin"
         " of commands with a cookie, and for signing in at an identity provider.",
     )
+    oidc_issuer: str | None = Field(
+        None,
+        description="An OpenID Connect provider to sign in at, `https://id.example.com`"
+        " ([sign-in.md](sign-in.md)); needs `public_url` and `oidc_client_id`.",
+    )
+    oidc_client_id: str | None = Field(None, description="What the provider knows Scrinia as.")
+    oidc_client_secret_file: Path | None = Field(
+        None, description="A file with the client's secret, where the provider gave one."
+    )
+    oidc_login_claim: str = Field(
+        "email", description="The claim that is the login name; `email` has to be verified there."
+    )
+    oidc_groups_claim: str | None = Field(
+        None, description="The claim that lists groups; without one they are not touched."
+    )
+    oidc_scopes: str = Field("openid email profile", description="What the provider is asked for.")
     session_hours: float = Field(
         12.0, gt=0, le=HOURS_MAX, description="How long one signs in for, at most 720 hours."
     )
@@ -124,6 +141,11 @@ class Settings(BaseSettings):
     )
     token: str | None = Field(
         None, description="The CLI's API token; by default the admin token file's.", repr=False
+    )
+    session_file: Path | None = Field(
+        None,
+        description="Where `scrinia login` keeps sessions; by default `sessions.json` in the"
+        " system's folder for settings (`~/.config/scrinia`).",
     )
     serving_bytes_max: int = Field(
         256 * 1024 * 1024, gt=0, description="Memory for prompts held ready to serve, in bytes."
@@ -183,6 +205,12 @@ class Settings(BaseSettings):
         ):
             raise ValueError("is a scheme and a host, such as https://prompts.example.com")
         return url
+
+    @model_validator(mode="after")
+    def _can_sign_in_there(self) -> "Settings":
+        if self.oidc_issuer is not None and None in (self.oidc_client_id, self.public_url):
+            raise ValueError("SCRINIA_OIDC_ISSUER needs SCRINIA_OIDC_CLIENT_ID and _PUBLIC_URL")
+        return self
 
     @field_validator("otlp_url")
     @classmethod
@@ -253,6 +281,18 @@ class Settings(BaseSettings):
             tls_key_file=self.nats_tls_key_file,
             replicas=self.nats_replicas,
         )
+
+    @property
+    def provider(self) -> ProviderSettings | None:
+        """The identity provider; None where there is none."""
+        if self.oidc_issuer is None or self.oidc_client_id is None:
+            return None
+        file = self.oidc_client_secret_file
+        secret = file.read_text().strip() if file is not None else None
+        return ProviderSettings(
+            self.oidc_issuer, self.oidc_client_id, secret, self.oidc_login_claim,
+            self.oidc_groups_claim, self.oidc_scopes,
+        )  # fmt: skip
 
     @property
     def siem(self) -> SiemSettings | None:

@@ -52,6 +52,10 @@ class SignInSecrets:
         """A keyed hash of an account at an identity provider: hex."""
         return self._derive(b"subject", issuer.encode(), subject.encode()).hex()
 
+    def of_state(self, purpose: str, state: str) -> str:
+        """What belongs to one trip to an identity provider: its nonce, its verifier (RFC 7636)."""
+        return self._derive(b"state", purpose.encode(), state.encode()).hex()
+
     def _derive(self, purpose: bytes, *context: bytes) -> bytes:
         parts = b"".join(len(part).to_bytes(4, "big") + part for part in (purpose, *context))
         return hmac.digest(self._key, b"\0\0\0\1" + _LABEL + b"\0" + parts + b"\0\0\1\0", sha256)

@@ -197,6 +197,17 @@ class AccessView:
             return None
         return self.sign_ins.get(known.principal.id)
 
+    def named_groups(self) -> dict[UUID, UUID]:
+        """The active groups that an identity provider has names for, by the names' streams."""
+        found: dict[UUID, UUID] = {}
+        for principal_id, sign_in in self.sign_ins.items():
+            known = self.principals.get(str(principal_id))
+            if known is None or known.principal.type != "group" or sign_in.login_id is None:
+                continue
+            if known.principal.active:
+                found[UUID(sign_in.login_id)] = principal_id
+        return found
+
     def sessions_of(self, principal_id: str, now: datetime) -> list[UserSession]:
         """The sessions of a principal that are not over."""
         sign_in = self.sign_ins.get(UUID(principal_id))

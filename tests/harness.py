@@ -116,6 +116,7 @@ def new_database(request: pytest.FixtureRequest) -> str | None:
 
 
 def settings_in(folder: Path, **options: Any) -> Settings:
+    options = {"password_memory_mib": 19, **options}  # as cheap as may be
     return Settings(data_dir=folder / "data", bind="127.0.0.1:0", **options)
 
 
@@ -207,7 +208,10 @@ class Process:
 
     @property
     def environment(self) -> dict[str, str]:
-        own = {"SCRINIA_DATA_DIR": str(self.data_dir), "SCRINIA_BIND": "127.0.0.1:0"}
+        own = {
+            "SCRINIA_DATA_DIR": str(self.data_dir), "SCRINIA_BIND": "127.0.0.1:0",
+            "SCRINIA_SESSION_FILE": str(self.data_dir.parent / "sessions.json"),
+        }  # fmt: skip
         clean = {k: v for k, v in os.environ.items() if not k.startswith("SCRINIA_")}
         return {**clean, **own, **self.env}
 

@@ -55,6 +55,49 @@ def deactivate(cli: Cli, principal_id: str, reason: str | None) -> None:
     cli.output.say(answer, f"{principal_id} is deactivated.")
 
 
+@principal.command("login")
+@click.argument("principal_id")
+@click.argument("login_name", metavar="LOGIN")
+@pass_cli
+def set_login(cli: Cli, principal_id: str, login_name: str) -> None:
+    """Let a person sign in by LOGIN, such as a mail address."""
+    body = {"login": login_name}
+    answer = cli.call("PUT", f"/v1/principals/{principal_id}/login", body)
+    cli.output.say(answer, f"{principal_id} signs in as {login_name}.")
+
+
+@principal.command("withdraw-login")
+@click.argument("principal_id")
+@click.option("--reason", "-m", help="Why.")
+@pass_cli
+def withdraw_login(cli: Cli, principal_id: str, reason: str | None) -> None:
+    """Let somebody sign in no more; login name, password and second factor go."""
+    answer = cli.call("DELETE", f"/v1/principals/{principal_id}/login", {"reason": reason})
+    cli.output.say(answer, f"{principal_id} signs in no more.")
+
+
+@principal.command("recovery")
+@click.argument("principal_id")
+@click.option("--second-factor", is_flag=True, help="And to go on without the second factor.")
+@click.option("--reason", "-m", help="Why.")
+@pass_cli
+def issue_recovery(cli: Cli, principal_id: str, second_factor: bool, reason: str | None) -> None:
+    """Print a one-time code, for `scrinia recover`, that sets somebody's password."""
+    body = {"second_factor": second_factor, "reason": reason}
+    answer = cli.call("POST", f"/v1/principals/{principal_id}/recovery", body)
+    cli.output.say(answer, answer["code"])
+
+
+@principal.command("remove-totp")
+@click.argument("principal_id")
+@click.option("--reason", "-m", help="Why.")
+@pass_cli
+def remove_totp(cli: Cli, principal_id: str, reason: str | None) -> None:
+    """Ask somebody for no second factor any more."""
+    answer = cli.call("DELETE", f"/v1/principals/{principal_id}/totp", {"reason": reason})
+    cli.output.say(answer, f"{principal_id} has no second factor any more.")
+
+
 @click.group()
 def grant() -> None:
     """Grants: roles in a scope."""

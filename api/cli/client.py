@@ -10,10 +10,21 @@ from urllib.parse import quote
 import aiohttp
 import orjson
 
+from api.cli.session_file import SessionFile, StoredSession
 from api.settings import Settings
 
 TIMEOUT_SECONDS = 60
-READING_POSTS = ("/v1/resolve", "/v1/similar", "/-/render", "/-/promotions/preview")
+REFRESH = "/v1/auth/refresh"
+READING_POSTS = (
+    "/v1/auth/login",
+    "/v1/auth/recover",
+    REFRESH,
+    "/v1/auth/totp",
+    "/v1/resolve",
+    "/v1/similar",
+    "/-/render",
+    "/-/promotions/preview",
+)
 T = TypeVar("T")
 
 
@@ -36,19 +47,27 @@ class UnreachableError(Exception):
 
 @dataclass(frozen=True)
 class Target:
-    """Which server, with which token; `dry_run`: commands are decided, nothing is committed."""
+    """Which server, with which token (None: at the door) or in which session.
+
+    `dry_run`: commands are decided, nothing is committed.
+    """
 
     url: str
-    token: str
+    token: str | None
     dry_run: bool = False
+    sessions: SessionFile | None = None
 
     @classmethod
-    def of(cls, settings: Settings, *, dry_run: bool = False) -> "Target":
-        """`SCRINIA_URL` and `SCRINIA_TOKEN`, else the local data directory's."""
-        return cls(_url(settings), _token(settings), dry_run)
+    def of(cls, settings: Settings, sessions: SessionFile, *, dry_run: bool = False) -> "Target":
+        """`SCRINIA_URL` with `SCRINIA_TOKEN` or a session there, else the data directory's."""
+        url = address(settings)
+        if not settings.token and sessions.get(url) is not None:
+            return cls(url, None, dry_run, sessions)
+        return cls(url, _token(settings), dry_run)
 
 
-def _url(settings: Settings) -> str:
+def address(settings: Settings) -> str:
+    """Where the server is: `SCRINIA_URL`, else the local data directory's."""
     if settings.url:
         return settings.url.rstrip("/")
     directory = settings.directory
@@ -61,7 +80,9 @@ def _token(settings: Settings) -> str:
     if settings.token:
         return settings.token
     if settings.url:
-        raise UnreachableError("SCRINIA_URL is set: set SCRINIA_TOKEN for that server too.")
+        raise UnreachableError(
+            "SCRINIA_URL is set: set SCRINIA_TOKEN for that server too, or 'scrinia login' there."
+        )
     try:
         return settings.token_file.read_text().strip()
     except OSError:
@@ -144,10 +165,31 @@ def _parsed(raw: bytes) -> Any:
 
 async def with_client(target: Target, work: Callable[[Client], Awaitable[T]]) -> T:
     """Run some calls in one session."""
-    headers = {"Authorization": f"Bearer {target.token}"}
+    token = target.token
+    if target.sessions is not None:
+        token = await _access_token(target, target.sessions)
+    headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
     async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
         return await work(Client(session, target))
+
+
+async def _access_token(target: Target, sessions: SessionFile) -> str | None:
+    """The session's access token, refreshed where it is nearly over; the session ends else."""
+    held = sessions.get(target.url)
+    if held is None or not held.is_old:
+        return held.access_token if held is not None else None
+    body = {"refresh_token": held.refresh_token}
+    try:
+        answer = await with_client(
+            Target(target.url, None), lambda client: client.call("POST", REFRESH, body)
+        )
+    except ServerRefusedError:
+        sessions.keep(target.url, None)
+        raise
+    refreshed = StoredSession.of(answer)
+    sessions.keep(target.url, refreshed)
+    return refreshed.access_token
 
 
 def run(target: Target, work: Callable[[Client], Awaitable[T]]) -> T:

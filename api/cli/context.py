@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from api.cli.client import Client, Target, run
 from api.cli.output import Output
+from api.cli.session_file import SessionFile, default_path
 from api.settings import Settings
 
 T = TypeVar("T")
@@ -33,7 +34,12 @@ class Cli:
 
     def run(self, work: Callable[[Client], Awaitable[T]]) -> T:
         """Talk to the server."""
-        return run(Target.of(self.settings, dry_run=self.dry_run), work)
+        return run(Target.of(self.settings, self.sessions, dry_run=self.dry_run), work)
+
+    @property
+    def sessions(self) -> SessionFile:
+        """Where the sessions are that `scrinia login` began."""
+        return SessionFile(self.settings.session_file or default_path())
 
     def call(self, method: str, path: str, body: Any = None, **options: Any) -> Any:
         """One call."""
@@ -46,9 +52,8 @@ def settings_with(**given: Any) -> Settings:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         first = error.errors()[0]
-        raise click.UsageError(
-            f"Setting SCRINIA_{'_'.join(map(str, first['loc'])).upper()}: {first['msg']}."
-        ) from None
+        names = [f"SCRINIA_{'_'.join(map(str, first['loc'])).upper()}"] if first["loc"] else []
+        raise click.UsageError(f"{' '.join(['Setting', *names])}: {first['msg']}.") from None
 
 
 pass_cli = click.make_pass_decorator(Cli)

@@ -50,6 +50,13 @@ COMMANDS = {
     "change-request": "changes.change_request",
     "check": "changes.check",
     "consumer": "consumers.consumer",
+    "login": "sign_in.login",
+    "logout": "sign_in.logout",
+    "recover": "sign_in.recover",
+    "password": "sign_in.password",
+    "totp": "sign_in.totp",
+    "session": "sign_in.session",
+    "sign-in-rules": "sign_in.sign_in_rules",
     "whoami": "access.whoami",
     "principal": "access.principal",
     "grant": "access.grant",
@@ -76,7 +83,8 @@ COMMANDS = {
 def cli(ctx: click.Context, as_json: bool, dry_run: bool, data_dir: Path | None) -> None:
     """A prompt registry whose history can be proven.
 
-    Commands talk to SCRINIA_URL with SCRINIA_TOKEN; by default to the server of the data directory.
+    Commands talk to SCRINIA_URL with SCRINIA_TOKEN, or in the session that 'scrinia login' began;
+    by default to the server of the data directory.
     """
     if dry_run and ctx.invoked_subcommand in LOCAL:
         raise click.UsageError(f"{ctx.invoked_subcommand} takes no --dry-run: it asks no server.")

@@ -69,6 +69,8 @@ EDGE_CODES: Mapping[str, tuple[int, str]] = {
     "method_not_allowed": (405, "The route does not have this method."),
     "tests_under_way": (503, "As many test messages as there may be are being sent."),
     "cross_origin": (403, "A cookie came with a page of somebody else."),
+    "no_provider": (404, "There is no identity provider."),
+    "provider_unavailable": (503, "The identity provider does not answer as it should."),
     "sign_in_busy": (503, "As many passwords as may be are being checked."),
     "internal": (500, "Something went wrong in the server; its log knows more."),
 }

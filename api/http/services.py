@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
+from api.http.identity_provider import IdentityProvider
 from api.http.passwords import Passwords
 from domain.addresses import Network
 from domain.sign_in_secrets import SignInSecrets
@@ -60,6 +61,7 @@ class Services:
     mapper: SigningMapper
     secrets: SignInSecrets
     passwords: Passwords
+    provider: IdentityProvider | None
     tries: SignInTries
     session_hours: float
     public_origin: str | None

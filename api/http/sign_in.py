@@ -130,7 +130,7 @@ async def login(request: web.Request) -> web.StreamResponse:
         raise InvalidCredentialsError(NO_ENTRY)
     step, code = _shown(request, sign_in, wanted.code)
     command = commands.BeginSession(
-        sign_in.id, sign_in.password, _client(request), services.session_hours, step, code,
+        sign_in.id, sign_in.password, client_of(request), services.session_hours, step, code,
         checked.verifier,
     )  # fmt: skip
     outcome = await commit(request, Caller(str(sign_in.id), "", "password"), command)
@@ -149,7 +149,7 @@ async def refresh(request: web.Request) -> web.StreamResponse:
     session_id = session_of(token) if token is not None else None
     if token is None or session_id is None:
         raise SessionOverError("Send the refresh token that signing in gave you.")
-    command = commands.RefreshSession(session_id, hash_secret(token), _client(request))
+    command = commands.RefreshSession(session_id, hash_secret(token), client_of(request))
     outcome = await commit(request, Caller("", str(session_id), "refresh"), command)
     if outcome.body.get("ended") is not None:
         raise SessionOverError(
@@ -195,7 +195,7 @@ def _cookie_time(expires_at: str) -> str:
     return datetime.fromisoformat(expires_at).strftime("%a, %d %b %Y %H:%M:%S GMT")
 
 
-def _client(request: web.Request) -> str:
+def client_of(request: web.Request) -> str:
     """What a client shows of itself, as a keyed hash: who sends a token again is the same one."""
     agent, address = request.headers.get("User-Agent", ""), edge.address_of(request) or ""
     return edge.services(request).secrets.client(agent, address)

@@ -10,7 +10,7 @@ from tests.sign_in.people import Person, new_person
 @pytest.fixture
 async def api(tmp_path: Path, database_url: str | None) -> AsyncIterator[Api]:
     """A registry that hashes as cheaply as may be; in the end every sign-in is decided again."""
-    async with registry(tmp_path, database_url=database_url, password_memory_mib=19) as client:
+    async with registry(tmp_path, database_url=database_url) as client:
         yield client
     report = verify(tmp_path / "data", database_url)
     assert not report.faults, report.faults

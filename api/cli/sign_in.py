@@ -1,0 +1,160 @@
+"""`scrinia login`, `logout`, `password`, `recover`, `totp`, `session`: who one is, by password."""
+
+import sys
+from typing import Any
+
+import click
+
+from api.cli.client import ServerRefusedError, Target, address, run
+from api.cli.context import Cli, pass_cli
+from api.cli.prompts import all_pages
+from api.cli.session_file import StoredSession
+
+_FROM_STDIN = click.option(
+    "--password-stdin", is_flag=True, help="Read the password from standard input, one line."
+)
+
+
+def _password(text: str, *, from_stdin: bool, confirm: bool = False) -> str:
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\n")
+    return str(click.prompt(text, hide_input=True, err=True, confirmation_prompt=confirm))
+
+
+def _at_the_door(cli: Cli, path: str, body: dict[str, Any]) -> Any:
+    """A call that takes no token."""
+    return run(Target(address(cli.settings), None), lambda client: client.call("POST", path, body))
+
+
+@click.command()
+@click.argument("login_name", metavar="LOGIN")
+@click.option("--code", help="Of the second factor; asked for where it is needed.")
+@_FROM_STDIN
+@pass_cli
+def login(cli: Cli, login_name: str, code: str | None, password_stdin: bool) -> None:
+    """Sign in by password; commands are yours then, until `scrinia logout`."""
+    password = _password("Password", from_stdin=password_stdin)
+    body = {"login": login_name, "password": password, "code": code}
+    try:
+        answer = _at_the_door(cli, "/v1/auth/login", body)
+    except ServerRefusedError as refusal:
+        if refusal.code != "second_factor_required" or password_stdin:
+            raise
+        body["code"] = click.prompt("Code of the second factor", err=True)
+        answer = _at_the_door(cli, "/v1/auth/login", body)
+    cli.sessions.keep(address(cli.settings), StoredSession.of(answer))
+    told = {name: value for name, value in answer.items() if not name.endswith("_token")}
+    cli.output.say(told, f"Signed in until {answer['expires_at']}.")
+
+
+@click.command()
+@pass_cli
+def logout(cli: Cli) -> None:
+    """End the session that `scrinia login` began."""
+    answer = cli.call("POST", "/v1/auth/logout")
+    cli.sessions.keep(address(cli.settings), None)
+    cli.output.say(answer, "Signed out.")
+
+
+@click.command()
+@click.argument("login_name", metavar="LOGIN")
+@click.option("--code", required=True, help="What an admin handed out.")
+@_FROM_STDIN
+@pass_cli
+def recover(cli: Cli, login_name: str, code: str, password_stdin: bool) -> None:
+    """Set a password with the code that an admin handed out."""
+    password = _password("New password", from_stdin=password_stdin, confirm=True)
+    body = {"login": login_name, "code": code, "password": password}
+    answer = _at_the_door(cli, "/v1/auth/recover", body)
+    cli.output.say(answer, f"The password is set: scrinia login {login_name}")
+
+
+@click.command()
+@pass_cli
+def password(cli: Cli) -> None:
+    """Change your password; your other sessions end."""
+    current = _password("Current password", from_stdin=False)
+    new = _password("New password", from_stdin=False, confirm=True)
+    answer = cli.call("POST", "/v1/auth/password", {"current": current, "new": new})
+    cli.output.say(answer, "The password is changed.")
+
+
+@click.group()
+def totp() -> None:
+    """Your second factor: codes of an authenticator app."""
+
+
+@totp.command("enrol")
+@_FROM_STDIN
+@click.option("--code", help="The first code; asked for by default.")
+@pass_cli
+def enrol(cli: Cli, password_stdin: bool, code: str | None) -> None:
+    """Have a second factor asked for from now on; prints the recovery codes, once."""
+    body = {"password": _password("Password", from_stdin=password_stdin)}
+    proposed = cli.call("POST", "/v1/auth/totp", body)
+    click.echo(f"Add this to your authenticator app:\n  {proposed['uri']}", err=True)
+    body |= {"nonce": proposed["nonce"], "code": code or click.prompt("Code it shows", err=True)}
+    answer = cli.call("PUT", "/v1/auth/totp", body)
+    cli.output.say(answer, "\n".join(answer["recovery_codes"]))
+
+
+@totp.command("remove")
+@_FROM_STDIN
+@pass_cli
+def remove(cli: Cli, password_stdin: bool) -> None:
+    """Have no second factor asked for any more."""
+    body = {"password": _password("Password", from_stdin=password_stdin)}
+    answer = cli.call("DELETE", "/v1/auth/totp", body)
+    cli.output.say(answer, "No second factor is asked for.")
+
+
+@click.group()
+def session() -> None:
+    """Sessions: who is signed in where."""
+
+
+@session.command("list")
+@click.option("--principal", "principal_id", help="Of somebody else.")
+@pass_cli
+def list_sessions(cli: Cli, principal_id: str | None) -> None:
+    """The sessions that are not over."""
+    params = [("principal_id", principal_id)] if principal_id is not None else []
+    items = cli.run(lambda client: all_pages(client, "/v1/sessions", params))
+    rows = [
+        (s["session_id"], ", ".join(s["factors"]), s["created_at"], s["refreshed_at"],
+         s["expires_at"], "this one" if s["current"] else "")
+        for s in items
+    ]  # fmt: skip
+    columns = ("session", "by", "since", "refreshed", "until", "")
+    cli.output.table({"items": items}, columns, rows)
+
+
+@session.command("end")
+@click.argument("session_id")
+@pass_cli
+def end(cli: Cli, session_id: str) -> None:
+    """End a session: yours, or somebody's whose access you see to."""
+    answer = cli.call("DELETE", f"/v1/sessions/{session_id}")
+    cli.output.say(answer, f"Session {session_id} is ended.")
+
+
+@session.command("end-all")
+@click.argument("principal_id")
+@click.option("--reason", "-m", help="Why.")
+@pass_cli
+def end_all(cli: Cli, principal_id: str, reason: str | None) -> None:
+    """End every session of a principal."""
+    answer = cli.call("DELETE", f"/v1/principals/{principal_id}/sessions", {"reason": reason})
+    cli.output.say(answer, f"Every session of {principal_id} is ended.")
+
+
+@click.command("sign-in-rules")
+@click.option("--second-factor", type=click.Choice(["required", "optional"]), help="Set it.")
+@pass_cli
+def sign_in_rules(cli: Cli, second_factor: str | None) -> None:
+    """What is asked of every session before it may do anything."""
+    if second_factor is None:
+        answer = cli.call("GET", "/v1/auth/rules")
+    else:
+        answer = cli.call("PUT", "/v1/auth/rules", {"second_factor": second_factor})
+    cli.output.say(answer, f"Second factor: {answer['second_factor']}")
