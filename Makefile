@@ -40,7 +40,7 @@ test: $(VENV)/dev.stamp lint nats-server ## Lint, type-check and run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 long-test: $(VENV)/dev.stamp nats-server ## The fault and soak tests in full length
-	SCRINIA_LONG=1 $(BIN)/python -m pytest tests/faults tests/api/test_machine.py \
+	SCRINIA_LONG=1 $(BIN)/python -m pytest tests/faults tests/sign_in tests/api/test_machine.py \
 	  tests/api/test_schemathesis.py
 
 lint: $(VENV)/dev.stamp ## ruff, mypy --strict, import-linter

@@ -21,7 +21,7 @@ from nats.errors import Error as NatsError
 
 from api.main import projections, store_of, views_of
 from api.settings import Settings
-from domain.keys import CHECKPOINT_PURPOSE, EVENT_PURPOSE, WEBHOOK_PURPOSE
+from domain.keys import CHECKPOINT_PURPOSE, EVENT_PURPOSE, SIGN_IN_PURPOSE, WEBHOOK_PURPOSE
 from domain.webhook_signing import key_id_of
 from ledger.errors import LedgerError
 from ledger.ids import now
@@ -106,6 +106,7 @@ def _keys(settings: Settings) -> Iterator[Finding]:
     load_key(directory.event_key, EVENT_PURPOSE)
     load_key(directory.checkpoint_key, CHECKPOINT_PURPOSE)
     load_secret(directory.webhook_key, WEBHOOK_PURPOSE)
+    load_secret(directory.sign_in_key, SIGN_IN_PURPOSE)
     for path in directory.key_files:
         yield Finding("keys", "ok", f"{path.name} is readable by its owner alone")
     token = settings.token_file

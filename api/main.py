@@ -28,9 +28,10 @@ from aiohttp import web
 from eventsourcing.persistence import PersistenceError
 
 from api.http.identity_provider import IdentityProvider
+from api.http.limits import RateLimit
 from api.http.passwords import Passwords
 from api.http.routes import make_app
-from api.http.services import Services
+from api.http.services import Door, Services
 from api.settings import Settings, bracketed
 from domain.access import SYSTEM_CALLER, Caller
 from domain.commands import ApplyDueChange, Command, ExpireLabel
@@ -199,9 +200,9 @@ async def _working(settings: Settings, services: Services) -> AsyncIterator[Serv
         if services.telemetry is not None:
             await asyncio.to_thread(services.telemetry.close)
         services.operators.shutdown(cancel_futures=True)
-        services.passwords.close()
-        if services.provider is not None:
-            await services.provider.close()
+        services.door.passwords.close()
+        if services.door.provider is not None:
+            await services.door.provider.close()
         services.past.close()
         services.readers.shutdown()
         services.views.close()
@@ -245,11 +246,7 @@ def _assemble(settings: Settings) -> Services:
         projects.apply, serving.apply, access.apply, webhooks.apply, committer.follow,
     ):  # fmt: skip
         follower.listen(listener)
-    leases = [RUNNER_LEASE, SEALING_LEASE, SCRUB_LEASE, DELIVERY_LEASE, EXPIRY_LEASE]
-    leases.append(SCHEDULE_LEASE)
-    leases += [RELAY_LEASE] if settings.nats else []
-    leases += [SIEM_LEASE] if settings.siem else []
-    elections = Elections(views, leases if settings.worker else [])
+    elections = Elections(views, _leases(settings))
     relay = Relay(settings.nats, ledger, views, follower, elections) if settings.nats else None
     siem_sink = partial(new_sink, settings.siem) if settings.siem else None
     deliveries = Deliveries(views)
@@ -257,10 +254,8 @@ def _assemble(settings: Settings) -> Services:
     courier = Courier(webhook_key, Sender(guard), recorder.contents, readers)
     return Services(
         ledger_id=ledger, own_keys=frozenset({signer.key_id, sealing_key.key_id}),
-        recorder=recorder, repository=repository, mapper=mapper, secrets=ids.sign_in,
-        provider=IdentityProvider(settings.provider) if settings.provider is not None else None,
-        passwords=Passwords(settings.password_memory_mib), tries=SignInTries(views),
-        session_hours=settings.session_hours, public_origin=settings.public_origin,
+        recorder=recorder, repository=repository, mapper=mapper,
+        door=_door(settings, ids, views),
         committer=committer, follower=follower, serving=serving, access=access, views=views,
         token_uses=TokenUses(views, readers), proxies=parse_networks(settings.trusted_proxies),
         projects=projects,
@@ -284,6 +279,37 @@ def _assemble(settings: Settings) -> Services:
             settings.webhook_give_up_hours * 3600,
         ),
     )  # fmt: skip
+
+
+def _leases(settings: Settings) -> list[str]:
+    """What this process stands for."""
+    if not settings.worker:
+        return []
+    leases = [
+        RUNNER_LEASE,
+        SEALING_LEASE,
+        SCRUB_LEASE,
+        DELIVERY_LEASE,
+        EXPIRY_LEASE,
+        SCHEDULE_LEASE,
+    ]
+    leases += [RELAY_LEASE] if settings.nats else []
+    return leases + ([SIEM_LEASE] if settings.siem else [])
+
+
+def _door(settings: Settings, ids: SystemIds, views: Views) -> Door:
+    provider, limit = settings.provider, settings.requests_per_minute
+    return Door(
+        secrets=ids.sign_in,
+        passwords=Passwords(settings.password_memory_mib),
+        provider=IdentityProvider(provider) if provider is not None else None,
+        tries=SignInTries(views),
+        session_hours=settings.session_hours,
+        public_origin=settings.public_origin,
+        requests_limit=RateLimit("credential", limit, settings.processes) if limit else None,
+        refusals_limit=RateLimit("refusals", settings.refusals_per_minute, settings.processes),
+        max_staleness_seconds=settings.max_staleness,
+    )
 
 
 def _warn_of_keys(keys: TrustedKeys, signer: Signer, sealing: Signer, head: int) -> None:

@@ -102,6 +102,24 @@ class Settings(BaseSettings):
     session_hours: float = Field(
         12.0, gt=0, le=HOURS_MAX, description="How long one signs in for, at most 720 hours."
     )
+    requests_per_minute: int = Field(
+        0,
+        ge=0,
+        description="Requests a credential may send (an address, where it shows none), 0: any"
+        " number. Server processes share it.",
+    )
+    refusals_per_minute: int = Field(
+        300,
+        gt=0,
+        description="Credentials that do not count which an address may show; then it is told to"
+        " wait.",
+    )
+    max_staleness: float = Field(
+        3600.0,
+        gt=0,
+        description="How long, in seconds, reads are answered while the database is away and"
+        " nobody can tell whether a token was revoked.",
+    )
     password_memory_mib: int = Field(
         64,
         ge=19,

@@ -8,6 +8,7 @@ own pace from its buffer of recent events, or from the store when they are furth
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
@@ -51,6 +52,7 @@ class Follower:
         self._moved = asyncio.Condition()
         self._closing = False
         self._outage = Outage(log, "reading the ledger")
+        self._heard = time.monotonic()
         self.position = position
         self.fault: TamperedError | None = None
 
@@ -99,6 +101,11 @@ class Follower:
         self._wake.set()
 
     @property
+    def silence_seconds(self) -> float:
+        """How long ago the ledger was read last, to its end: what is newer is not known here."""
+        return time.monotonic() - self._heard
+
+    @property
     def closed(self) -> bool:
         """Whether nothing more will be followed."""
         return self._closing or self.fault is not None
@@ -106,6 +113,8 @@ class Follower:
     async def _step(self) -> bool:
         loop = asyncio.get_running_loop()
         batch = await loop.run_in_executor(self._readers, self._read_checked)
+        if len(batch) < READ_EVENTS_MAX:
+            self._heard = time.monotonic()
         if not batch:
             return False
         for listener in self._listeners:

@@ -116,7 +116,8 @@ def new_database(request: pytest.FixtureRequest) -> str | None:
 
 
 def settings_in(folder: Path, **options: Any) -> Settings:
-    options = {"password_memory_mib": 19, **options}  # as cheap as may be
+    # As cheap as may be; and a test may be refused as often as it likes.
+    options = {"password_memory_mib": 19, "refusals_per_minute": 10**6, **options}
     return Settings(data_dir=folder / "data", bind="127.0.0.1:0", **options)
 
 

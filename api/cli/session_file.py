@@ -3,12 +3,14 @@
 import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 import orjson
+
+from ledger.ids import now
 
 OLD_SECONDS = 30
 
@@ -34,8 +36,8 @@ class StoredSession:
     @property
     def is_old(self) -> bool:
         """Whether the access token is over within OLD_SECONDS."""
-        horizon = datetime.now(UTC) + timedelta(seconds=OLD_SECONDS)
-        return datetime.fromisoformat(self.access_expires_at) <= horizon
+        end = datetime.fromisoformat(self.access_expires_at)
+        return end <= now() + timedelta(seconds=OLD_SECONDS)
 
 
 @dataclass(frozen=True)

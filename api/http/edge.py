@@ -23,6 +23,7 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
+from api.http.limits import RateLimit, Taken
 from api.http.moments import parse_rfc3339
 from api.http.problems import (
     EdgeError,
@@ -51,6 +52,7 @@ CALLER_WAIT_SECONDS = 1.0
 CONTENT_INLINE_BYTES = 32 * 1024
 LATENCY_BOUNDS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 PATH_LOGGED_MAX = 512
+UNLIMITED = ("/healthz", "/readyz")
 ACCESS_COOKIE = "__Host-scrinia"
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
@@ -92,8 +94,12 @@ class Latencies:
 class Edge:
     """The middleware and its counters: requests by (method, route, status), command latencies."""
 
-    def __init__(self, telemetry: "Telemetry | None" = None) -> None:
+    def __init__(
+        self, telemetry: "Telemetry | None", requests: RateLimit | None, refusals: RateLimit
+    ) -> None:
         self._ids = RequestIds()
+        self._requests_limit = requests
+        self._refusals_limit = refusals
         self.telemetry = telemetry
         self.requests: Counter[tuple[str, str, int]] = Counter()
         self.commands = Latencies()
@@ -111,7 +117,10 @@ class Edge:
     async def _handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         request_id = self._ids.next(request.headers.get("X-Request-Id"))
         request[REQUEST_ID] = request_id
+        taken = self._taken(request)
         try:
+            if taken is not None and not taken.allowed:
+                raise _too_many(taken)
             if "Scrinia-Min-Position" in request.headers:
                 await _meet_caller(request)
             response = await handler(request)
@@ -119,23 +128,44 @@ class Edge:
             response = self._refuse(request, error, request_id)
         if not response.prepared:
             response.headers["X-Request-Id"] = request_id
+            if taken is not None:
+                response.headers.update(taken.headers)
         resource = request.match_info.route.resource
         route = resource.canonical if resource is not None else "none"
         self.requests[request.method, route, response.status] += 1
         return response
 
+    def _taken(self, request: web.Request) -> Taken | None:
+        """One more request of a credential, of an address where none is shown; None: no limit."""
+        if self._requests_limit is None or request.path in UNLIMITED:
+            return None
+        shown = request.headers.get("Authorization") or request.cookies.get(ACCESS_COOKIE)
+        return self._requests_limit.take(shown or address_of(request) or "")
+
     def _refuse(self, request: web.Request, error: Exception, request_id: str) -> web.Response:
         details = problem_of(error)
+        if details.status == 401:
+            taken = self._refusals_limit.take(address_of(request) or "")
+            if not taken.allowed:
+                details = problem_of(_too_many(taken))
         if details.status == 500:
             log.error(
                 "request %s failed", request_id, exc_info=error, extra={"request_id": request_id}
             )
-        if details.status in (401, 403):
+        if details.status in (401, 403, 429):
             _tell_refusal(request, details)
         headers = {}
         if isinstance(error, web.HTTPMethodNotAllowed):
             headers["Allow"] = error.headers["Allow"]
         return problem_response(details, request_id, headers)
+
+
+def _too_many(taken: Taken) -> EdgeError:
+    return EdgeError(
+        429, "too_many_requests",
+        f"More than {taken.limit} a minute: wait {taken.seconds} seconds.",
+        facts={"retry_after_seconds": taken.seconds},
+    )  # fmt: skip
 
 
 def _tell_refusal(request: web.Request, details: ProblemDetails) -> None:
@@ -194,6 +224,10 @@ def rights(request: web.Request, moment: datetime) -> Rights:
 
 def _admit(request: web.Request, found: Rights, moment: datetime) -> None:
     """Note a token's use; UnauthenticatedError where it does not count from this address."""
+    if services(request).follower.silence_seconds > services(request).door.max_staleness_seconds:
+        raise NotCaughtUpError(
+            "The database is away for so long that nobody can tell whether this token still counts."
+        )
     token = found.token
     if token is None:
         return
@@ -249,7 +283,7 @@ def check_origin(request: web.Request) -> None:
     if request.method in ("GET", "HEAD"):
         return
     origin = urlsplit(request.headers.get("Origin", ""))
-    own = services(request).public_origin or f"{origin.scheme}://{request.host}"
+    own = services(request).door.public_origin or f"{origin.scheme}://{request.host}"
     if f"{origin.scheme}://{origin.netloc}" != own or not origin.netloc:
         raise EdgeError(
             403, "cross_origin", "With a cookie, commands come from pages of this server only."

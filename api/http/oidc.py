@@ -50,7 +50,7 @@ class BackQuery(Request):
 async def go_to_provider(request: web.Request) -> web.StreamResponse:
     """Send a browser to the identity provider."""
     wanted, provider = edge.query(request, OutQuery), _provider(request)
-    secrets = edge.services(request).secrets
+    secrets = edge.services(request).door.secrets
     state = token_urlsafe(32)
     url = await provider.authorization_url(
         _redirect_uri(request), state, secrets.of_state("nonce", state),
@@ -72,18 +72,19 @@ async def come_back(request: web.Request) -> web.StreamResponse:
     """Take a browser back from the identity provider, signed in."""
     wanted, provider = edge.query(request, BackQuery), _provider(request)
     services = edge.services(request)
+    secrets = services.door.secrets
     return_to = _expected(request, wanted.state)
     if wanted.error is not None or wanted.code is None:
         raise InvalidCredentialsError(
             f"The identity provider let nobody in ({wanted.error or 'no code'}): try again."
         )
     claims = await provider.claims(
-        wanted.code, _redirect_uri(request), services.secrets.of_state("verifier", wanted.state),
-        services.secrets.of_state("nonce", wanted.state),
+        wanted.code, _redirect_uri(request), secrets.of_state("verifier", wanted.state),
+        secrets.of_state("nonce", wanted.state),
     )  # fmt: skip
     settings = provider.settings
     sign_in = services.access.sign_in_of(
-        services.secrets.login_id(checked_login(_login(claims, settings.login_claim), "person"))
+        secrets.login_id(checked_login(_login(claims, settings.login_claim), "person"))
     )
     if sign_in is None:
         raise InvalidCredentialsError(
@@ -91,8 +92,8 @@ async def come_back(request: web.Request) -> web.StreamResponse:
         )
     groups, among = _groups(request, claims, settings.groups_claim)
     command = commands.BeginProvidedSession(
-        sign_in.id, services.secrets.subject(settings.issuer, str(claims["sub"])),
-        client_of(request), services.session_hours, groups, among,
+        sign_in.id, secrets.subject(settings.issuer, str(claims["sub"])),
+        client_of(request), services.door.session_hours, groups, among,
     )  # fmt: skip
     outcome = await commit(request, Caller(str(sign_in.id), "", "oidc"), command)
     response = session_answer(outcome, cookie=True)
@@ -112,21 +113,21 @@ async def come_back(request: web.Request) -> web.StreamResponse:
 
 
 def _provider(request: web.Request) -> IdentityProvider:
-    provider = edge.services(request).provider
+    provider = edge.services(request).door.provider
     if provider is None:
         raise EdgeError(404, "no_provider", "No identity provider is set: see SCRINIA_OIDC_ISSUER.")
     return provider
 
 
 def _redirect_uri(request: web.Request) -> str:
-    return f"{edge.services(request).public_origin}/v1/auth/oidc/callback"
+    return f"{edge.services(request).door.public_origin}/v1/auth/oidc/callback"
 
 
 def _expected(request: web.Request, state: str) -> str:
     """Where the browser that was sent out with this state wants to go; InvalidCredentialsError."""
     kept, _, mac = request.cookies.get(STATE_COOKIE, "").rpartition(".")
     parts = kept.split(".")
-    own = edge.services(request).secrets.of_state("cookie", kept)
+    own = edge.services(request).door.secrets.of_state("cookie", kept)
     whole = len(parts) == 3 and hmac.compare_digest(own.encode(), mac.encode())
     if (
         whole
@@ -163,11 +164,8 @@ def _groups(
     services = edge.services(request)
     said = claims.get(name, [])
     names = [one for one in said if isinstance(one, str)] if isinstance(said, list) else [str(said)]
-    wanted = {
-        services.secrets.login_id(checked_login(one, "group"))
-        for one in names[:GROUPS_MAX]
-        if one.strip()
-    }
+    folded = [checked_login(one, "group") for one in names[:GROUPS_MAX] if one.strip()]
+    wanted = {services.door.secrets.login_id(one) for one in folded}
     named = services.access.named_groups()
     mine = tuple(group_id for login_id, group_id in named.items() if login_id in wanted)
     return mine, tuple(named.values())

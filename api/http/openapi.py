@@ -200,7 +200,7 @@ def _problem(description: str, schemas: dict[type[BaseModel], Any]) -> dict[str,
 
 
 def _refusals(route: Route) -> list[int]:
-    found = {400, 503, *route.refusals}
+    found = {400, 429, 503, *route.refusals}
     if not route.public:
         found |= {401, 403, 404}
     if route.command:

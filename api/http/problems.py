@@ -49,12 +49,20 @@ STATUSES: tuple[tuple[type[Exception], int], ...] = (
 class EdgeError(Exception):
     """A request that did not reach the domain: a status, a stable code, what to do."""
 
-    def __init__(self, status: int, code: str, detail: str, faults: Iterable[Fault] = ()) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        faults: Iterable[Fault] = (),
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.code = code
         self.detail = detail
         self.faults = tuple(faults)
+        self.facts = facts or {}
 
 
 EDGE_CODES: Mapping[str, tuple[int, str]] = {
@@ -69,6 +77,7 @@ EDGE_CODES: Mapping[str, tuple[int, str]] = {
     "method_not_allowed": (405, "The route does not have this method."),
     "tests_under_way": (503, "As many test messages as there may be are being sent."),
     "cross_origin": (403, "A cookie came with a page of somebody else."),
+    "too_many_requests": (429, "More requests than there may be."),
     "no_provider": (404, "There is no identity provider."),
     "provider_unavailable": (503, "The identity provider does not answer as it should."),
     "sign_in_busy": (503, "As many passwords as may be are being checked."),
@@ -107,7 +116,9 @@ def problem_of(error: Exception) -> ProblemDetails:
     """What an exception means to the client."""
     if isinstance(error, EdgeError):
         title = EDGE_CODES[error.code][1]
-        return ProblemDetails(error.status, error.code, title, error.detail, error.faults)
+        return ProblemDetails(
+            error.status, error.code, title, error.detail, error.faults, error.facts
+        )
     if isinstance(error, web.HTTPException):
         return _router_problem(error)
     for kind, status in STATUSES:

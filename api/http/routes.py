@@ -79,7 +79,7 @@ _NAME = r"{name:(?!-(?:/|$))[^/]+(?:/(?!-(?:/|$))[^/]+)*}"
 
 def make_app(services: Services) -> web.Application:
     """The web application over running services."""
-    edge = Edge(services.telemetry)
+    edge = Edge(services.telemetry, services.door.requests_limit, services.door.refusals_limit)
     app = web.Application(middlewares=[edge.middleware], client_max_size=BODY_BYTES_MAX)
     app[SERVICES] = services
     app[EDGE] = edge

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from aiohttp import web
 
 from api.http.identity_provider import IdentityProvider
+from api.http.limits import RateLimit
 from api.http.passwords import Passwords
 from domain.addresses import Network
 from domain.sign_in_secrets import SignInSecrets
@@ -51,6 +52,21 @@ class Part(Protocol):
 
 
 @dataclass(frozen=True)
+class Door:
+    """What lets people in, for how long, and how often one may knock."""
+
+    secrets: SignInSecrets
+    passwords: Passwords
+    provider: IdentityProvider | None
+    tries: SignInTries
+    session_hours: float
+    public_origin: str | None
+    requests_limit: RateLimit | None
+    refusals_limit: RateLimit
+    max_staleness_seconds: float
+
+
+@dataclass(frozen=True)
 class Services:
     """The running parts of one process."""
 
@@ -59,12 +75,7 @@ class Services:
     recorder: LedgerRecorder
     repository: Repository
     mapper: SigningMapper
-    secrets: SignInSecrets
-    passwords: Passwords
-    provider: IdentityProvider | None
-    tries: SignInTries
-    session_hours: float
-    public_origin: str | None
+    door: Door
     committer: Committer
     follower: Follower
     serving: ServingView

@@ -119,18 +119,18 @@ async def login(request: web.Request) -> web.StreamResponse:
     """Sign in by password, and by the second factor where there is one."""
     edge.no_query(request)
     wanted, services = await edge.body(request, LoginRequest), edge.services(request)
-    login_id = services.secrets.login_id(fold_login(wanted.login))
+    login_id = services.door.secrets.login_id(fold_login(wanted.login))
     sign_in = services.access.sign_in_of(login_id)
     await _count_try(request, str(login_id), sign_in)
     # An unknown name costs what a wrong password does, in every step.
     held_by = str(sign_in.id if sign_in is not None else login_id)
     verifier = await edge.read(request, services.recorder.credential, held_by, PASSWORD)
-    checked = await services.passwords.check(verifier, wanted.password)
+    checked = await services.door.passwords.check(verifier, wanted.password)
     if not checked.right or sign_in is None or sign_in.password is None:
         raise InvalidCredentialsError(NO_ENTRY)
     step, code = _shown(request, sign_in, wanted.code)
     command = commands.BeginSession(
-        sign_in.id, sign_in.password, client_of(request), services.session_hours, step, code,
+        sign_in.id, sign_in.password, client_of(request), services.door.session_hours, step, code,
         checked.verifier,
     )  # fmt: skip
     outcome = await commit(request, Caller(str(sign_in.id), "", "password"), command)
@@ -198,7 +198,7 @@ def _cookie_time(expires_at: str) -> str:
 def client_of(request: web.Request) -> str:
     """What a client shows of itself, as a keyed hash: who sends a token again is the same one."""
     agent, address = request.headers.get("User-Agent", ""), edge.address_of(request) or ""
-    return edge.services(request).secrets.client(agent, address)
+    return edge.services(request).door.secrets.client(agent, address)
 
 
 # Tries
@@ -207,10 +207,10 @@ def client_of(request: web.Request) -> str:
 async def _count_try(request: web.Request, login: str, sign_in: SignIn | None) -> None:
     """SignInLockedError after too many tries with a name, known or not, or from an address."""
     services, moment = edge.services(request), now()
-    address = services.secrets.client("address", edge.address_of(request) or "")
-    count, seconds = await edge.read(request, services.tries.count, address, moment)
+    address = services.door.secrets.client("address", edge.address_of(request) or "")
+    count, seconds = await edge.read(request, services.door.tries.count, address, moment)
     if count <= ADDRESS_TRIES_MAX:
-        count, seconds = await edge.read(request, services.tries.count, login, moment)
+        count, seconds = await edge.read(request, services.door.tries.count, login, moment)
         if count == TRIES_MAX + 1 and sign_in is not None and sign_in.password is not None:
             await commit(request, SYSTEM_CALLER, commands.LockSignIn(sign_in.id))
         if count <= TRIES_MAX:
@@ -222,8 +222,8 @@ async def _count_try(request: web.Request, login: str, sign_in: SignIn | None) -
 
 async def _came_in(request: web.Request, login: str) -> None:
     services = edge.services(request)
-    address = services.secrets.client("address", edge.address_of(request) or "")
-    await edge.read(request, services.tries.came_in, login, address)
+    address = services.door.secrets.client("address", edge.address_of(request) or "")
+    await edge.read(request, services.door.tries.came_in, login, address)
 
 
 # Second factors
@@ -238,7 +238,7 @@ def _shown(
     digits = code.replace(" ", "")
     if len(digits) != TOTP_DIGITS:
         return None, hash_secret(code.strip().lower())
-    secret = edge.services(request).secrets.totp_secret(sign_in.id, sign_in.totp.nonce)
+    secret = edge.services(request).door.secrets.totp_secret(sign_in.id, sign_in.totp.nonce)
     step = matching_step(secret, digits, now())
     if step is None:
         raise InvalidCredentialsError(NO_ENTRY)
@@ -259,7 +259,7 @@ def matching_step(secret: bytes, digits: str, at: datetime) -> int | None:
 
 async def propose_totp(request: web.Request) -> web.StreamResponse:
     """A secret for an authenticator app, as text and as `otpauth` URI."""
-    who, secrets = edge.limited_caller(request), edge.services(request).secrets
+    who, secrets = edge.limited_caller(request), edge.services(request).door.secrets
     edge.no_query(request)
     wanted = await edge.body(request, OwnPasswordRequest)
     sign_in, _ = await _check_own(request, who, wanted.password)
@@ -272,7 +272,7 @@ async def propose_totp(request: web.Request) -> web.StreamResponse:
 
 async def enrol_totp(request: web.Request) -> web.StreamResponse:
     """Be asked for a second factor from now on; the recovery codes are in this answer only."""
-    who, secrets = edge.limited_caller(request), edge.services(request).secrets
+    who, secrets = edge.limited_caller(request), edge.services(request).door.secrets
     wanted = await edge.body(request, EnrolTotpRequest)
     sign_in, number = await _check_own(request, who, wanted.password)
     secret = secrets.totp_secret(sign_in.id, wanted.nonce)
@@ -298,10 +298,10 @@ async def recover(request: web.Request) -> web.StreamResponse:
     """Set a password with a one-time code: the first one, or where it was forgotten."""
     edge.no_query(request)
     wanted, services = await edge.body(request, RecoverRequest), edge.services(request)
-    login_id = services.secrets.login_id(fold_login(wanted.login))
+    login_id = services.door.secrets.login_id(fold_login(wanted.login))
     sign_in = services.access.sign_in_of(login_id)
     await _count_try(request, f"recovery {login_id}", None)
-    verifier = await services.passwords.new(wanted.password)
+    verifier = await services.door.passwords.new(wanted.password)
     if sign_in is None:
         raise InvalidCredentialsError("This code is not known here, or was used already.")
     command = commands.UseRecovery(sign_in.id, hash_secret(wanted.code.strip()), verifier)
@@ -316,7 +316,7 @@ async def set_password(request: web.Request) -> web.StreamResponse:
     who = edge.limited_caller(request)
     wanted = await edge.body(request, PasswordRequest)
     sign_in, number = await _check_own(request, who, wanted.current)
-    verifier = await edge.services(request).passwords.new(wanted.new)
+    verifier = await edge.services(request).door.passwords.new(wanted.new)
     command = commands.SetPassword(sign_in.id, number, verifier)
     return await submit(request, who, command, followed=True)
 
@@ -330,7 +330,7 @@ async def _check_own(request: web.Request, who: Caller, password: str) -> tuple[
     place = f"own {sign_in.id}"
     await _count_try(request, place, None)
     verifier = await edge.read(request, services.recorder.credential, str(sign_in.id), PASSWORD)
-    if not (await services.passwords.check(verifier, password)).right:
+    if not (await services.door.passwords.check(verifier, password)).right:
         raise InvalidCredentialsError("This is not the current password.")
     await _came_in(request, place)
     return sign_in, sign_in.password
@@ -345,7 +345,7 @@ _OWN_TOTP = "/v1/auth/totp"
 ROUTES = (
     Route(
         "POST", "/v1/auth/login", login, "Sign in", "sign-in", body=LoginRequest,
-        answers={201: SessionAnswer}, public=True, refusals=(401, 429),
+        answers={201: SessionAnswer}, public=True, refusals=(401,),
     ),
     Route(
         "POST", "/v1/auth/refresh", refresh, "Refresh a session", "sign-in", body=RefreshRequest,
@@ -357,22 +357,22 @@ ROUTES = (
     ),
     Route(
         "POST", "/v1/auth/recover", recover, "Set a password with a code", "sign-in",
-        body=RecoverRequest, answers={200: CommandAnswer}, public=True, refusals=(401, 429),
+        body=RecoverRequest, answers={200: CommandAnswer}, public=True, refusals=(401,),
     ),
     Route(
         "POST", "/v1/auth/password", set_password, "Change one's password", "sign-in",
-        body=PasswordRequest, answers={200: CommandAnswer}, command=True, refusals=(429,),
+        body=PasswordRequest, answers={200: CommandAnswer}, command=True,
     ),
     Route(
         "POST", _OWN_TOTP, propose_totp, "Propose a second factor", "sign-in",
-        body=OwnPasswordRequest, answers={200: TotpAnswer}, refusals=(409, 429),
+        body=OwnPasswordRequest, answers={200: TotpAnswer}, refusals=(409,),
     ),
     Route(
         "PUT", _OWN_TOTP, enrol_totp, "Enrol a second factor", "sign-in", body=EnrolTotpRequest,
-        answers={201: CommandAnswer}, command=True, refusals=(429,),
+        answers={201: CommandAnswer}, command=True,
     ),
     Route(
         "DELETE", _OWN_TOTP, remove_own_totp, "Remove one's second factor", "sign-in",
-        body=OwnPasswordRequest, answers={200: CommandAnswer}, command=True, refusals=(429,),
+        body=OwnPasswordRequest, answers={200: CommandAnswer}, command=True,
     ),
 )  # fmt: skip

@@ -208,10 +208,15 @@ async def test_reads_come_back_with_the_database(tmp_path: Path) -> None:
     postgres = Postgres()
     postgres.start()
     try:
-        async with registry(tmp_path, database_url=postgres.database()) as api:
+        options = {"database_url": postgres.database(), "max_staleness": 4}
+        async with registry(tmp_path, **options) as api:
             await api.make_prompt("acme/mail")
             await api.ok("GET", "/v1/projects/acme/prompts")
+            hot = "/v1/projects/acme/prompts/mail?label=latest"
+            await api.ok("GET", hot)
             await asyncio.to_thread(postgres.kill)
+            api.position = 0
+            assert (await api.call("GET", hot)).status == 200, "memory needs no database"
             body = {"content": text_content("two")}
             until = time.monotonic() + 10
             while time.monotonic() < until:
@@ -222,11 +227,14 @@ async def test_reads_come_back_with_the_database(tmp_path: Path) -> None:
                 )  # fmt: skip
                 assert {answer.status for answer in answers} == {503}
                 assert time.monotonic() - start < 30, "each command waited for its own"
+            stale = await api.call("GET", hot)
+            assert (stale.status, stale.code) == (503, "not_caught_up"), "revoked or not?"
             await asyncio.to_thread(postgres.start)
             back = time.monotonic()
             while (await api.call("GET", "/v1/projects/acme/prompts")).status == 503:
                 assert time.monotonic() - back < 8
                 await asyncio.sleep(0.1)
+            assert (await api.call("GET", hot)).status == 200
     finally:
         postgres.stop()
 

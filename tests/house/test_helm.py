@@ -13,7 +13,7 @@ import yaml
 
 from api.cli.main import COMMANDS
 from api.settings import Settings
-from domain.keys import CHECKPOINT_PURPOSE, EVENT_PURPOSE, WEBHOOK_PURPOSE
+from domain.keys import CHECKPOINT_PURPOSE, EVENT_PURPOSE, SIGN_IN_PURPOSE, WEBHOOK_PURPOSE
 from ledger.ids import SystemIds
 from ledger.initialising import initialise
 from ledger.keyfiles import load_key, load_secret
@@ -164,4 +164,5 @@ def test_the_keys_arrive_as_the_server_wants_them(tmp_path: Path) -> None:
     load_key(data / "keys" / "event.key", EVENT_PURPOSE)
     load_key(data / "keys" / "checkpoint.key", CHECKPOINT_PURPOSE)
     load_secret(data / "keys" / "webhook.key", WEBHOOK_PURPOSE)
+    load_secret(data / "keys" / "sign-in.key", SIGN_IN_PURPOSE)
     assert (data / "trust.json").read_bytes() == made.trust.read_bytes()

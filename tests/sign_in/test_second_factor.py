@@ -2,24 +2,10 @@
 
 import pytest
 
-from api.http.sign_in import matching_step
 from tests.harness import Api
 from tests.sign_in.people import PASSWORD, Person, Session, code_of, enrol, set_first_password
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-
-# RFC 6238, appendix B, SHA-1: the last six of eight digits.
-VECTORS = {59: "287082", 1111111109: "081804", 1111111111: "050471", 1234567890: "005924",
-           2000000000: "279037", 20000000000: "353130"}  # fmt: skip
-
-
-@pytest.mark.parametrize(("seconds", "code"), VECTORS.items())
-def test_the_vectors_of_the_standard(seconds: int, code: str) -> None:
-    from datetime import UTC, datetime
-
-    at = datetime.fromtimestamp(seconds, UTC)
-    assert matching_step(b"12345678901234567890", code, at) == seconds // 30
-    assert matching_step(b"12345678901234567890", "000000", at) is None
 
 
 async def test_it_is_asked_for_once_there_is_one(ada: Person) -> None:

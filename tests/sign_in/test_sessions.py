@@ -166,7 +166,7 @@ async def test_all_of_them_end_at_once(ada: Person) -> None:
 async def test_a_session_lasts_as_long_as_it_is_set_to(
     api: Api, ada: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    object.__setattr__(api.services, "session_hours", 1 / 3600)
+    object.__setattr__(api.services.door, "session_hours", 1 / 3600)
     session = await ada.session()
     assert session.body["access_expires_at"] == session.body["expires_at"]
     await asyncio.sleep(1.1)

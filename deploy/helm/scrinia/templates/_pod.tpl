@@ -59,7 +59,7 @@ securityContext:
     - |
       from=/keys to=/data
       install -d -m 0700 "$to/keys"
-      for key in event checkpoint webhook; do
+      for key in event checkpoint webhook sign-in; do
         install -m 0600 "$from/$key.key" "$to/keys/$key.key"
       done
       install -m 0600 "$from/trust.json" "$to/trust.json"

@@ -1,0 +1,79 @@
+"""Signing in on the command line: the tour of docs/sign-in.md, by an admin and a person."""
+
+import json
+import stat
+
+import pytest
+
+from tests.harness import Process
+from tests.sign_in.people import PASSWORD, code_of
+
+NEW = "another password entirely"
+
+
+@pytest.fixture(scope="module")
+def database_url() -> None:
+    return None
+
+
+def test_a_persons_first_day(server: Process) -> None:
+    admin = server
+    ada = admin.cli("principal", "create", "Ada", "--type", "person").stdout.strip()
+    admin.cli("grant", "give", ada, "developer")
+    admin.cli("principal", "login", ada, "ada@example.com")
+    code = admin.cli("principal", "recovery", ada).stdout.strip()
+    hers = Process(
+        server.data_dir, {"SCRINIA_URL": server.url, "SCRINIA_PASSWORD_MEMORY_MIB": "19"}
+    )
+
+    def password(text: str) -> dict[str, str]:
+        return {"input": text + "\n"}
+
+    stdin = "--password-stdin"
+    nobody = hers.cli("whoami", check=False)
+    assert nobody.returncode == 5 and "scrinia login" in nobody.stderr
+    hers.cli("recover", "ada@example.com", "--code", code, stdin, **password(PASSWORD))
+    wrong = hers.cli("login", "ada@example.com", stdin, check=False, **password("wrong"))
+    assert wrong.returncode == 1 and "invalid_credentials" in wrong.stderr
+    hers.cli("login", "ada@example.com", stdin, **password(PASSWORD))
+    file = server.data_dir.parent / "sessions.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert "Ada (person" in hers.cli("whoami").stdout
+    # A stale access token is renewed on the way.
+    sessions = json.loads(file.read_text())
+    sessions[server.url]["access_expires_at"] = "2020-01-01T00:00:00+00:00"
+    old = sessions[server.url]["access_token"]
+    file.write_text(json.dumps(sessions))
+    assert "this one" in hers.cli("session", "list").stdout
+    assert json.loads(file.read_text())[server.url]["access_token"] != old
+    # A proposed second factor is nothing until its code comes back.
+    session = json.loads(file.read_text())[server.url]
+    client = server.client()
+    client.token = session["access_token"]
+    proposed = client.ok("POST", "/v1/auth/totp", {"password": PASSWORD})
+    shown = hers.cli("totp", "enrol", stdin, "--code", "000000", check=False, **password(PASSWORD))
+    assert shown.returncode == 1 and "otpauth://totp/" in shown.stderr
+    body = {"password": PASSWORD, "nonce": proposed["nonce"],
+            "code": code_of(proposed["secret"], -1)}  # fmt: skip
+    client.ok("PUT", "/v1/auth/totp", body)
+    refused = hers.cli("login", "ada@example.com", stdin, check=False, **password(PASSWORD))
+    assert "second_factor_required" in refused.stderr
+    hers.cli("login", "ada@example.com", stdin, "--code", code_of(proposed["secret"]),
+             **password(PASSWORD))  # fmt: skip
+    admin_env = {"SCRINIA_TOKEN": server.token}
+    by_token = Process(server.data_dir, admin_env)
+    assert "required" in by_token.cli("sign-in-rules", "--second-factor", "required").stdout
+    assert "Ada" in hers.cli("whoami").stdout
+    by_token.cli("sign-in-rules", "--second-factor", "optional")
+    hers.cli("totp", "remove", stdin, **password(PASSWORD))
+    listed = json.loads(hers.cli("--json", "session", "list").stdout)["items"]
+    other = next(one["session_id"] for one in listed if not one["current"])
+    hers.cli("session", "end", other)
+    hers.cli("logout")
+    assert hers.cli("whoami", check=False).returncode == 5
+    by_token.cli("session", "end-all", ada, "-m", "away")
+    by_token.cli("principal", "remove-totp", ada)
+    by_token.cli("principal", "withdraw-login", ada, "-m", "left")
+    gone = hers.cli("login", "ada@example.com", stdin, check=False, **password(PASSWORD))
+    assert "invalid_credentials" in gone.stderr
+    assert "no fault" in by_token.cli("verify").stdout.lower()
