@@ -34,7 +34,7 @@ from api.http.routes import make_app
 from api.http.services import Door, Services
 from api.settings import Settings, bracketed
 from domain.access import SYSTEM_CALLER, Caller
-from domain.commands import ApplyDueChange, Command, ExpireLabel
+from domain.commands import ApplyDueChange, Command, ExpireLabel, TakeRampStep
 from domain.decision import Decision, Ids, Session
 from domain.errors import ConflictError
 from domain.keys import CHECKPOINT_PURPOSE, EVENT_PURPOSE, SIGN_IN_PURPOSE, WEBHOOK_PURPOSE
@@ -67,7 +67,7 @@ from projections.courier import Courier
 from projections.deliveries import Deliveries
 from projections.delivery import LEASE as DELIVERY_LEASE
 from projections.delivery import Delivery
-from projections.due import Due
+from projections.due import Do, Due, Find
 from projections.elections import Elections
 from projections.expiry import LEASE as EXPIRY_LEASE
 from projections.expiry import due_labels
@@ -76,6 +76,8 @@ from projections.outbound import Guard, Sender, parse_networks
 from projections.past import PastCatalogs
 from projections.postgres.views import PostgresViews
 from projections.projects import ProjectView
+from projections.ramps import LEASE as RAMPS_LEASE
+from projections.ramps import due_steps
 from projections.relay import LEASE as RELAY_LEASE
 from projections.relay import Relay
 from projections.runner import LEASE as RUNNER_LEASE
@@ -252,6 +254,10 @@ def _assemble(settings: Settings) -> Services:
     deliveries = Deliveries(views)
     guard = Guard(parse_networks(settings.webhook_allowed_networks))
     courier = Courier(webhook_key, Sender(guard), recorder.contents, readers)
+
+    def due(lease: str, find: Find, do: Do) -> Due:
+        return Due(lease, views, readers, elections, find, partial(do, committer))
+
     return Services(
         ledger_id=ledger, own_keys=frozenset({signer.key_id, sealing_key.key_id}),
         recorder=recorder, repository=repository, mapper=mapper,
@@ -262,13 +268,9 @@ def _assemble(settings: Settings) -> Services:
         runner=Runner(views, projections(), follower, recorder.contents, elections),
         feed=Feed(follower), past=PastCatalogs(recorder, mapper), elections=elections, relay=relay,
         scrub=Scrub(recorder, keys, follower, elections, settings.scrub_hours * 3600),
-        expiry=Due(
-            EXPIRY_LEASE, views, readers, elections, due_labels, partial(_expire, committer)
-        ),
-        schedule=Due(
-            SCHEDULE_LEASE, views, readers, elections, Schedule().due,
-            partial(_apply_due, committer),
-        ),
+        expiry=due(EXPIRY_LEASE, due_labels, _expire),
+        schedule=due(SCHEDULE_LEASE, Schedule().due, _apply_due),
+        ramps=due(RAMPS_LEASE, due_steps, _take_step),
         transparency=Transparency(sealer, follower, readers, elections),
         readers=readers, operators=operators, webhooks=webhooks, deliveries=deliveries,
         courier=courier, telemetry=_telemetry(settings),
@@ -286,13 +288,9 @@ def _leases(settings: Settings) -> list[str]:
     if not settings.worker:
         return []
     leases = [
-        RUNNER_LEASE,
-        SEALING_LEASE,
-        SCRUB_LEASE,
-        DELIVERY_LEASE,
-        EXPIRY_LEASE,
-        SCHEDULE_LEASE,
-    ]
+        RUNNER_LEASE, SEALING_LEASE, SCRUB_LEASE, DELIVERY_LEASE, EXPIRY_LEASE, SCHEDULE_LEASE,
+        RAMPS_LEASE,
+    ]  # fmt: skip
     leases += [RELAY_LEASE] if settings.nats else []
     return leases + ([SIEM_LEASE] if settings.siem else [])
 
@@ -351,6 +349,12 @@ async def _as_system(committer: Committer, command: Command) -> int:
 async def _expire(committer: Committer, project: str, name: str, label: str) -> int:
     """A label's end, decided like every command; its position."""
     return await _as_system(committer, ExpireLabel(project, name, label))
+
+
+async def _take_step(committer: Committer, project: str, name: str, label: str) -> None:
+    """A step of a rollout's ramp, decided anew; one that was taken meanwhile is not."""
+    with suppress(ConflictError):
+        await _as_system(committer, TakeRampStep(project, name, label))
 
 
 async def _apply_due(committer: Committer, project: str, change_id: str) -> None:

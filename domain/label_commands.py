@@ -26,14 +26,14 @@ class LabelCommands(Promoting):
         if command.break_glass:
             return self._break_glass(command)
         prompt, provenance, act = self._label(command)
-        check_match(command.if_match, _label_etag(prompt, command.label))
+        check_match(command.if_match, label_etag(prompt, command.label))
         first = prompt.labels.get(command.label) is None
         return self._move(prompt, provenance, command, command.version, act, made=first)
 
     def remove_label(self, command: commands.RemoveLabel) -> Decision:
         """Let a label point nowhere; LabelNotSetError where it never did."""
         prompt, provenance, _ = self._label(command)
-        check_match(command.if_match, _label_etag(prompt, command.label))
+        check_match(command.if_match, label_etag(prompt, command.label))
         if command.label not in prompt.labels:
             prompt.target_of(command.label)
         before = prompt.labels[command.label].target
@@ -106,7 +106,7 @@ class LabelCommands(Promoting):
         hours = project.rules_of(label).review_hours
         if hours is None:
             raise ConflictError(f"The rules of {label} know no emergencies: propose a change.")
-        check_match(command.if_match, _label_etag(prompt, label))
+        check_match(command.if_match, label_etag(prompt, label))
         current = self._live(prompt).get(label)
         due = self._now + timedelta(hours=hours)
         change_id = self._ids.new_id()
@@ -206,9 +206,11 @@ def _given_rules(data: Mapping[str, Any]) -> Rules:
     return rules
 
 
-def _label_etag(prompt: Prompt, label: str) -> int:
-    state = prompt.labels.get(label)
-    return state.history[-1].stream_position if state else 0
+def label_etag(prompt: Prompt, label: str) -> int:
+    """The stream position of what a label was last told, its rollout included; 0: nothing yet."""
+    state, rollout = prompt.labels.get(label), prompt.rollouts.get(label)
+    moved = state.history[-1].stream_position if state else 0
+    return max(moved, rollout.stream_position if rollout is not None else 0)
 
 
 def _label_body(prompt: Prompt, label: str, before: int | None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ Knows nothing of actors or permissions; refuses only what its own history does n
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -19,6 +20,7 @@ from domain.interface import Change
 from domain.label import Act, Label, LabelMove
 from domain.prompt_events import PromptEvents
 from domain.prompt_state import Deprecation, PromptState
+from domain.rollout import Rollout
 from domain.semver import FIRST, Semver
 from domain.version import MAIN_BRANCH, Version
 
@@ -71,6 +73,7 @@ class Prompt(PromptState, PromptEvents, Aggregate):
         self.versions: list[Version] = []
         self.heads: dict[str, int] = {}
         self.labels: dict[str, Label] = {}
+        self.rollouts: dict[str, Rollout] = {}
 
     @classmethod
     def create(
@@ -230,6 +233,22 @@ class Prompt(PromptState, PromptEvents, Aggregate):
         )  # fmt: skip
         return True
 
+    def set_rollout(self, label: str, at: datetime, fields: dict[str, Any]) -> None:
+        """Let who asks under a label get one of several versions."""
+        self.check_not_archived()
+        self.trigger_event(self.RolloutSet, timestamp=at, label=label, **fields)
+
+    def pause_rollout(self, label: str, cause: str, at: datetime) -> None:
+        """Take no steps of a ramp any more until it is set anew."""
+        self.trigger_event(self.RolloutPaused, timestamp=at, label=label, cause=cause)
+
+    def stop_rollout(self, label: str, reason: ContentRef | None, at: datetime) -> bool:
+        """Let everybody get the label's own target; False where they do."""
+        if label not in self.rollouts:
+            return False
+        self.trigger_event(self.RolloutStopped, timestamp=at, label=label, reason=reason)
+        return True
+
     def describe(self, changes: Mapping[str, dict[str, Any]], at: datetime) -> None:
         """Change description, tags or owners: field → {"from", "to"}."""
         self.check_not_archived()
@@ -339,6 +358,7 @@ class Prompt(PromptState, PromptEvents, Aggregate):
         originator_version: int,
     ) -> None:
         until = datetime.fromisoformat(expires_at) if expires_at else None
+        self.rollouts.pop(label, None)
         move = LabelMove(from_, to, act, reason, timestamp, originator_version, until, change_id)
         self.labels[label] = self.labels.get(label, Label(None, (), ())).moved(move)
 
@@ -352,6 +372,7 @@ class Prompt(PromptState, PromptEvents, Aggregate):
         timestamp: datetime,
         originator_version: int,
     ) -> None:
+        self.rollouts.pop(label, None)
         move = LabelMove(
             from_, None, "removal", reason, timestamp, originator_version, change_id=change_id
         )
@@ -361,8 +382,17 @@ class Prompt(PromptState, PromptEvents, Aggregate):
     def _apply_label_expired(
         self, label: str, from_: int, timestamp: datetime, originator_version: int
     ) -> None:
+        self.rollouts.pop(label, None)
         move = LabelMove(from_, None, "expiry", None, timestamp, originator_version)
         self.labels[label] = self.labels[label].moved(move)
+
+    @event(PromptEvents.RolloutPaused)
+    def _apply_rollout_paused(self, label: str, cause: str) -> None:
+        self.rollouts[label] = replace(self.rollouts[label], paused=cause)
+
+    @event(PromptEvents.RolloutStopped)
+    def _apply_rollout_stopped(self, label: str) -> None:
+        del self.rollouts[label]
 
     @event(PromptEvents.Described)
     def _apply_described(self, changes: dict[str, dict[str, Any]]) -> None:
@@ -404,3 +434,4 @@ class Prompt(PromptState, PromptEvents, Aggregate):
 
 
 LABEL_EVENTS = (Prompt.LabelMoved, Prompt.LabelRemoved, Prompt.LabelExpired)
+ROLLOUT_EVENTS = (Prompt.RolloutSet, Prompt.RolloutPaused, Prompt.RolloutStopped)

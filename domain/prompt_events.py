@@ -6,6 +6,7 @@ from eventsourcing.domain import Aggregate
 
 from domain.commitment import ContentRef
 from domain.label import Act
+from domain.rollout import Rollout
 
 
 class PromptEvents:
@@ -108,6 +109,47 @@ class PromptEvents:
         TOPIC = "io.scrinia.label.expired.v1"
         label: str
         from_: int
+
+    class RolloutSet(Aggregate.Event):
+        """Who asks under a label gets one of several versions from now on.
+
+        `weights` is what each version gets of 1000; `ranges` which buckets (first, one past the
+        last, version). `targeting`: rules that are asked before, as content, `targeted` the
+        versions in them. `ramp`: what follows by itself, as `by` asked for with `credential`.
+        """
+
+        TOPIC = "io.scrinia.rollout.set.v1"
+        label: str
+        weights: dict[str, int]
+        ranges: list[list[int]]
+        targeting: ContentRef | None
+        targeted: list[int]
+        shadow: int | None
+        safe: int | None
+        ramp: list[dict[str, Any]]
+        by: str
+        credential: str
+        change_id: str | None
+        forced: bool
+        reason: ContentRef | None
+
+        def apply(self, aggregate: Any) -> None:
+            """Fold it into a prompt."""
+            aggregate.rollouts[self.label] = Rollout.of(self)
+
+    class RolloutPaused(Aggregate.Event):
+        """A step of the ramp was due and not to be taken: those to come wait."""
+
+        TOPIC = "io.scrinia.rollout.paused.v1"
+        label: str
+        cause: str
+
+    class RolloutStopped(Aggregate.Event):
+        """Everybody gets the label's own target again, or the safe version that follows."""
+
+        TOPIC = "io.scrinia.rollout.stopped.v1"
+        label: str
+        reason: ContentRef | None
 
     class Described(Aggregate.Event):
         """Description, tags or owners changed: field → {"from", "to"}."""

@@ -17,6 +17,7 @@ from domain.errors import (
 from domain.label import Label
 from domain.names import LABEL_LATEST
 from domain.partials import Reference
+from domain.rollout import Rollout
 from domain.semver import Range
 from domain.version import MAIN_BRANCH, Version
 
@@ -43,6 +44,7 @@ class PromptState:
     versions: list[Version]
     heads: dict[str, int]
     labels: dict[str, Label]
+    rollouts: dict[str, Rollout]
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -17,9 +17,9 @@ from domain.consumer_commands import ConsumerCommands
 from domain.decision import Decision
 from domain.environment_commands import EnvironmentCommands
 from domain.key_commands import KeyCommands
-from domain.label_commands import LabelCommands
 from domain.project_commands import ProjectCommands
 from domain.prompt_commands import PromptCommands
+from domain.rollout_commands import RolloutCommands
 from domain.session_commands import SessionCommands
 from domain.sign_in_commands import SignInCommands
 from domain.version_commands import VersionCommands
@@ -30,7 +30,7 @@ class Registry(
     ProjectCommands,
     PromptCommands,
     VersionCommands,
-    LabelCommands,
+    RolloutCommands,
     CommitCommands,
     EnvironmentCommands,
     CheckCommands,
@@ -70,6 +70,9 @@ _METHODS: dict[type[Any], str] = {
     commands.SetLabel: "set_label",
     commands.RemoveLabel: "remove_label",
     commands.Rollback: "rollback",
+    commands.SetRollout: "set_rollout",
+    commands.StopRollout: "stop_rollout",
+    commands.TakeRampStep: "take_ramp_step",
     commands.SetEnvironment: "set_environment",
     commands.RemoveEnvironment: "remove_environment",
     commands.SetOwners: "set_owners",

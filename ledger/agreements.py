@@ -4,6 +4,7 @@ The gate is asked as the registry asked it, with what was so at that position. W
 request's events say of themselves is compared with what was.
 """
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
@@ -16,6 +17,7 @@ from domain.consumer import Consumers, consumers_id
 from domain.gate import Move, unmet
 from domain.intent import PAYLOAD_TYPE, approval_intent, promotion_bytes
 from domain.prompt import Prompt
+from domain.rollout import BUCKETS, Rollout, reallocate, whole
 from domain.semver import Semver
 from domain.standing import standing
 from ledger import payload
@@ -35,6 +37,8 @@ def agreement_fault(facts: Facts, recorded: RecordedEvent, rights: Rights) -> st
     event = recorded.event
     if isinstance(event, Prompt.LabelMoved | Prompt.LabelRemoved):
         return _move_fault(facts, recorded, rights)
+    if isinstance(event, Prompt.RolloutSet):
+        return _rollout_fault(facts, recorded, rights)
     if isinstance(event, VersionChecks.Created | VersionChecks.Recorded):
         return _check_fault(facts, recorded)
     if recorded.stream.startswith("consumers/"):
@@ -114,9 +118,29 @@ def _move(
     change: ChangeRequest | None,
 ) -> Move:
     event = cast("Any", recorded.event)
-    at = datetime.fromisoformat(recorded.time)
-    version = getattr(event, "to", None)
     until = getattr(event, "expires_at", None)
+    return _move_to(
+        facts, recorded, rights, prompt, change, getattr(event, "to", None),
+        until=datetime.fromisoformat(until) if until else None,
+        rollback=getattr(event, "act", None) == "rollback", signed=event.signature is not None,
+    )  # fmt: skip
+
+
+def _move_to(
+    facts: Facts,
+    recorded: RecordedEvent,
+    rights: Rights,
+    prompt: PromptFacts,
+    change: ChangeRequest | None,
+    version: int | None,
+    *,
+    until: datetime | None,
+    rollback: bool,
+    signed: bool,
+) -> Move:
+    """What the gate is asked of a version under the label of an event."""
+    event = cast("Any", recorded.event)
+    at = datetime.fromisoformat(recorded.time)
     label = prompt.labels.get(event.label)
     resource = access.prompt_resource(prompt.project, prompt.name, event.label)
     project = facts.project(prompt.project)
@@ -130,35 +154,96 @@ def _move(
         at=at,
         live=prompt.live(at),
         lived=version is not None and label is not None and version in label.lived,
-        rollback=getattr(event, "act", None) == "rollback",
-        until=datetime.fromisoformat(until) if until else None,
+        rollback=rollback,
+        until=until,
         promoter_roles=access.roles_allowing(
             rights.grants, access.ENVIRONMENT_PROMOTE, resource, at
         ),
         authors=authors | frozenset(change.editors if change is not None else ()),
         owners=project.owners_of(prompt.name) if project is not None else frozenset(),
         checks=checks.checks if checks is not None else {},
-        broken=_broken(facts, recorded, prompt),
-        signed=event.signature is not None,
+        broken=_broken(facts, recorded, prompt, version),
+        signed=signed,
         approvals=change.counted if change is not None else (),
         standing=lambda principal: _standing(facts, principal),
     )
 
 
-def _broken(facts: Facts, recorded: RecordedEvent, prompt: PromptFacts) -> dict[str, str]:
+def _broken(
+    facts: Facts, recorded: RecordedEvent, prompt: PromptFacts, version: int | None
+) -> dict[str, str]:
     """Registered consumers whose range leaves the version out; none where the move is forced.
 
     Which variables they pass is not looked at again: contents can be erased.
     """
     event = cast("Any", recorded.event)
     held = facts.consumers.get(str(consumers_id(event.originator_id)))
-    version = getattr(event, "to", None)
     if held is None or version is None or event.forced:
         return {}
     semver = prompt.versions[version - 1].semver
     parsed = Semver.parse(semver) if semver is not None else None
     told = ((one.name, one.broken_by(parsed, None)) for one in held.of(event.label))
     return {name: why for name, why in told if why is not None}
+
+
+def _rollout_fault(facts: Facts, recorded: RecordedEvent, rights: Rights) -> str | None:
+    """Why a split is not what was asked for, or serves what the rules do not let."""
+    event = cast("Any", recorded.event)
+    prompt, at = facts.prompts[str(event.originator_id)], datetime.fromisoformat(recorded.time)
+    target, before = prompt.live(at).get(event.label), prompt.rollouts.get(event.label)
+    after = Rollout.of(event)
+    actor = recorded.payload["actor"]
+    if target is None:
+        return "splits a label that points nowhere"
+    if (event.by, event.credential) != (for_whom(recorded), actor["credential"]):
+        return "is by somebody else than who did it"
+    weights = {int(version): weight for version, weight in event.weights.items()}
+    if sum(weights.values()) != BUCKETS or after.ranges != reallocate(
+        before.ranges if before is not None else whole(target), weights
+    ):
+        return "gives buckets to others than its weights say"
+    if not all(1 <= version <= len(prompt.versions) for version in after.versions):
+        return "serves a version that is not there"
+    if "on_behalf_of" in actor and not is_step(before, after, at):
+        return "is no step that was asked for"
+    return _split_fault(facts, recorded, rights, after.versions - {target})
+
+
+def _split_fault(
+    facts: Facts, recorded: RecordedEvent, rights: Rights, versions: frozenset[int]
+) -> str | None:
+    event = cast("Any", recorded.event)
+    prompt = facts.prompts[str(event.originator_id)]
+    project = facts.project(prompt.project)
+    if project is None or event.label not in project.environments:
+        return None
+    rules, state = project.rules_of(event.label), prompt.labels[event.label]
+    change = facts.changes.get(event.change_id) if event.change_id else None
+    item = _item_of(change, str(event.originator_id))
+    if change is not None and (change.status != "open" or change.environment != event.label):
+        change = None
+    for version in sorted(versions):
+        agreed = change if item is not None and item.version == version else None
+        move = _move_to(
+            facts, recorded, rights, prompt, agreed, version, until=state.until,
+            rollback=version in state.lived, signed=False,
+        )  # fmt: skip
+        missing = unmet(rules, move)
+        if missing:
+            return f"does not satisfy the rules: {'; '.join(one.detail for one in missing)}"
+    return None
+
+
+def is_step(before: Rollout | None, after: Rollout, at: datetime) -> bool:
+    """Whether a rollout is the next step of the one before, which is due."""
+    if before is None or before.paused is not None or not before.ramp or at < before.ramp[0].at:
+        return False
+    step, *rest = before.ramp
+    expected = replace(
+        before, ranges=reallocate(before.ranges, step.weights), ramp=tuple(rest),
+        stream_position=after.stream_position,
+    )  # fmt: skip
+    return after == expected
 
 
 def _promotion(recorded: RecordedEvent, prompt: PromptFacts) -> bytes:
@@ -318,6 +403,9 @@ def _applied_fault(facts: Facts, recorded: RecordedEvent, change: ChangeRequest)
 def scheduled_fault(facts: Facts, recorded: RecordedEvent) -> str | None:
     """Why something done on somebody's behalf was not theirs to ask for."""
     event, actor = cast("Any", recorded.event), recorded.payload["actor"]
+    if isinstance(event, Prompt.RolloutSet):
+        own = {"credential": event.credential, "on_behalf_of": event.by}
+        return None if actor == access.SYSTEM_SCHEDULE | own else "is done for somebody else"
     change_id = getattr(event, "change_id", None) or str(event.originator_id)
     change = facts.changes.get(change_id)
     asked = {"credential": actor["credential"], "on_behalf_of": actor["on_behalf_of"]}

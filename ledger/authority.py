@@ -39,6 +39,10 @@ _OF_ONESELF = (
     Principal.KeyRegistered, Principal.KeyRetired, SignIn.PasswordSet, SignIn.TotpEnrolled,
     SignIn.TotpRemoved, SignIn.Revoked, UserSession.Ended,
 )  # fmt: skip
+# What only the registry itself does.
+_OF_THE_REGISTRY = (
+    Prompt.LabelExpired, Prompt.RolloutPaused, ChangeRequest.Suspended, SignIn.Locked,
+)  # fmt: skip
 _WHILE_LIMITED = (SignIn.PasswordSet, SignIn.TotpEnrolled, SignIn.Revoked, UserSession.Ended)
 
 
@@ -63,7 +67,7 @@ class Authority:
         if authz["policy"] == SIGN_IN_POLICY:
             return sign_in_fault(self.facts, recorded)
         event = recorded.event
-        if isinstance(event, Prompt.LabelExpired | ChangeRequest.Suspended | SignIn.Locked) or (
+        if isinstance(event, _OF_THE_REGISTRY) or (
             isinstance(event, Webhook.Disabled) and event.cause != "command"
         ):
             return "is the registry's own act, claimed by somebody else"
@@ -100,9 +104,9 @@ class Authority:
         need, actor = need_of(self.facts, recorded), access.SYSTEM_ACTOR
         if isinstance(event, Prompt.LabelExpired) and self._is_over(recorded, event.label):
             actor = access.SYSTEM_EXPIRY_ACTOR
-        elif isinstance(event, ChangeRequest.Suspended) and suspension_allowed(
-            self.facts, recorded
-        ):
+        elif (
+            isinstance(event, ChangeRequest.Suspended) and suspension_allowed(self.facts, recorded)
+        ) or (isinstance(event, Prompt.RolloutPaused) and self._is_due(recorded, event.label)):
             actor = access.SYSTEM_SCHEDULE
         elif is_lock(self.facts, recorded):
             actor = access.SYSTEM_DOOR_ACTOR
@@ -153,6 +157,13 @@ class Authority:
         state = prompt.labels.get(label) if prompt is not None else None
         until = state.until if state is not None else None
         return until is not None and until <= datetime.fromisoformat(recorded.time)
+
+    def _is_due(self, recorded: RecordedEvent, label: str) -> bool:
+        """Whether a step of a rollout's ramp is due when an event says so."""
+        prompt = self.facts.prompts.get(str(recorded.event.originator_id))
+        rollout = prompt.rollouts.get(label) if prompt is not None else None
+        ramp = rollout.ramp if rollout is not None and rollout.paused is None else ()
+        return bool(ramp) and ramp[0].at <= datetime.fromisoformat(recorded.time)
 
     def _decision_fault(self, recorded: RecordedEvent, need: Need) -> str | None:
         authz = recorded.payload["authz"]

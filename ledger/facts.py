@@ -3,7 +3,7 @@
 Of prompts only what rules ask about is kept, since all of a ledger passes here.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar, cast
 from uuid import UUID
@@ -20,6 +20,7 @@ from domain.principal import Principal
 from domain.project import Project
 from domain.prompt import Prompt
 from domain.role import Role
+from domain.rollout import Rollout
 from domain.sign_in import LoginName, SignIn
 from domain.sign_in_rules import SignInRules
 from domain.user_session import UserSession
@@ -61,6 +62,7 @@ class PromptFacts:
     name: str
     versions: list[VersionFacts] = field(default_factory=list)
     labels: dict[str, LabelFacts] = field(default_factory=dict)
+    rollouts: dict[str, Rollout] = field(default_factory=dict)
 
     def authors(self, number: int) -> frozenset[str]:
         """Who committed a version, and what it merged."""
@@ -158,15 +160,25 @@ class Facts:
             prompt.versions.append(VersionFacts(author, merged, commitment, event.semver))
         elif isinstance(event, Prompt.Moved):
             prompt.name = event.to
-        elif isinstance(event, Prompt.LabelMoved):
-            label = prompt.labels.setdefault(event.label, LabelFacts())
-            label.target = event.to
-            label.until = datetime.fromisoformat(event.expires_at) if event.expires_at else None
-            if event.act == LIVED:
-                label.lived.add(event.to)
-        elif isinstance(event, Prompt.LabelRemoved | Prompt.LabelExpired):
-            label = prompt.labels[event.label]
-            label.target = label.until = None
+        elif isinstance(event, Prompt.RolloutSet):
+            prompt.rollouts[event.label] = Rollout.of(event)
+        elif isinstance(event, Prompt.RolloutPaused):
+            known = prompt.rollouts[event.label]
+            prompt.rollouts[event.label] = replace(known, paused=event.cause)
+        elif isinstance(event, Prompt.RolloutStopped):
+            prompt.rollouts.pop(event.label, None)
+        elif isinstance(event, Prompt.LabelMoved | Prompt.LabelRemoved | Prompt.LabelExpired):
+            _apply_label(prompt, event)
+
+
+def _apply_label(prompt: PromptFacts, event: Any) -> None:
+    label = prompt.labels.setdefault(event.label, LabelFacts())
+    prompt.rollouts.pop(event.label, None)
+    label.target = getattr(event, "to", None)
+    expires_at = getattr(event, "expires_at", None)
+    label.until = datetime.fromisoformat(expires_at) if expires_at else None
+    if isinstance(event, Prompt.LabelMoved) and event.act == LIVED:
+        label.lived.add(event.to)
 
 
 def _factor(event: SignIn.TotpUsed | SignIn.RecoveryUsed) -> str:

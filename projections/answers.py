@@ -27,8 +27,9 @@ IMMUTABLE = "private, max-age=31536000, immutable"
 NO_CACHE = "private, no-cache"
 
 # "range": newest in a semver range of what a label pointed to, written "label range"; "live": a
-# version as one such, written "label@number", which is how answers to ranges are kept.
-Kind = Literal["label", "version", "digest", "range", "live"]
+# version as one such, written "label@number", which is how answers to ranges are kept; "rollout":
+# a version as one that a label is split among, written the same way.
+Kind = Literal["label", "version", "digest", "range", "live", "rollout"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,20 @@ def select_live(prompt: Prompt, selector: str) -> tuple[Version, LabelMove]:
     return version, replace(move, expires_at=state.expires_at)
 
 
+def select_split(prompt: Prompt, selector: str) -> tuple[Version, LabelMove]:
+    """A version that a label is split among, and the rollout as the move that made it so."""
+    label, _, number = selector.partition("@")
+    version, state = prompt.version_numbered(int(number)), prompt.labels[label]
+    rollout = prompt.rollouts.get(label)
+    if rollout is None or version.number == state.target:
+        return version, state.history[-1]
+    move = replace(
+        state.history[-1], from_version=state.target, to_version=version.number,
+        stream_position=rollout.stream_position,
+    )  # fmt: skip
+    return version, move
+
+
 def select_range(prompt: Prompt, selector: str, at: datetime | None) -> tuple[Version, LabelMove]:
     """The newest version in a range, written "label range", and the move that made it live."""
     return select_live(prompt, live_selector(prompt, selector, at)[1])
@@ -108,7 +123,7 @@ def label_of(kind: Kind, selector: str | int) -> str | None:
     """The label that a selector goes by, if any."""
     if kind == "label":
         return str(selector)
-    return str(selector).partition("@")[0] if kind == "live" else None
+    return str(selector).partition("@")[0] if kind in ("live", "rollout") else None
 
 
 def encode_answer(

@@ -178,6 +178,7 @@ _CHANGES: dict[str, Callable[[Data], tuple[State, State]]] = {
     "change.reviewed": _decided,
     "label.moved": _moved,
     "label.removed": _removed,
+    "rollout.stopped": _ended,
     "prompt.described": _described,
     "prompt.moved": lambda data: ({"name": data["from"]}, {"name": data["to"]}),
     "name.redirected": lambda data: (None, {"redirect": data["to"]}),

@@ -137,10 +137,27 @@ class Catalog(SqlProjection):
         self, event: Prompt.LabelMoved, recorded: RecordedEvent, cursor: Cursor, texts: Texts
     ) -> None:
         cursor.execute(
-            "INSERT INTO catalog_labels VALUES (?, ?, ?, ?)"
+            "INSERT INTO catalog_labels VALUES (?, ?, ?, ?, NULL)"
             " ON CONFLICT (prompt_id, label) DO UPDATE"
-            " SET version = excluded.version, expires_at = excluded.expires_at",
+            " SET version = excluded.version, expires_at = excluded.expires_at,"
+            " next_step_at = NULL",
             (str(event.originator_id), event.label, event.to, event.expires_at),
+        )
+
+    @_fold.register(Prompt.RolloutSet)
+    @_fold.register(Prompt.RolloutPaused)
+    @_fold.register(Prompt.RolloutStopped)
+    def _(
+        self,
+        event: Prompt.RolloutSet | Prompt.RolloutPaused | Prompt.RolloutStopped,
+        recorded: RecordedEvent,
+        cursor: Cursor,
+        texts: Texts,
+    ) -> None:
+        ramp = event.ramp if isinstance(event, Prompt.RolloutSet) else []
+        cursor.execute(
+            "UPDATE catalog_labels SET next_step_at = ? WHERE prompt_id = ? AND label = ?",
+            (ramp[0]["at"] if ramp else None, str(event.originator_id), event.label),
         )
 
     @_fold.register(Prompt.LabelRemoved)

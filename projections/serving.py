@@ -9,8 +9,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import replace
 from itertools import count
 from types import MappingProxyType
 from uuid import UUID
@@ -20,7 +19,6 @@ from domain.composition import COMPOSITION_PROMPTS_MAX, Guardrail, Source, refer
 from domain.content import digest_of
 from domain.errors import (
     CompositionLimitError,
-    DomainError,
     ErasedError,
     NotFoundError,
     VersionNotFoundError,
@@ -28,12 +26,13 @@ from domain.errors import (
 from domain.label import LabelMove
 from domain.locales import chosen_locale
 from domain.name import Name
-from domain.names import LABEL_LATEST, name_id, project_id
+from domain.names import name_id, project_id
 from domain.partials import parse_reference
 from domain.project import Project
-from domain.prompt import LABEL_EVENTS, Prompt
+from domain.prompt import Prompt
 from domain.prompt_deciding import version_of
-from domain.version import MAIN_BRANCH, Version
+from domain.rollout import Rule
+from domain.version import Version
 from ledger.ids import now
 from ledger.mapper import RecordedEvent
 from ledger.recorder import LedgerRecorder
@@ -48,6 +47,7 @@ from projections.answers import (
     live_selector,
     select_label,
     select_live,
+    select_split,
 )
 from projections.composing import (
     Assembled,
@@ -59,65 +59,15 @@ from projections.composing import (
     part_of,
     source_of,
 )
-from projections.history import History, check_erased, fold_history
+from projections.entry import ENTRY_OVERHEAD_BYTES, EVENT_BYTES, Entry, Gathered
+from projections.history import check_erased, fold_history
 from projections.projects import ProjectView
+from projections.rollouts import rules_of
 
 SERVING_BYTES_MAX = 256 * 1024 * 1024
-ENTRY_OVERHEAD_BYTES = 4096
-EVENT_BYTES = 2048
 DIGESTS_AT_ONCE = 16
 ASSEMBLY_TRIES = 8
 GATHERED_MAX = 4 * COMPOSITION_PROMPTS_MAX
-
-
-@dataclass
-class Entry:
-    """A loaded prompt: its history, canonical contents and digests by version, encoded answers."""
-
-    key: tuple[str, str]
-    stream: str
-    history: History
-    contents: dict[int, bytes] = field(default_factory=dict)
-    digests: dict[int, str] = field(default_factory=dict)
-    answers: dict[tuple[Kind, str | int], Answers] = field(default_factory=dict)
-    size: int = ENTRY_OVERHEAD_BYTES
-
-    def apply(self, recorded: RecordedEvent) -> None:
-        """Take in the next event and drop the answers it changes."""
-        self.history.apply(recorded)
-        self.size += EVENT_BYTES
-        event = recorded.event
-        if isinstance(event, LABEL_EVENTS):
-            self.drop(("label", event.label))
-            live = [key for key in self.answers if _is_live(key, event.label)]
-            for key in live:
-                self.drop(key)
-        elif isinstance(event, Prompt.VersionCommitted) and event.branch == MAIN_BRANCH:
-            self.drop(("label", LABEL_LATEST))
-        elif isinstance(event, Prompt.Activated | Prompt.Deprecated):
-            for selector in list(self.answers):
-                self.drop(selector)
-
-    def drop(self, selector: tuple[Kind, str | int]) -> int:
-        """Forget an answer in every language; how many bytes that frees."""
-        answers = self.answers.pop(selector, None)
-        freed = answers.bytes if answers is not None else 0
-        self.size -= freed
-        return freed
-
-
-def _is_live(key: tuple[Kind, str | int], label: str) -> bool:
-    return key[0] == "live" and str(key[1]).partition("@")[0] == label
-
-
-@dataclass
-class Gathered:
-    """What references mean or why they mean nothing; where that was decided; who was looked at."""
-
-    found: dict[str, Source | DomainError]
-    positions: list[int] = field(default_factory=list)
-    expiries: list[datetime] = field(default_factory=list)
-    seen: list[tuple[Entry, int]] = field(default_factory=list)
 
 
 class ServingView:
@@ -324,6 +274,8 @@ class ServingView:
             return select_label(prompt, str(selector), now())
         if kind == "live":
             return select_live(prompt, str(selector))
+        if kind == "rollout":
+            return select_split(prompt, str(selector))
         await self._learn_digests(entry, prompt.versions)
         for version in prompt.versions:
             if entry.digests.get(version.number) == selector:
@@ -359,6 +311,20 @@ class ServingView:
                 entry.contents[version.number] = held
                 self._grow(entry, len(held))
         return held
+
+    async def targeting(self, entry: Entry, label: str) -> tuple[Rule, ...]:
+        """The rules of a label's rollout, which come before its split; ErasedError."""
+        rollout = entry.history.prompt.rollouts.get(label)
+        if rollout is None or rollout.targeting is None:
+            return ()
+        commitment = rollout.targeting["commitment"]
+        if commitment not in entry.targeting:
+            loop = asyncio.get_running_loop()
+            held = await loop.run_in_executor(self._readers, self._repository.content, commitment)
+            body = held.body if held is not None else None
+            entry.targeting[commitment] = rules_of(entry.history.prompt, rollout, body)
+            self._grow(entry, len(body or b""))
+        return entry.targeting[commitment]
 
     async def choose(
         self, entry: Entry, kind: Kind, selector: str | int

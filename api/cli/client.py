@@ -112,7 +112,7 @@ class Client:
     ) -> Any:
         """The JSON answer; ServerRefusedError for a problem, UnreachableError for no answer."""
         if self._dry_run and method != "GET" and not path.endswith(READING_POSTS):
-            params = {**(params or {}), "dry_run": "true"}
+            params = {**dict(params or {}), "dry_run": "true"}
         data = None if body is None else orjson.dumps(body)
         sent = {"Content-Type": "application/json"} if data is not None else {}
         if method == "GET" and self._position:

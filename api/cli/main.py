@@ -45,6 +45,7 @@ COMMANDS = {
     "label": "promoting.label",
     "promote": "promoting.promote",
     "rollback": "promoting.rollback",
+    "rollout": "rollouts.rollout",
     "environment": "environments.environment",
     "owners": "environments.owners",
     "change-request": "changes.change_request",

@@ -243,13 +243,25 @@ async def all_pages(client: Client, path: str, params: list[tuple[str, str]]) ->
 @click.option("--as-of", help="A position or an RFC 3339 time.")
 @click.option("--locale", help="In this language, if there is a translation.")
 @click.option("--raw", is_flag=True, help="As authored: every language, without composition.")
+@click.option("--targeting-key", help="As this one is answered, where the label is split.")
+@click.option("--attribute", multiple=True, metavar="NAME:VALUE", help="For targeting rules.")
 @pass_cli
-def show(cli: Cli, ref: Ref, as_of: str | None, locale: str | None, raw: bool) -> None:
+def show(
+    cli: Cli,
+    ref: Ref,
+    as_of: str | None,
+    locale: str | None,
+    raw: bool,
+    targeting_key: str | None,
+    attribute: tuple[str, ...],
+) -> None:
     """Show a prompt (default: what `latest` is), composed of its partials and guardrails."""
     params = selector(ref[2] or "latest") | ({"as_of": as_of} if as_of else {})
     params |= {"raw": "true"} if raw else {}
     params |= {"locale": locale} if locale else {}
-    answer = cli.call("GET", prompt_path(*ref[:2]), params=params)
+    params |= {"targeting_key": targeting_key} if targeting_key else {}
+    sent = [*params.items(), *(("attribute", one) for one in attribute)]
+    answer = cli.call("GET", prompt_path(*ref[:2]), params=sent)
     if cli.output.as_json:
         cli.output.json(answer)
         return
@@ -267,6 +279,9 @@ def show(cli: Cli, ref: Ref, as_of: str | None, locale: str | None, raw: bool) -
     for name, state in answer["locales"].items():
         served = ", served" if name == answer["locale"] else ""
         click.secho(f"locale {name}{' (stale)' if state['stale'] else ''}{served}", fg="cyan")
+    if "assignment" in answer:
+        assigned = answer["assignment"]
+        click.secho(f"bucket {assigned['bucket']}, by {assigned['reason']}", fg="cyan")
     for part in answer["partials"]:
         click.secho(f"{part['kind']} {part['reference']} is {part['ref']}", fg="cyan")
 

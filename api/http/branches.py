@@ -30,7 +30,7 @@ from domain.merge import merge_contents
 from domain.names import check_label, check_project_name, check_prompt_name
 from domain.prompt import Prompt
 from domain.version import MAIN_BRANCH, Version, ancestors, merge_base
-from projections.serving import Entry
+from projections.entry import Entry
 
 RESOLUTIONS_MAX = 1024
 

@@ -21,9 +21,9 @@ from domain.version import Version
 from ledger.ids import now
 from projections.answers import Kind, Resolved
 from projections.audit import Audit, AuditFilter, find_records, to_records
+from projections.entry import Entry
 from projections.history import History, fold_history
 from projections.past import position_of
-from projections.serving import Entry
 
 BRANCH_PREFIX = "branch:"
 REF_PATTERN = rf"^([1-9][0-9]{{0,8}}|[a-z][a-z0-9_-]{{0,35}}|{BRANCH_PREFIX}{BRANCH_PATTERN})$"

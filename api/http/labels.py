@@ -3,12 +3,15 @@
 from datetime import datetime
 from typing import Any
 
+import orjson
 from aiohttp import web
 from pydantic import Field
 
 from api.http import edge
 from api.http.commanding import submit
 from api.http.history import entry_for, past_history
+from api.http.label_schemas import SetLabelRequest, StopRolloutRequest
+from api.http.problems import EdgeError
 from api.http.route import Route
 from api.http.schemas import (
     LabelAnswer,
@@ -17,17 +20,19 @@ from api.http.schemas import (
     RemoveLabelRequest,
     Request,
     RollbackRequest,
-    SetLabelRequest,
     SignatureRequest,
 )
 from api.http.signatures import own_signature, prompt_to_sign
 from domain import commands
 from domain.access import ENVIRONMENT_PROMOTE, PROMPT_READ, Caller, prompt_resource
 from domain.deciding import moment_text
+from domain.errors import Fault
 from domain.intent import Signed, promotion_intent
 from domain.label import LabelMove
+from domain.label_commands import label_etag
 from domain.names import check_label, project_id
 from domain.project import Project
+from domain.rollout_commands import rollout_data
 from ledger.ids import now
 from projections.history import History
 
@@ -65,8 +70,9 @@ async def list_labels(request: web.Request) -> web.StreamResponse:
     """The labels that point somewhere, now or as of a moment."""
     history, position, at = await _history(request)
     environments = await _environments(request, history)
+    rules = await _rules(request, history)
     items = [
-        _label_item(history, label, environments)
+        _label_item(history, label, environments, rules)
         for label in history.prompt.labels_set
         if at is None or not history.prompt.labels[label].expired(at)
     ]
@@ -78,8 +84,9 @@ async def get_label(request: web.Request) -> web.StreamResponse:
     label = edge.label_name(request)
     history, position, at = await _history(request)
     history.prompt.target_of(label, at)
-    item = _label_item(history, label, await _environments(request, history))
-    etag = f'"{history.prompt.labels[label].history[-1].stream_position}"'
+    environments, rules = await _environments(request, history), await _rules(request, history)
+    item = _label_item(history, label, environments, rules)
+    etag = f'"{label_etag(history.prompt, label)}"'
     return edge.view_answer(request, item, position, ETag=etag)
 
 
@@ -102,13 +109,35 @@ async def get_label_history(request: web.Request) -> web.StreamResponse:
     return edge.view_answer(request, body, services.follower.position)
 
 
-def _label_item(history: History, label: str, environments: tuple[str, ...]) -> dict[str, Any]:
+async def _rules(request: web.Request, history: History) -> dict[str, Any]:
+    """The targeting rules of rollouts, by commitment, of those that are still there."""
+    refs = [one.targeting for one in history.prompt.rollouts.values() if one.targeting is not None]
+    recorder = edge.services(request).recorder
+    held = await edge.read(request, recorder.contents, [ref["commitment"] for ref in refs])
+    return {commitment: orjson.loads(content.body) for commitment, content in held.items()}
+
+
+def _rollout_item(history: History, label: str, rules: dict[str, Any]) -> dict[str, Any] | None:
+    rollout = history.prompt.rollouts.get(label)
+    data = rollout_data(rollout)
+    if rollout is None or data is None:
+        return None
+    ref, event = rollout.targeting, history.events[rollout.stream_position - 1]
+    told = rules.get(ref["commitment"], {"erased": True}) if ref is not None else []
+    return {**data, "rules": told, "set_at": event.time, "position": event.position}
+
+
+def _label_item(
+    history: History, label: str, environments: tuple[str, ...], rules: dict[str, Any]
+) -> dict[str, Any]:
     state = history.prompt.labels[label]
     stream_position = state.history[-1].stream_position
     return {
         "label": label,
+        "prompt_id": str(history.prompt.id),
         "version": state.target,
         "expires_at": moment_text(state.expires_at),
+        "rollout": _rollout_item(history, label, rules),
         "ref": f"{history.prompt.project}/{history.prompt.name}@{label}",
         "environment": label in environments,
         "change_id": state.history[-1].change_id,
@@ -136,6 +165,12 @@ async def set_label(request: web.Request) -> web.StreamResponse:
     """Point a label at a version: a promotion where the label is an environment."""
     who = edge.caller(request)
     wanted = await edge.body(request, SetLabelRequest)
+    if wanted.contradiction is not None:
+        detail = "either version, or rollout with what belongs to it"
+        fault = Fault(f"/{wanted.contradiction}", "contradiction", detail)
+        raise EdgeError(422, "invalid_request", f"/{wanted.contradiction}: {detail}.", [fault])
+    if wanted.version is None:
+        return await submit(request, who, _rollout(request, wanted))
     command = commands.SetLabel(
         project=edge.project_name(request),
         name=edge.prompt_name(request),
@@ -148,6 +183,34 @@ async def set_label(request: web.Request) -> web.StreamResponse:
         force=wanted.force,
         signature=await _signed(request, who, wanted.signature, wanted.version, wanted.expires_at),
     )
+    return await submit(request, who, command)
+
+
+def _rollout(request: web.Request, wanted: SetLabelRequest) -> commands.SetRollout:
+    return commands.SetRollout(
+        project=edge.project_name(request),
+        name=edge.prompt_name(request),
+        label=edge.label_name(request),
+        weights=wanted.rollout or {},
+        rules=tuple(rule.as_data() for rule in wanted.rules),
+        ramp=tuple((step.at, step.weights) for step in wanted.ramp),
+        shadow=wanted.shadow,
+        safe=wanted.safe,
+        reason=wanted.reason,
+        if_match=edge.if_match(request),
+        force=wanted.force,
+        change_id=wanted.change_id,
+    )
+
+
+async def stop_rollout(request: web.Request) -> web.StreamResponse:
+    """Stop a rollout at once: everybody gets the label's target, or the safe version named."""
+    who = edge.caller(request)
+    wanted = await edge.body(request, StopRolloutRequest, optional=True)
+    command = commands.StopRollout(
+        edge.project_name(request), edge.prompt_name(request), edge.label_name(request),
+        wanted.reason,
+    )  # fmt: skip
     return await submit(request, who, command)
 
 
@@ -228,6 +291,11 @@ ROUTES = (
     Route(
         "GET", _LABEL + "/history", get_label_history, "Every move of a label", "labels",
         PROMPT_READ, answers={200: ObjectAnswer}, headers=("Scrinia-Min-Position",),
+    ),
+    Route(
+        "POST", _LABEL + "/stop", stop_rollout, "Stop a rollout", "labels", _MOVE,
+        body=StopRolloutRequest, body_optional=True, answers={200: LabelCommandAnswer},
+        command=True,
     ),
     Route(
         "POST", _PROMPT + "/-/rollback", rollback, "Roll a label back", "labels", _MOVE,

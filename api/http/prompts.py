@@ -15,9 +15,11 @@ from api.http.composing import candidates, resolve_locked
 from api.http.history import answered, entry_for, past_history
 from api.http.languages import languages
 from api.http.problems import EdgeError, problem_of
+from api.http.rollouts import answered_for, asker_of, attributes_in
 from api.http.route import Route
 from api.http.schemas import (
     DIGEST_PATTERN,
+    TARGETING_KEY,
     CommandAnswer,
     CreatePromptRequest,
     DeprecateRequest,
@@ -35,6 +37,7 @@ from api.http.schemas import (
     ResolveItem,
     ResolveRequest,
     Tag,
+    TargetingKey,
     VersionChoice,
     VersionCommandAnswer,
 )
@@ -43,6 +46,7 @@ from domain import access, commands
 from domain.access import PROMPT_READ, PROMPT_WRITE, Caller, not_found, prompt_resource
 from domain.errors import DomainError
 from domain.names import check_label, check_project_name, check_prompt_name
+from domain.rollout import ATTRIBUTES_MAX
 from domain.semver import parse_range
 from ledger.ids import now
 from projections.answers import (
@@ -56,6 +60,7 @@ from projections.catalog import Catalog
 from projections.listing import Page, PromptFilter, list_prompts, prompt_metadata
 from projections.past import position_of
 from projections.past_prompts import Past
+from projections.rollouts import assigned_in, with_assignment
 
 LABEL_DEFAULT = "production"
 
@@ -73,6 +78,10 @@ class ResolveQuery(Request):
     as_of: str | None = Field(None, description="A ledger position or an RFC 3339 time.")
     locale: Locale | None = Field(None, description="A language tag; beats Accept-Language.")
     raw: bool = Field(False, description="As authored: every language, without composition.")
+    targeting_key: TargetingKey | None = TARGETING_KEY
+    attribute: list[str] = Field(
+        [], description="`name:value`, for targeting rules.", max_length=ATTRIBUTES_MAX
+    )
 
 
 class ListQuery(Request):
@@ -107,21 +116,27 @@ async def resolve(request: web.Request) -> web.StreamResponse:
     access.authorise(rights, PROMPT_READ, prompt_resource(project, name), moment)
     kind: Kind = "label"
     selector: str | int = LABEL_DEFAULT
-    raw, locale = False, None
+    raw, locale, asker = False, None, None
     if request.query_string:
         wanted = edge.query(request, ResolveQuery)
         if wanted.as_of is not None:
             return await _resolve_past(request, project, name, wanted)
         kind, selector = select(wanted.label, wanted.version, wanted.digest)
         raw, locale = wanted.raw, wanted.locale
+        asker = asker_of(wanted.targeting_key, attributes_in(wanted.attribute), kind)
     tags = languages(request, locale)
     if "Scrinia-Min-Position" in request.headers:
         await edge.fresh_memory(request)
-    resolved = None if raw else services.serving.hit(project, name, kind, selector, tags)
+    hot = not raw and asker is None
+    resolved = services.serving.hit(project, name, kind, selector, tags) if hot else None
     if resolved is None:
         edge.check_path(request)
         place, by = (project, name), (kind, selector)
-        resolved = await answered(request, rights, place, by, tags, raw=raw)
+        if asker is not None:
+            label = str(selector)
+            resolved = await answered_for(request, rights, place, label, asker, tags, raw=raw)
+        else:
+            resolved = await answered(request, rights, place, by, tags, raw=raw)
     return _resolved_answer(request, resolved, services.follower.position)
 
 
@@ -167,6 +182,7 @@ async def _resolve_past(
     kind, selector = select(wanted.label, wanted.version, wanted.digest)
     if kind not in ("label", "range") or wanted.as_of is None:
         raise EdgeError(400, "invalid_parameter", "as_of goes with a label, not with a version.")
+    asker = asker_of(wanted.targeting_key, attributes_in(wanted.attribute), kind)
     label = str(selector).partition(" ")[0]
     history, moment = await past_history(request, project, name, wanted.as_of)
     chosen = select_label if kind == "label" else select_range
@@ -174,10 +190,17 @@ async def _resolve_past(
     at = asked if isinstance(asked, datetime) else None
     version, move = chosen(history.prompt, str(selector), at)
     services = edge.services(request)
+    assignment = None
+    if asker is not None:
+        version, move, assignment = await edge.read(
+            request, assigned_in, services.recorder, history.prompt, label, version, move, asker
+        )
     past = Past(services.repository, moment, at)
     tags = languages(request, wanted.locale)
     assembled = await edge.read(request, past.assembled, history, version, wanted.raw, tags)
     resolved = encode_answer(history, version, assembled, label, move)
+    if assignment is not None:
+        resolved = with_assignment(resolved, assignment, None)
     return _resolved_answer(request, resolved, moment)
 
 
@@ -198,6 +221,11 @@ async def _resolve_item(request: web.Request, who: Caller, item: ResolveItem) ->
         kind, selector = select(item.label, item.version, item.digest)
         services.access.authorise(who, PROMPT_READ, prompt_resource(project, name), now())
         tags = languages(request, item.locale)
+        asker = asker_of(item.targeting_key, item.attributes, kind)
+        if asker is not None:
+            rights, place = services.access.rights(who, now()), (project, name)
+            split = await answered_for(request, rights, place, str(selector), asker, tags)
+            return orjson.Fragment(split.body)
         if item.lockfile is not None:
             locked = [one.part for one in item.lockfile]
             place, by = (project, name), (kind, selector)

@@ -10,6 +10,7 @@ from api.http.composing import resolve_locked
 from api.http.history import answered
 from api.http.languages import languages
 from api.http.prompts import select
+from api.http.rollouts import answered_for, asker_of
 from api.http.route import Route
 from api.http.schemas import RenderedAnswer, RenderRequest
 from domain.access import PROMPT_READ, prompt_resource
@@ -32,7 +33,11 @@ async def render(request: web.Request) -> web.StreamResponse:
     kind, selector = select(wanted.label, wanted.version, wanted.digest)
     tags = languages(request, wanted.locale)
     place, by = (project, name), (kind, selector)
-    if wanted.lockfile is not None:
+    asker = asker_of(wanted.targeting_key, wanted.attributes, kind)
+    if asker is not None:
+        rights = services.access.rights(who, now())
+        resolved = await answered_for(request, rights, place, str(selector), asker, tags)
+    elif wanted.lockfile is not None:
         locked = [one.part for one in wanted.lockfile]
         resolved = await resolve_locked(request, who, place, by, locked, tags)
     else:

@@ -30,6 +30,7 @@ from domain.names import (
 )
 from domain.partials import REFERENCE_PATTERN
 from domain.prompt import OWNERS_MAX
+from domain.rollout import ATTRIBUTES_MAX, KEY_CHARS_MAX, VALUE_CHARS_MAX
 from domain.semver import RANGE_CHARS_MAX
 from domain.version import MAIN_BRANCH
 from projections.composing import LockedPart
@@ -85,6 +86,13 @@ Locale = Annotated[str, Field(pattern=anchored(LOCALE_PATTERN))]
 VersionRange = Annotated[str, Field(max_length=RANGE_CHARS_MAX, pattern=RANGE_PATTERN)]
 VersionChoice = VersionNumber | VersionRange
 Id = Annotated[UUID, Field(strict=False)]
+TargetingKey = Annotated[str, Field(min_length=1, max_length=KEY_CHARS_MAX)]
+AttributeText = Annotated[str, Field(max_length=VALUE_CHARS_MAX)]
+Attributes = Annotated[dict[AttributeText, AttributeText], Field(max_length=ATTRIBUTES_MAX)]
+TARGETING_KEY: str | None = Field(
+    None, description="Who asks, the same every time: decides which version of a rollout."
+)
+ATTRIBUTES: dict[str, str] | None = Field(None, description="What targeting rules may look at.")
 SIMILAR: bool = Field(
     False, description="Answer too which other prompts are almost the same (`similar`)."
 )
@@ -197,19 +205,6 @@ class SignatureRequest(Request):
     signature: Annotated[str, Field(pattern="^[0-9a-f]{128}$")]
 
 
-class SetLabelRequest(Request):
-    """Where a label is to point, and until when (left out: until it is moved)."""
-
-    version: VersionNumber
-    reason: FreeText | None = None
-    expires_at: Moment | None = None
-    break_glass: bool = Field(
-        False, description="An emergency: the rules are not asked, a review is due afterwards."
-    )
-    force: bool = Field(False, description="Registered consumers that it breaks are not asked.")
-    signature: SignatureRequest | None = None
-
-
 class RemoveLabelRequest(ReasonRequest):
     """Why, and one's own signature."""
 
@@ -278,6 +273,8 @@ class ResolveItem(Request):
     version: VersionChoice | None = None
     digest: str | None = Field(None, pattern=DIGEST_PATTERN)
     locale: Locale | None = Field(None, description="A language tag; beats Accept-Language.")
+    targeting_key: TargetingKey | None = TARGETING_KEY
+    attributes: Attributes | None = ATTRIBUTES
     lockfile: Lockfile | None = Field(
         None, description="Compose of exactly this, whatever labels point at now."
     )
@@ -299,6 +296,8 @@ class RenderRequest(Request):
     format: Literal["messages", "text", "openai", "anthropic", "gemini"] = "messages"
     allow_extra: bool = False
     locale: Locale | None = Field(None, description="A language tag; beats Accept-Language.")
+    targeting_key: TargetingKey | None = TARGETING_KEY
+    attributes: Attributes | None = ATTRIBUTES
     lockfile: Lockfile | None = Field(
         None, description="Compose of exactly this, whatever labels point at now."
     )
@@ -444,6 +443,7 @@ class LabelAnswer(Answer):
     label: str
     version: int
     expires_at: datetime | None
+    rollout: dict[str, Any] | None
     environment: bool
     promoted_by: str
     promoted_at: datetime

@@ -97,6 +97,7 @@ class Services:
     delivery: Delivery
     expiry: Due
     schedule: Due
+    ramps: Due
     scrub: Scrub
     past: PastCatalogs
     transparency: Transparency
@@ -108,7 +109,7 @@ class Services:
         """The parts that work in one process at a time, whichever holds their lease."""
         parts = (
             self.runner, self.transparency, self.scrub, self.delivery, self.expiry, self.schedule,
-            self.relay, self.siem,
+            self.ramps, self.relay, self.siem,
         )  # fmt: skip
         return [part for part in parts if part is not None]
 

@@ -42,6 +42,7 @@ from domain.commands.prompts import (
     MovePrompt,
     RestorePrompt,
 )
+from domain.commands.rollouts import SetRollout, StopRollout, TakeRampStep
 from domain.commands.sign_in import (
     BeginProvidedSession,
     BeginSession,
@@ -88,7 +89,7 @@ Command = (
     | RemoveConsumer | RegisterActorKey | RetireActorKey | SetLogin | WithdrawSignIn
     | RevokeSessions | IssueRecovery | UseRecovery | SetPassword | EnrolTotp | RemoveTotp
     | LockSignIn | SetSignInRules | BeginSession | BeginProvidedSession | RefreshSession
-    | EndSession
+    | EndSession | SetRollout | StopRollout | TakeRampStep
 )  # fmt: skip
 
 __all__ = [
@@ -160,7 +161,10 @@ __all__ = [
     "SetLogin",
     "SetOwners",
     "SetPassword",
+    "SetRollout",
     "SetSignInRules",
+    "StopRollout",
+    "TakeRampStep",
     "UseRecovery",
     "WithdrawChange",
     "WithdrawSignIn",

@@ -45,6 +45,7 @@ CREATE TABLE IF NOT EXISTS catalog_labels (
     label text COLLATE "C" NOT NULL,
     version bigint NOT NULL,
     expires_at text COLLATE "C",
+    next_step_at text COLLATE "C",
     PRIMARY KEY (prompt_id, label)
 );
 

@@ -45,5 +45,6 @@ CREATE TABLE IF NOT EXISTS catalog_labels (
     label TEXT NOT NULL,
     version INTEGER NOT NULL,
     expires_at TEXT,
+    next_step_at TEXT,
     PRIMARY KEY (prompt_id, label)
 ) STRICT;

@@ -16,6 +16,8 @@ class Governed:
     archived: bool = False
     branch: int | None = None
     consumed: bool = False  # by one that can work with version 1 only
+    split: dict[int, int] | None = None  # production's, as long as it points where it did then
+    split_under: int | None = None
 
     def live(self, label: str) -> int | None:
         state = self.labels.get(label)

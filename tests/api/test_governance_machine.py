@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from tests.api.governance_model import Governed, ModelRules, Proposal
 from tests.api.model import ModelLabel
+from tests.api.rollout_rules import RolloutRules
 from tests.api.rules import command
 from tests.harness import Answer, Sync, registry_thread, text_content, verify
 
@@ -30,7 +31,7 @@ PROMPTS = st.sampled_from(["a", "b"])
 NUMBERS = st.integers(1, 4)
 
 
-class GovernanceMachine(RuleBasedStateMachine):
+class GovernanceMachine(RolloutRules):
     client: Sync
     applied = refused = 0
 
@@ -54,6 +55,7 @@ class GovernanceMachine(RuleBasedStateMachine):
             self._ok("ann", "POST", f"/v1/projects/{self.project}/prompts", body)
             self.prompts[name].authors.append({"ann"})
             self.commit(name, "ben")
+        self.set_owners()
         self.change_rules(1, set())
 
     def _join(self, name: str) -> None:
@@ -470,6 +472,7 @@ class GovernanceMachine(RuleBasedStateMachine):
             listed = self.client.ok("GET", self._path(name, "labels"))
             found = {item["label"]: item["version"] for item in listed["items"]}
             expected = {label: prompt.live(label) for label in prompt.labels}
+            self.check_split(prompt, listed["items"])
             assert found == {k: v for k, v in expected.items() if v is not None}
 
 
@@ -488,6 +491,6 @@ def test_no_way_around_the_rules(client: Sync, tmp_path: Path, database_url: str
         suppress_health_check=list(HealthCheck), phases=[Phase.generate],
     )  # fmt: skip
     case().runTest()
-    assert machine.applied >= 1 and machine.refused >= 10
+    assert machine.applied >= 1 and machine.refused >= 10 and machine.splits >= 1
     assert client.ok("POST", "/v1/projections/changes/compare")["equal"]
     assert verify(tmp_path / "data", database_url).faults == []

@@ -64,6 +64,8 @@ def _existing(admin: Sync, operation_id: str) -> dict[str, str]:
         admin.ok("PUT", "/v1/projects/acme/guardrails/safe", body)
     if "environment" in operation_id:  # what is guarded stays apart from what others promote to
         admin.ok("PUT", "/v1/projects/acme/environments/qa", {})
+    if operation_id == "stop_rollout":
+        admin.ok("PUT", f"{path}/-/labels/staging", {"rollout": {"1": 500, "2": 500}})
     if operation_id == "remove_consumer":
         admin.ok("PUT", f"{path}/-/consumers/app", {})
     principal = admin.ok("POST", "/v1/principals", {"type": "service", "name": "x"})
