@@ -130,7 +130,8 @@ class Settings(BaseSettings):
     trusted_proxies: str = Field(
         "",
         description="Networks of one's own proxies, in CIDR form by commas: only what they say in"
-        " `X-Forwarded-For` counts, for tokens' networks and the log of refusals.",
+        " `X-Forwarded-For` counts, for tokens' networks, for limits by address, for sessions and"
+        " for the log of refusals. Behind a proxy without it, all clients are one address.",
     )
     webhook_allowed_networks: str = Field(
         "",
@@ -219,8 +220,9 @@ class Settings(BaseSettings):
     def _is_an_origin(cls, url: str | None) -> str | None:
         parts = urlsplit(url or "")
         if url is not None and (
-            parts.scheme not in ("http", "https") or not parts.netloc or parts.path not in ("", "/")
-        ):
+            parts.scheme not in ("http", "https") or not parts.hostname or parts.query
+            or parts.path not in ("", "/") or parts.fragment or parts.username
+        ):  # fmt: skip
             raise ValueError("is a scheme and a host, such as https://prompts.example.com")
         return url
 
@@ -272,8 +274,12 @@ class Settings(BaseSettings):
 
     @property
     def public_origin(self) -> str | None:
-        """`public_url` as browsers say it in Origin."""
-        return self.public_url.rstrip("/") if self.public_url is not None else None
+        """`public_url` as browsers say it in Origin: in lower case, without the usual port."""
+        if self.public_url is None:
+            return None
+        origin = self.public_url.rstrip("/").lower()
+        usual = ":443" if origin.startswith("https:") else ":80"
+        return origin.removesuffix(usual)
 
     @property
     def directory(self) -> DataDirectory:

@@ -46,6 +46,9 @@ class Ids(Protocol):
     def session_tokens(self, session_id: UUID, number: int) -> tuple[str, str]:
         """A session's access and refresh token of this number."""
 
+    def sealed_verifier(self, principal_id: str, number: int, verifier: bytes) -> bytes:
+        """A password's verifier as it is kept, bound to whose and the how-manieth it is."""
+
     def recovery_code(self) -> str:
         """A new code to do without a second factor: RECOVERY_CODE_BYTES random bytes."""
 

@@ -15,7 +15,7 @@ from domain.errors import (
     SignInLockedError,
 )
 from domain.granting import hash_secret
-from domain.principal import Principal
+from domain.principal import GROUPS_MAX, Principal
 from domain.sign_in import SignIn
 from domain.user_session import REFRESHES_MAX, UserSession
 
@@ -27,7 +27,7 @@ class SessionCommands(Deciding):
 
     def begin_session(self, command: commands.BeginSession) -> Decision:
         """Sign in by password, and by the second factor where there is one."""
-        sign_in = self._admitted(command.principal_id)
+        sign_in = self._admitted(command)
         if sign_in.is_locked(self._now):
             raise SignInLockedError("Too many tries failed: try again later.")
         if sign_in.password is None or sign_in.password != command.checked:
@@ -36,7 +36,9 @@ class SessionCommands(Deciding):
         provenance = self._as_signing_in(command.principal_id, "password", str(session_id))
         factors = ["password", *self._second_factor(sign_in, command)]
         if command.verifier is not None:
-            self._credentials.append(Credential(str(sign_in.id), PASSWORD, command.verifier))
+            owner = str(sign_in.id)
+            kept = self._ids.sealed_verifier(owner, command.checked, command.verifier)
+            self._credentials.append(Credential(owner, PASSWORD, kept))
         return self._begun(provenance, session_id, sign_in, factors, command)
 
     def _second_factor(self, sign_in: SignIn, command: commands.BeginSession) -> list[str]:
@@ -49,7 +51,7 @@ class SessionCommands(Deciding):
                 SignIn.RecoveryUsed, self._now, of="codes", secret_sha256=command.code_sha256
             )
             return ["recovery"]
-        if command.step is None:
+        if command.step is None or command.nonce != sign_in.totp.nonce:
             raise SecondFactorRequiredError("Send the code of your second factor too.")
         if command.step <= sign_in.totp_step:
             raise InvalidCredentialsError("This code was used already: wait for the next one.")
@@ -58,7 +60,7 @@ class SessionCommands(Deciding):
 
     def begin_provided_session(self, command: commands.BeginProvidedSession) -> Decision:
         """Sign in by an identity provider's word; groups it knows follow what it says."""
-        sign_in = self._admitted(command.principal_id)
+        sign_in = self._admitted(command)
         session_id = self._ids.new_id()
         provenance = self._as_signing_in(command.principal_id, "oidc", str(session_id))
         if sign_in.subject is None:
@@ -84,17 +86,17 @@ class SessionCommands(Deciding):
             )  # fmt: skip
             if group is None or not group.active or named is None or named.login_id is None:
                 continue
-            if group_id in groups:
+            if group_id in groups and len(member.groups) < GROUPS_MAX:
                 member.join(str(group_id), self._now)
-            else:
+            elif group_id not in groups:
                 member.leave(str(group_id), None, self._now)
 
-    def _admitted(self, principal_id: UUID) -> SignIn:
-        """The sign-in of somebody who may come in at all; InvalidCredentialsError."""
-        principal = self._session.load(Principal, principal_id)
-        sign_in = self._session.load(SignIn, principal_id)
+    def _admitted(self, command: commands.BeginSession | commands.BeginProvidedSession) -> SignIn:
+        """The sign-in of somebody who may come in by this name; InvalidCredentialsError."""
+        principal = self._session.load(Principal, command.principal_id)
+        sign_in = self._session.load(SignIn, command.principal_id)
         active = principal is not None and principal.active and principal.type == "person"
-        if sign_in is None or sign_in.login_id is None or not active:
+        if sign_in is None or sign_in.login_id != str(command.login_id) or not active:
             raise InvalidCredentialsError(NO_ENTRY)
         return sign_in
 
@@ -109,10 +111,21 @@ class SessionCommands(Deciding):
     ) -> Decision:
         tokens = self._ids.session_tokens(session_id, 1)
         session = UserSession.begin(
-            session_id, sign_in.id, sign_in.generation, factors, _hashed(tokens), command.client,
-            command.hours, self._now,
+            session_id, sign_in.id, sign_in.generation, factors, hash_secret(tokens[0]),
+            command.client, command.hours, self._now,
         )  # fmt: skip
-        return self._decision(provenance, _told(session, tokens), session, sign_in, *before)
+        ended = self._replaced(command.replacing, sign_in)
+        return self._decision(provenance, _told(session, tokens), session, *ended, sign_in, *before)
+
+    def _replaced(self, session_id: UUID | None, sign_in: SignIn) -> list[UserSession]:
+        """One's oldest session, ended to make room."""
+        oldest = self._session.load(UserSession, session_id) if session_id is not None else None
+        if oldest is None or oldest.principal_id != str(sign_in.id) or oldest.is_over(self._now):
+            return []
+        if not sign_in.counts(str(oldest.id), oldest.generation):
+            return []
+        oldest.end("replaced", self._now)
+        return [oldest]
 
     def refresh_session(self, command: commands.RefreshSession) -> Decision:
         """Exchange a refresh token; one that was exchanged before ends the session."""
@@ -120,15 +133,15 @@ class SessionCommands(Deciding):
         if session is None or session.is_over(self._now) or not self._is_kept(session):
             raise SessionOverError("The session is over: sign in again.")
         provenance = self._as_signing_in(UUID(session.principal_id), "refresh", str(session.id))
-        given = command.refresh_sha256
-        if hmac.compare_digest(given, session.refresh_sha256):
+        given = command.number
+        if given == session.number:
             if session.number >= REFRESHES_MAX:
                 raise SessionOverError(f"Refreshed {REFRESHES_MAX} times: sign in again.")
             tokens = self._ids.session_tokens(session.id, session.number + 1)
-            session.refresh(_hashed(tokens), self._now)
+            session.refresh(hash_secret(tokens[0]), command.client, self._now)
         elif session.is_retry(given, command.client, self._now):
             tokens = self._ids.session_tokens(session.id, session.number)
-        elif given in session.exchanged:
+        elif given < session.number:
             session.end("reuse", self._now)
             body = {"session_id": str(session.id), "ended": "reuse"}
             return self._decision(provenance, Answer(body), session)
@@ -165,10 +178,6 @@ class SessionCommands(Deciding):
             session.end(cause, self._now)
         body = {"session_id": str(session.id), "principal_id": session.principal_id}
         return self._decision(provenance, Answer(body), session)
-
-
-def _hashed(tokens: tuple[str, str]) -> tuple[str, str]:
-    return hash_secret(tokens[0]), hash_secret(tokens[1])
 
 
 def _told(session: UserSession, tokens: tuple[str, str]) -> Answer:

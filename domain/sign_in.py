@@ -51,6 +51,7 @@ class SignIn(Aggregate):
         TOPIC = "io.scrinia.signin.granted.v1"
         login: ContentRef
         login_id: str
+        key_id: str
 
     class Changed(Aggregate.Event):
         """The principal signs in by another login name, or by one again."""
@@ -58,6 +59,7 @@ class SignIn(Aggregate):
         TOPIC = "io.scrinia.signin.changed.v1"
         login: ContentRef
         login_id: str
+        key_id: str
 
     class Withdrawn(Aggregate.Event):
         """The principal signs in no more: name, password and second factor are gone."""
@@ -127,9 +129,10 @@ class SignIn(Aggregate):
         TOPIC = "io.scrinia.signin.linked.v1"
         subject: str
 
-    def __init__(self, login: ContentRef, login_id: str) -> None:
+    def __init__(self, login: ContentRef, login_id: str, key_id: str) -> None:
         self.login: ContentRef | None = login
         self.login_id: str | None = login_id
+        self.key_id = key_id
         self.generation = 1
         self.revoked = 0
         self.kept: str | None = None
@@ -143,11 +146,14 @@ class SignIn(Aggregate):
         self.subject: str | None = None
 
     @classmethod
-    def grant(cls, principal_id: UUID, login: ContentRef, login_id: UUID, at: datetime) -> "SignIn":
-        """A principal's first login name."""
+    def grant(
+        cls, principal_id: UUID, login: ContentRef, login_id: UUID, key_id: str, at: datetime
+    ) -> "SignIn":
+        """A principal's first login name; `key_id`: of what its place derives from."""
         return cls._create(
-            cls.Created, id=principal_id, timestamp=at, login=login, login_id=str(login_id)
-        )
+            cls.Created, id=principal_id, timestamp=at, login=login, login_id=str(login_id),
+            key_id=key_id,
+        )  # fmt: skip
 
     def is_locked(self, now: datetime) -> bool:
         """Whether passwords are refused at a moment."""
@@ -164,8 +170,8 @@ class SignIn(Aggregate):
         self.trigger_event(kind, timestamp=at, **fields)
 
     @event(Changed)
-    def _apply_changed(self, login: ContentRef, login_id: str) -> None:
-        self.login, self.login_id = login, login_id
+    def _apply_changed(self, login: ContentRef, login_id: str, key_id: str) -> None:
+        self.login, self.login_id, self.key_id = login, login_id, key_id
 
     @event(Withdrawn)
     def _apply_withdrawn(self) -> None:
@@ -198,6 +204,7 @@ class SignIn(Aggregate):
         if of == "issued":
             self.recovery = None
             self.locked_until = None
+            self._end_all()
         else:
             self.recovery_codes -= {secret_sha256}
 

@@ -46,9 +46,13 @@ class SignInCommands(Deciding):
         names = self._names_for(principal, sign_in, login_id)
         login = self._seal_text(command.login.strip(), "/login")
         if sign_in is None:
-            sign_in = SignIn.grant(principal.id, login, login_id, self._now)
+            key_id = self._ids.sign_in_key_id()
+            sign_in = SignIn.grant(principal.id, login, login_id, key_id, self._now)
         else:
-            sign_in.tell(SignIn.Changed, self._now, login=login, login_id=str(login_id))
+            sign_in.tell(
+                SignIn.Changed, self._now, login=login, login_id=str(login_id),
+                key_id=self._ids.sign_in_key_id(),
+            )  # fmt: skip
         return self._decision(provenance, Answer(body, made=True), sign_in, *names)
 
     def _names_for(
@@ -150,7 +154,9 @@ class SignInCommands(Deciding):
     def _change_password(self, sign_in: SignIn, verifier: bytes, keeps: str | None) -> None:
         number = sign_in.passwords + 1
         sign_in.tell(SignIn.PasswordSet, self._now, number=number, keeps=keeps)
-        self._credentials.append(Credential(str(sign_in.id), PASSWORD, verifier))
+        owner = str(sign_in.id)
+        kept = self._ids.sealed_verifier(owner, number, verifier)
+        self._credentials.append(Credential(owner, PASSWORD, kept))
 
     def enrol_totp(self, command: commands.EnrolTotp) -> Decision:
         """Be asked for a second factor from now on; the codes to do without are in the answer."""
@@ -175,6 +181,8 @@ class SignInCommands(Deciding):
         if self._caller.principal_id == str(command.principal_id):
             provenance = self._as_oneself(command.principal_id)
             sign_in = self._sign_in(command.principal_id)
+            if command.checked is None:
+                raise ConflictError("One's own is removed with the password: DELETE /v1/auth/totp.")
             _check_current(sign_in, command.checked)
         else:
             resource = access.principal_resource(str(command.principal_id))
@@ -201,12 +209,12 @@ class SignInCommands(Deciding):
         return self._decision(provenance, Answer(body, made=made), rules)
 
     def lock_sign_in(self, command: commands.LockSignIn) -> Decision:
-        """Refuse passwords for LOCK_MINUTES; nothing happens where they are refused already."""
+        """Refuse passwords for at most LOCK_MINUTES; nothing happens where they are already."""
         resource = access.principal_resource(str(command.principal_id))
         provenance = self._as_system(access.ACCESS_WRITE, resource, access.SYSTEM_DOOR_ACTOR)
         sign_in = self._sign_in(command.principal_id)
         if sign_in.password is not None and not sign_in.is_locked(self._now):
-            until = self._now + timedelta(minutes=LOCK_MINUTES)
+            until = min(command.until, self._now + timedelta(minutes=LOCK_MINUTES))
             sign_in.tell(SignIn.Locked, self._now, until=until.isoformat())
         return self._decision(provenance, Answer({"principal_id": str(sign_in.id)}), sign_in)
 

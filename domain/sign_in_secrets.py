@@ -6,15 +6,17 @@ cannot be guessed without the key.
 """
 
 import hmac
+import re
 from base64 import b32encode, urlsafe_b64encode
 from hashlib import sha256
+from unicodedata import normalize
 from uuid import UUID
 
 ACCESS_PREFIX = "scr_"
 REFRESH_PREFIX = "scr_refresh_"
-RECOVERY_PREFIX = "scr_recovery_"
 TOTP_SECRET_BYTES = 20  # RFC 4226 section 4, R6: as long as the hash
 _LABEL = b"scrinia sign-in v1"
+_REFRESH = re.compile(REFRESH_PREFIX + r"([0-9a-f]{32})_([1-9][0-9]{0,8})_[0-9a-f]{64}")
 
 
 class SignInSecrets:
@@ -32,8 +34,38 @@ class SignInSecrets:
         """The access and the refresh token of a session, of this number (1, 2, …)."""
         context = session_id.bytes + number.to_bytes(4, "big")
         access = urlsafe_b64encode(self._derive(b"access", context)).decode().rstrip("=")
-        refresh = urlsafe_b64encode(self._derive(b"refresh", context)).decode().rstrip("=")
-        return ACCESS_PREFIX + access, f"{REFRESH_PREFIX}{session_id.hex}_{refresh}"
+        refresh = self._derive(b"refresh", context).hex()
+        return ACCESS_PREFIX + access, f"{REFRESH_PREFIX}{session_id.hex}_{number}_{refresh}"
+
+    def refresh_of(self, token: str) -> tuple[UUID, int] | None:
+        """Session and number of a refresh token; None where it is no token of this key's."""
+        found = _REFRESH.fullmatch(token)
+        if found is None:
+            return None
+        session_id, number = UUID(hex=found[1]), int(found[2])
+        own = self.tokens(session_id, number)[1]
+        return (session_id, number) if hmac.compare_digest(own, token) else None
+
+    def sealed(self, principal_id: str, number: int, verifier: bytes) -> bytes:
+        """A password's verifier as it is kept: with its number, and a seal that binds it to both.
+
+        So a row that was written or moved by somebody without the key lets nobody in.
+        """
+        seal = self._verifier_seal(principal_id, number, verifier)
+        return b"%d %s %s" % (number, seal, verifier)
+
+    def opened(self, principal_id: str, kept: bytes | None) -> tuple[int, bytes] | None:
+        """Number and verifier out of what is kept; None where there is nothing that counts."""
+        parts = (kept or b"").split(b" ", 2)
+        if len(parts) != 3 or not parts[0].isdigit() or len(parts[0]) > 9:
+            return None
+        number, verifier = int(parts[0]), parts[2]
+        own = self._verifier_seal(principal_id, number, verifier)
+        return (number, verifier) if hmac.compare_digest(own, parts[1]) else None
+
+    def _verifier_seal(self, principal_id: str, number: int, verifier: bytes) -> bytes:
+        context = (principal_id.encode(), str(number).encode(), verifier)
+        return self._derive(b"verifier", *context).hex().encode()
 
     def totp_secret(self, principal_id: UUID, nonce: str) -> bytes:
         """A second factor's secret, TOTP_SECRET_BYTES long."""
@@ -46,7 +78,12 @@ class SignInSecrets:
 
     def client(self, *facts: str) -> str:
         """A keyed hash of what a client shows of itself: hex."""
-        return self._derive(b"client", *(fact.encode() for fact in facts)).hex()
+        parts = (fact.encode("utf-8", "surrogateescape") for fact in facts)
+        return self._derive(b"client", *parts).hex()
+
+    def request(self, sent: bytes) -> str:
+        """A keyed hash of a request that holds a password: hex."""
+        return self._derive(b"request", sent).hex()
 
     def subject(self, issuer: str, subject: str) -> str:
         """A keyed hash of an account at an identity provider: hex."""
@@ -54,7 +91,8 @@ class SignInSecrets:
 
     def of_state(self, purpose: str, state: str) -> str:
         """What belongs to one trip to an identity provider: its nonce, its verifier (RFC 7636)."""
-        return self._derive(b"state", purpose.encode(), state.encode()).hex()
+        context = (purpose.encode(), state.encode("utf-8", "surrogateescape"))
+        return self._derive(b"state", *context).hex()
 
     def _derive(self, purpose: bytes, *context: bytes) -> bytes:
         parts = b"".join(len(part).to_bytes(4, "big") + part for part in (purpose, *context))
@@ -62,19 +100,8 @@ class SignInSecrets:
 
 
 def fold_login(login: str) -> str:
-    """A login name as it is compared: without case and outer spaces."""
-    return login.strip().casefold()
-
-
-def session_of(refresh_token: str) -> UUID | None:
-    """The session a refresh token says it is of; None where it is none."""
-    session, _, secret = refresh_token.removeprefix(REFRESH_PREFIX).partition("_")
-    if not refresh_token.startswith(REFRESH_PREFIX) or not secret or len(session) != 32:
-        return None
-    try:
-        return UUID(hex=session)
-    except ValueError:
-        return None
+    """A login name as it is compared: without case and outer spaces, however it was composed."""
+    return normalize("NFKC", login.strip()).casefold()
 
 
 def base32(secret: bytes) -> str:

@@ -14,6 +14,7 @@ ACCESS_MINUTES = 15
 GRACE_SECONDS = 10.0
 HOURS_MAX = 720
 REFRESHES_MAX = 2000
+SESSIONS_MAX = 64
 # What a session was begun with, beside a password: those of the second line count as two.
 FACTORS = ("password", "totp", "recovery", "oidc")
 SECOND_FACTORS = frozenset({"totp", "recovery", "oidc"})
@@ -32,22 +33,23 @@ class UserSession(Aggregate):
         generation: int
         factors: list[str]
         access_sha256: str
-        refresh_sha256: str
         access_expires_at: str
         expires_at: str
         client: str
 
     class Refreshed(Aggregate.Event):
-        """The refresh token was exchanged for new tokens."""
+        """The refresh token was exchanged, by `client`, for those of this number."""
 
         TOPIC = "io.scrinia.session.refreshed.v1"
         number: int
         access_sha256: str
-        refresh_sha256: str
         access_expires_at: str
+        client: str
 
     class Ended(Aggregate.Event):
-        """The session is over, by its owner (`logout`), an admin (`revoked`) or `reuse`."""
+        """The session is over: by its owner (`logout`), an admin (`revoked`), by `reuse` of a
+        refresh token, or since there are newer ones (`replaced`).
+        """
 
         TOPIC = "io.scrinia.session.ended.v1"
         cause: str
@@ -58,7 +60,6 @@ class UserSession(Aggregate):
         generation: int,
         factors: list[str],
         access_sha256: str,
-        refresh_sha256: str,
         access_expires_at: str,
         expires_at: str,
         client: str,
@@ -68,9 +69,6 @@ class UserSession(Aggregate):
         self.factors = frozenset(factors)
         self.number = 1
         self.access_sha256 = access_sha256
-        self.refresh_sha256 = refresh_sha256
-        self.exchanged: frozenset[str] = frozenset()
-        self.before: str | None = None
         self.refreshed_at = self.created_on
         self.access_expires_at = datetime.fromisoformat(access_expires_at)
         self.expires_at = datetime.fromisoformat(expires_at)
@@ -85,12 +83,12 @@ class UserSession(Aggregate):
         principal_id: UUID,
         generation: int,
         factors: list[str],
-        tokens: tuple[str, str],
+        access_sha256: str,
         client: str,
         hours: float,
         at: datetime,
     ) -> "UserSession":
-        """A new session; `tokens`: SHA-256 of the access and the refresh token, hex."""
+        """A new session; `access_sha256`: of its first access token, hex."""
         expires_at = at + timedelta(hours=hours)
         return cls._create(
             cls.Created,
@@ -99,8 +97,7 @@ class UserSession(Aggregate):
             principal_id=str(principal_id),
             generation=generation,
             factors=factors,
-            access_sha256=tokens[0],
-            refresh_sha256=tokens[1],
+            access_sha256=access_sha256,
             access_expires_at=_access_end(at, expires_at).isoformat(),
             expires_at=expires_at.isoformat(),
             client=client,
@@ -115,20 +112,20 @@ class UserSession(Aggregate):
         """Ended, or past its time; whether its `SignIn` still counts it is not asked here."""
         return self.ended is not None or now >= self.expires_at
 
-    def is_retry(self, refresh_sha256: str, client: str, now: datetime) -> bool:
-        """Whether the same client sends the token before this one again, having lost the reply."""
+    def is_retry(self, number: int, client: str, now: datetime) -> bool:
+        """Whether whoever exchanged the token before this one sends it again, the reply lost."""
         late = (now - self.refreshed_at).total_seconds() > GRACE_SECONDS
-        return refresh_sha256 == self.before and client == self.client and not late
+        return number == self.number - 1 and client == self.client and not late
 
-    def refresh(self, tokens: tuple[str, str], at: datetime) -> None:
+    def refresh(self, access_sha256: str, client: str, at: datetime) -> None:
         """Exchange the refresh token."""
         self.trigger_event(
             self.Refreshed,
             timestamp=at,
             number=self.number + 1,
-            access_sha256=tokens[0],
-            refresh_sha256=tokens[1],
+            access_sha256=access_sha256,
             access_expires_at=_access_end(at, self.expires_at).isoformat(),
+            client=client,
         )
 
     def end(self, cause: str, at: datetime) -> None:
@@ -140,14 +137,12 @@ class UserSession(Aggregate):
         self,
         number: int,
         access_sha256: str,
-        refresh_sha256: str,
         access_expires_at: str,
+        client: str,
         timestamp: datetime,
     ) -> None:
         self.number = number
-        self.exchanged |= {self.refresh_sha256}
-        self.before = self.refresh_sha256
-        self.access_sha256, self.refresh_sha256 = access_sha256, refresh_sha256
+        self.access_sha256, self.client = access_sha256, client
         self.access_expires_at = datetime.fromisoformat(access_expires_at)
         self.refreshed_at = timestamp
 

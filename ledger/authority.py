@@ -32,7 +32,7 @@ from ledger.agreements import agreement_fault, for_whom, scheduled_fault, suspen
 from ledger.facts import Facts
 from ledger.mapper import RecordedEvent
 from ledger.needs import Need, need_of
-from ledger.sign_ins import is_lock, sign_in_fault
+from ledger.sign_ins import is_lock, of_oneself_fault, said_fault, sign_in_fault
 
 # What a principal does to itself, and what of it in a session without the second factor too.
 _OF_ONESELF = (
@@ -58,6 +58,9 @@ class Authority:
         if self.unfinished is not None and _change_of(recorded) != self.unfinished:
             return f"follows a move of {self.unfinished}, which was not applied"
         authz = recorded.payload["authz"]
+        said = said_fault(self.facts, recorded)
+        if said is not None:
+            return said
         if authz["policy"] == BOOTSTRAP_POLICY:
             return self._bootstrap_fault(recorded)
         if authz["policy"] == SYSTEM_POLICY:
@@ -142,8 +145,9 @@ class Authority:
             bytes.fromhex(event.public_key)
         ):
             return "names another key than it registers"
-        narrowed = rights.token is None or rights.token.scopes is not None
-        return "was done with a narrowed token" if narrowed else None
+        if rights.token is None or rights.token.scopes is not None:
+            return "was done with a narrowed token"
+        return of_oneself_fault(self.facts, recorded)
 
     def _owns(self, recorded: RecordedEvent, name: str) -> bool:
         """Whether a name was claimed for an event's prompt, by somebody who may write there."""

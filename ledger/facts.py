@@ -21,7 +21,7 @@ from domain.project import Project
 from domain.prompt import Prompt
 from domain.role import Role
 from domain.rollout import Rollout
-from domain.sign_in import LoginName, SignIn
+from domain.sign_in import LoginName, Recovery, SignIn
 from domain.sign_in_rules import SignInRules
 from domain.user_session import UserSession
 from domain.webhook import Webhook
@@ -120,9 +120,11 @@ class Facts:
             project = self.projects[stream_id]
             self._names[project.name] = project
         elif (folded := self._folded(kind)) is not None:
+            known = self.sign_ins.get(stream_id)
+            recovery = known.recovery if known is not None else None
             _mutate(folded, stream_id, recorded)
             if isinstance(recorded.event, SignIn.TotpUsed | SignIn.RecoveryUsed):
-                factor = _factor(recorded.event)
+                factor = _factor(recorded.event, recovery)
                 self.shown[stream_id] = (recorded.payload["request"]["id"], factor)
             elif isinstance(recorded.event, SignIn.PasswordSet | UserSession.Created):
                 self.shown.clear()
@@ -181,10 +183,14 @@ def _apply_label(prompt: PromptFacts, event: Any) -> None:
         label.lived.add(event.to)
 
 
-def _factor(event: SignIn.TotpUsed | SignIn.RecoveryUsed) -> str:
+def _factor(event: SignIn.TotpUsed | SignIn.RecoveryUsed, recovery: Recovery | None) -> str:
+    """What a code that was used is good for."""
     if isinstance(event, SignIn.TotpUsed):
         return "totp"
-    return "recovery" if event.of == "codes" else "issued"
+    if event.of == "codes":
+        return "recovery"
+    without = recovery is not None and recovery.second_factor
+    return "issued without factor" if without else "issued"
 
 
 def _mutate(known: dict[str, AggregateT], stream_id: str, recorded: RecordedEvent) -> None:

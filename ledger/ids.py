@@ -65,6 +65,10 @@ class SystemIds:
         """A session's access and refresh token of a number; KeyFileError as `login_id`."""
         return self.sign_in.tokens(session_id, number)
 
+    def sealed_verifier(self, principal_id: str, number: int, verifier: bytes) -> bytes:
+        """A verifier as it is kept; KeyFileError as `login_id`."""
+        return self.sign_in.sealed(principal_id, number, verifier)
+
     def recovery_code(self) -> str:
         """A code people can type: base32 without padding, in groups of four."""
         code = b32encode(secrets.token_bytes(RECOVERY_CODE_BYTES)).decode().lower()

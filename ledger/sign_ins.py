@@ -10,11 +10,12 @@ from typing import Any, cast
 
 from domain import access
 from domain.principal import Principal
-from domain.sign_in import LOCK_MINUTES, SignIn
+from domain.sign_in import LOCK_MINUTES, RECOVERY_HOURS, SignIn
 from domain.user_session import ACCESS_MINUTES, HOURS_MAX, UserSession
 from ledger.facts import Facts
 from ledger.mapper import RecordedEvent
 
+STEP_SECONDS = 30
 _AT_THE_DOOR = (
     SignIn.TotpUsed, SignIn.RecoveryUsed, SignIn.PasswordSet, SignIn.TotpRemoved, SignIn.Linked,
     UserSession.Created, UserSession.Refreshed, UserSession.Ended, Principal.Joined, Principal.Left,
@@ -116,15 +117,19 @@ def _ended(facts: Facts, recorded: RecordedEvent) -> str | None:
     session = _of_live_session(facts, recorded)
     if isinstance(session, str):
         return session
-    reuse = cast("UserSession.Ended", recorded.event).cause == "reuse" and session.exchanged
-    return None if reuse else "ends a session at the door that was not used again"
+    cause, via = cast("Any", recorded.event).cause, recorded.payload["actor"]["via"]
+    if via == "refresh":
+        reuse = cause == "reuse" and session.number > 1
+        return None if reuse else "ends a session at the door that was not used again"
+    return None if cause == "replaced" else "ends a session while another begins"
 
 
 def _totp_used(facts: Facts, recorded: RecordedEvent) -> str | None:
     event = cast("SignIn.TotpUsed", recorded.event)
     sign_in = facts.sign_ins[str(event.originator_id)]
-    used = sign_in.totp is None or event.step <= sign_in.totp_step
-    return "uses a code that was used, or of no second factor" if used else None
+    if sign_in.totp is None or event.step <= sign_in.totp_step:
+        return "uses a code that was used, or of no second factor"
+    return None if is_step_of(event.step, recorded.time) else "uses a code of another time"
 
 
 def _recovery_used(facts: Facts, recorded: RecordedEvent) -> str | None:
@@ -143,9 +148,51 @@ def _recovery_used(facts: Facts, recorded: RecordedEvent) -> str | None:
 
 
 def _after_recovery(facts: Facts, recorded: RecordedEvent) -> str | None:
-    shown = facts.shown.get(str(recorded.event.originator_id))
-    by_code = shown == (recorded.payload["request"]["id"], "issued")
-    return None if by_code else "was done without the code that lets one"
+    event = cast("Any", recorded.event)
+    request, code = facts.shown.get(str(event.originator_id), ("", ""))
+    lets = (
+        ("issued", "issued without factor") if isinstance(event, SignIn.PasswordSet)
+        else ("issued without factor",)
+    )  # fmt: skip
+    if request != recorded.payload["request"]["id"] or code not in lets:
+        return "was done without the code that lets one"
+    if isinstance(event, SignIn.PasswordSet) and event.keeps is not None:
+        return "keeps a session over a recovery"
+    return None
+
+
+def of_oneself_fault(facts: Facts, recorded: RecordedEvent) -> str | None:
+    """Why a change of one's own password or second factor is none that can be made."""
+    event = cast("Any", recorded.event)
+    sign_in = facts.sign_ins.get(str(event.originator_id))
+    own = (None, recorded.payload["actor"]["credential"])
+    if isinstance(event, SignIn.PasswordSet) and event.keeps not in own:
+        return "keeps another session than the one it was done in"
+    if isinstance(event, SignIn.TotpEnrolled):
+        if sign_in is None or sign_in.totp is not None:
+            return "enrols a second factor beside another"
+        if not is_step_of(event.step, recorded.time):
+            return "enrols by a code of another time"
+    return None
+
+
+def said_fault(facts: Facts, recorded: RecordedEvent) -> str | None:
+    """Why an event on signing in says what cannot be, whoever made it."""
+    event = cast("Any", recorded.event)
+    sign_in = facts.sign_ins.get(str(event.originator_id))
+    if isinstance(event, SignIn.PasswordSet):
+        passwords = sign_in.passwords if sign_in is not None else 0
+        return None if event.number == passwords + 1 else "is not the next password"
+    if isinstance(event, SignIn.RecoveryIssued):
+        latest = datetime.fromisoformat(recorded.time) + timedelta(hours=RECOVERY_HOURS)
+        late = datetime.fromisoformat(event.expires_at) > latest
+        return f"lasts longer than {RECOVERY_HOURS} hours" if late else None
+    return None
+
+
+def is_step_of(step: int, time: str) -> bool:
+    """Whether a TOTP time step is one around a moment: what is allowed, and one for the way."""
+    return abs(step - int(datetime.fromisoformat(time).timestamp()) // STEP_SECONDS) <= 2
 
 
 def _linked(facts: Facts, recorded: RecordedEvent) -> str | None:
@@ -163,7 +210,7 @@ _VIA: dict[type[Any], tuple[str, ...]] = {
     SignIn.TotpUsed: ("password",), SignIn.RecoveryUsed: ("password", "recovery"),
     SignIn.PasswordSet: ("recovery",), SignIn.TotpRemoved: ("recovery",),
     SignIn.Linked: ("oidc",), UserSession.Created: ("password", "oidc"),
-    UserSession.Refreshed: ("refresh",), UserSession.Ended: ("refresh",),
+    UserSession.Refreshed: ("refresh",), UserSession.Ended: ("refresh", "password", "oidc"),
     Principal.Joined: ("oidc",), Principal.Left: ("oidc",),
 }  # fmt: skip
 _CHECKS: dict[type[Any], Callable[[Facts, RecordedEvent], str | None]] = {
@@ -185,4 +232,4 @@ def is_lock(facts: Facts, recorded: RecordedEvent) -> bool:
     )
     until = datetime.fromisoformat(event.until)
     locks = sign_in is not None and sign_in.password is not None and not sign_in.is_locked(at)
-    return locks and until == at + timedelta(minutes=LOCK_MINUTES)
+    return locks and at <= until <= at + timedelta(minutes=LOCK_MINUTES)

@@ -30,7 +30,7 @@ from domain.role import Role
 from domain.sign_in import LoginName, SignIn
 from domain.sign_in_rules import RULES_ID, SignInRules
 from domain.standing import standing
-from domain.user_session import UserSession
+from domain.user_session import SESSIONS_MAX, UserSession
 from ledger.mapper import RecordedEvent, SigningMapper
 from ledger.recorder import LedgerRecorder
 from ledger.trust import TrustedKeys, check_authentic
@@ -73,6 +73,7 @@ class AccessView:
         self.sessions: dict[UUID, UserSession] = {}
         self._rules: dict[UUID, SignInRules] = {}
         self._shown: dict[UUID, list[str]] = {}
+        self._sessions_of: dict[str, set[UUID]] = {}
         self.given: dict[str, Given] = {}
         self.position = 0
         self._tokens: dict[str, Caller] = {}
@@ -159,6 +160,7 @@ class AccessView:
         before = known.get(event.originator_id)
         if isinstance(event, UserSession.Created):
             self._forget_sessions(datetime.fromisoformat(recorded.time))
+            self._sessions_of.setdefault(event.principal_id, set()).add(event.originator_id)
         elif before is None and known is self.sessions:
             return  # over before this process looked
         known[event.originator_id] = event.mutate(before)
@@ -178,8 +180,13 @@ class AccessView:
             del self._tokens[shown.pop(0)]
 
     def _forget_sessions(self, at: datetime) -> None:
-        for session_id in [one for one, session in self.sessions.items() if session.is_over(at)]:
+        """Those that are over, as far as the oldest that is not: what it costs is what it frees."""
+        while self.sessions:
+            session_id, session = next(iter(self.sessions.items()))
+            if not session.is_over(at):
+                return
             del self.sessions[session_id]
+            self._sessions_of[session.principal_id].discard(session_id)
             for access_sha256 in self._shown.pop(session_id, ()):
                 del self._tokens[access_sha256]
 
@@ -209,16 +216,21 @@ class AccessView:
         return found
 
     def sessions_of(self, principal_id: str, now: datetime) -> list[UserSession]:
-        """The sessions of a principal that are not over."""
+        """The sessions of a principal that are not over, the oldest first."""
         sign_in = self.sign_ins.get(UUID(principal_id))
+        mine = (self.sessions[one] for one in sorted(self._sessions_of.get(principal_id, ())))
         return [
             session
-            for session_id, session in self.sessions.items()
-            if session.principal_id == principal_id
-            and not session.is_over(now)
+            for session in mine
+            if not session.is_over(now)
             and sign_in is not None
-            and sign_in.counts(str(session_id), session.generation)
+            and sign_in.counts(str(session.id), session.generation)
         ]
+
+    def surplus_session(self, principal_id: UUID, now: datetime) -> UUID | None:
+        """The oldest session of somebody who has as many as there may be; else None."""
+        sessions = self.sessions_of(str(principal_id), now)
+        return sessions[0].id if len(sessions) >= SESSIONS_MAX else None
 
     def caller_with(self, secret: str) -> Caller:
         """Who a token belongs to; UnauthenticatedError where it is unknown: `rights` says the rest.

@@ -16,15 +16,8 @@ from api.settings import Settings
 TIMEOUT_SECONDS = 60
 REFRESH = "/v1/auth/refresh"
 READING_POSTS = (
-    "/v1/auth/login",
-    "/v1/auth/recover",
-    REFRESH,
-    "/v1/auth/totp",
-    "/v1/resolve",
-    "/v1/similar",
-    "/-/render",
-    "/-/promotions/preview",
-)
+    REFRESH, "/v1/auth/totp", "/v1/resolve", "/v1/similar", "/-/render", "/-/promotions/preview",
+)  # fmt: skip
 T = TypeVar("T")
 
 
@@ -61,7 +54,12 @@ class Target:
     def of(cls, settings: Settings, sessions: SessionFile, *, dry_run: bool = False) -> "Target":
         """`SCRINIA_URL` with `SCRINIA_TOKEN` or a session there, else the data directory's."""
         url = address(settings)
-        if not settings.token and sessions.get(url) is not None:
+        held = sessions.get(url) if not settings.token else None
+        if held is not None and held.is_over:
+            raise UnreachableError(
+                "Your session is over: 'scrinia login' again, or 'scrinia logout' to go on without."
+            )
+        if held is not None:
             return cls(url, None, dry_run, sessions)
         return cls(url, _token(settings), dry_run)
 
@@ -111,7 +109,8 @@ class Client:
         headers: Mapping[str, str] | None = None,
     ) -> Any:
         """The JSON answer; ServerRefusedError for a problem, UnreachableError for no answer."""
-        if self._dry_run and method != "GET" and not path.endswith(READING_POSTS):
+        reading = method == "POST" and path.endswith(READING_POSTS)
+        if self._dry_run and method != "GET" and not reading:
             params = {**dict(params or {}), "dry_run": "true"}
         data = None if body is None else orjson.dumps(body)
         sent = {"Content-Type": "application/json"} if data is not None else {}
@@ -184,8 +183,9 @@ async def _access_token(target: Target, sessions: SessionFile) -> str | None:
         answer = await with_client(
             Target(target.url, None), lambda client: client.call("POST", REFRESH, body)
         )
-    except ServerRefusedError:
-        sessions.keep(target.url, None)
+    except ServerRefusedError as refusal:
+        if refusal.code == "session_over":
+            sessions.keep(target.url, held.ended())
         raise
     refreshed = StoredSession.of(answer)
     sessions.keep(target.url, refreshed)

@@ -1,5 +1,6 @@
 """The sessions that `scrinia login` began, by server, in a file that only its owner reads."""
 
+import fcntl
 import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -33,6 +34,15 @@ class StoredSession:
         """What an answer to signing in or refreshing holds."""
         return cls(answer["access_token"], answer["refresh_token"], answer["access_expires_at"])
 
+    def ended(self) -> "StoredSession":
+        """What is kept of a session that is over, so that nobody acts as somebody else unawares."""
+        return StoredSession("", "", self.access_expires_at)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the server has ended it."""
+        return not self.refresh_token
+
     @property
     def is_old(self) -> bool:
         """Whether the access token is over within OLD_SECONDS."""
@@ -55,11 +65,16 @@ class SessionFile:
 
     def keep(self, url: str, session: StoredSession | None) -> None:
         """Have this session at a server from now on; None: none."""
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self.path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._keep(url, session)
+
+    def _keep(self, url: str, session: StoredSession | None) -> None:
         sessions = self._all()
         sessions.pop(url, None)
         if session is not None:
             sessions[url] = asdict(session)
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh = self.path.with_suffix(f".{os.getpid()}.new")
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:

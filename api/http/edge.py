@@ -16,7 +16,6 @@ from functools import partial
 from itertools import count
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import orjson
@@ -139,8 +138,11 @@ class Edge:
         """One more request of a credential, of an address where none is shown; None: no limit."""
         if self._requests_limit is None or request.path in UNLIMITED:
             return None
-        shown = request.headers.get("Authorization") or request.cookies.get(ACCESS_COOKIE)
-        return self._requests_limit.take(shown or address_of(request) or "")
+        shown = request.headers.get("Authorization", "").partition(" ")[2].strip()
+        if _by_cookie(request):
+            shown = request.cookies[ACCESS_COOKIE]
+        known = shown.isascii() and services(request).access.knows(shown)
+        return self._requests_limit.take(shown if known else address_of(request) or "")
 
     def _refuse(self, request: web.Request, error: Exception, request_id: str) -> web.Response:
         details = problem_of(error)
@@ -254,7 +256,9 @@ async def _meet_caller(request: web.Request) -> None:
     """
     wanted = min_position(request)
     follower = services(request).follower
-    if wanted is None or follower.position >= wanted or "Authorization" not in request.headers:
+    if wanted is None or follower.position >= wanted:
+        return
+    if "Authorization" not in request.headers and not _by_cookie(request):
         return
     if not services(request).access.knows(bearer(request)):
         await follower.wait_beyond(wanted - 1, CALLER_WAIT_SECONDS)
@@ -265,13 +269,18 @@ def bearer(request: web.Request) -> str:
 
     With a cookie, what changes anything has to come from a page of this server: EdgeError 403.
     """
-    if "Authorization" not in request.headers and ACCESS_COOKIE in request.cookies:
+    if _by_cookie(request):
         check_origin(request)
         return request.cookies[ACCESS_COOKIE]
     scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not secret or not secret.isascii():
         raise UnauthenticatedError("Send 'Authorization: Bearer scr_…'.")
     return secret.strip()
+
+
+def _by_cookie(request: web.Request) -> bool:
+    cookie = request.cookies.get(ACCESS_COOKIE, "") if "Cookie" in request.headers else ""
+    return "Authorization" not in request.headers and bool(cookie) and cookie.isascii()
 
 
 def check_origin(request: web.Request) -> None:
@@ -282,9 +291,10 @@ def check_origin(request: web.Request) -> None:
     """
     if request.method in ("GET", "HEAD"):
         return
-    origin = urlsplit(request.headers.get("Origin", ""))
-    own = services(request).door.public_origin or f"{origin.scheme}://{request.host}"
-    if f"{origin.scheme}://{origin.netloc}" != own or not origin.netloc:
+    origin = request.headers.get("Origin", "").lower()
+    scheme, _, host = origin.partition("://")
+    own = services(request).door.public_origin or f"{scheme}://{request.host.lower()}"
+    if origin != own or not host:
         raise EdgeError(
             403, "cross_origin", "With a cookie, commands come from pages of this server only."
         )

@@ -16,7 +16,7 @@ from api.http.route import Route
 from api.http.schemas import EventPageAnswer, ProjectName, PromptName, Request
 from domain import access
 from domain.access import ACCESS_READ, PROMPT_READ, Caller
-from domain.errors import NotFoundError, UnauthenticatedError
+from domain.errors import ForbiddenError, NotFoundError, UnauthenticatedError
 from domain.names import check_project_name, check_prompt_name
 from ledger.ids import now
 from ledger.mapper import RecordedEvent
@@ -157,7 +157,7 @@ async def _stream(
     def still_allowed() -> bool:
         try:
             check_readable(services.access.rights(who, now()), wanted)
-        except (UnauthenticatedError, NotFoundError):
+        except (UnauthenticatedError, ForbiddenError, NotFoundError):
             return False
         return response.is_connected()
 

@@ -27,6 +27,7 @@ ANSWER_BYTES_MAX = 1024 * 1024
 TIMEOUT_SECONDS = 10.0
 KEYS_SECONDS = 3600.0
 KEYS_AGAIN_SECONDS = 60.0
+FAILED_SECONDS = 5.0
 CLOCK_SECONDS_ASIDE = 60
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -40,6 +41,7 @@ class IdentityProvider:
         self._metadata: dict[str, Any] = {}
         self._keys: KeySet | None = None
         self._known_at = -KEYS_SECONDS
+        self._failed_at = -FAILED_SECONDS
         self._asking = asyncio.Lock()
 
     async def close(self) -> None:
@@ -88,7 +90,7 @@ class IdentityProvider:
                 raise InvalidCredentialsError(f"The ID token proves nothing: {error}.") from None
         said, audience = claims.get("nonce"), claims["aud"]
         several = isinstance(audience, list) and len(audience) > 1
-        if not isinstance(said, str) or not hmac.compare_digest(said, nonce):
+        if not isinstance(said, str) or not hmac.compare_digest(said.encode(), nonce.encode()):
             raise InvalidCredentialsError("The ID token is of another sign-in.")
         if claims.get("azp", self.settings.client_id) != self.settings.client_id or (
             several and "azp" not in claims
@@ -114,20 +116,28 @@ class IdentityProvider:
         async with self._asking:
             if time.monotonic() - self._known_at < older_than:
                 return
-            issuer = self.settings.issuer
-            metadata = await self._ask(
-                "GET", issuer.rstrip("/") + "/.well-known/openid-configuration"
-            )
-            if metadata.get("issuer") != issuer:
-                raise _unusable(f"it calls itself {metadata.get('issuer')!r}")
-            for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
-                _check_url(metadata.get(name))
-            keys = await self._ask("GET", str(metadata["jwks_uri"]))
+            if time.monotonic() - self._failed_at < FAILED_SECONDS:
+                raise _unusable("it did not a moment ago")
             try:
-                self._keys = KeySet.import_key_set(keys)  # type: ignore[arg-type]
-            except (JoseError, KeyError, TypeError, ValueError):
-                raise _unusable("its keys cannot be read") from None
-            self._metadata, self._known_at = metadata, time.monotonic()
+                await self._learn()
+            except EdgeError:
+                self._failed_at = time.monotonic()
+                raise
+
+    async def _learn(self) -> None:
+        """Ask for metadata and keys."""
+        issuer = self.settings.issuer
+        metadata = await self._ask("GET", issuer.rstrip("/") + "/.well-known/openid-configuration")
+        if metadata.get("issuer") != issuer:
+            raise _unusable(f"it calls itself {metadata.get('issuer')!r}")
+        for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
+            _check_url(metadata.get(name))
+        keys = await self._ask("GET", str(metadata["jwks_uri"]))
+        try:
+            self._keys = KeySet.import_key_set(keys)  # type: ignore[arg-type]
+        except (JoseError, KeyError, TypeError, ValueError):
+            raise _unusable("its keys cannot be read") from None
+        self._metadata, self._known_at = metadata, time.monotonic()
 
     async def _ask(self, method: str, url: str, form: Any = None) -> dict[str, Any]:
         _check_url(url)

@@ -4,6 +4,7 @@ import hmac
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
+from contextlib import suppress
 from html import escape
 from secrets import token_urlsafe
 from typing import Annotated, Any
@@ -21,8 +22,9 @@ from api.http.schemas import Request
 from api.http.sign_in import client_of, session_answer
 from domain import commands
 from domain.access import Caller
-from domain.errors import InvalidCredentialsError
+from domain.errors import InvalidCredentialsError, InvalidError
 from domain.sign_in_commands import checked_login
+from ledger.ids import now
 
 STATE_COOKIE = "__Host-scrinia-oidc"
 STATE_SECONDS = 600
@@ -83,17 +85,17 @@ async def come_back(request: web.Request) -> web.StreamResponse:
         secrets.of_state("nonce", wanted.state),
     )  # fmt: skip
     settings = provider.settings
-    sign_in = services.access.sign_in_of(
-        secrets.login_id(checked_login(_login(claims, settings.login_claim), "person"))
-    )
+    login_id = secrets.login_id(checked_login(_login(claims, settings.login_claim), "person"))
+    sign_in = services.access.sign_in_of(login_id)
     if sign_in is None:
         raise InvalidCredentialsError(
             "Nobody here has the login name that the identity provider says: ask an admin."
         )
     groups, among = _groups(request, claims, settings.groups_claim)
     command = commands.BeginProvidedSession(
-        sign_in.id, secrets.subject(settings.issuer, str(claims["sub"])),
+        sign_in.id, login_id, secrets.subject(settings.issuer, str(claims["sub"])),
         client_of(request), services.door.session_hours, groups, among,
+        services.access.surplus_session(sign_in.id, now()),
     )  # fmt: skip
     outcome = await commit(request, Caller(str(sign_in.id), "", "oidc"), command)
     response = session_answer(outcome, cookie=True)
@@ -128,10 +130,11 @@ def _expected(request: web.Request, state: str) -> str:
     kept, _, mac = request.cookies.get(STATE_COOKIE, "").rpartition(".")
     parts = kept.split(".")
     own = edge.services(request).door.secrets.of_state("cookie", kept)
-    whole = len(parts) == 3 and hmac.compare_digest(own.encode(), mac.encode())
+    known = hmac.compare_digest(own.encode(), mac.encode("utf-8", "surrogateescape"))
+    whole = len(parts) == 3 and known
     if (
         whole
-        and hmac.compare_digest(parts[0].encode(), state.encode())
+        and hmac.compare_digest(parts[0].encode(), state.encode("utf-8", "surrogateescape"))
         and time.time() < int(parts[1])
     ):
         return _place(parts[2])
@@ -162,10 +165,13 @@ def _groups(
     if name is None:
         return None, ()
     services = edge.services(request)
-    said = claims.get(name, [])
-    names = [one for one in said if isinstance(one, str)] if isinstance(said, list) else [str(said)]
-    folded = [checked_login(one, "group") for one in names[:GROUPS_MAX] if one.strip()]
-    wanted = {services.door.secrets.login_id(one) for one in folded}
+    said = claims.get(name)
+    names = said if isinstance(said, list) else [said]
+    wanted = set()
+    for one in names[:GROUPS_MAX]:
+        with suppress(InvalidError):  # what cannot be a name is nobody's
+            if isinstance(one, str):
+                wanted.add(services.door.secrets.login_id(checked_login(one, "group")))
     named = services.access.named_groups()
     mine = tuple(group_id for login_id, group_id in named.items() if login_id in wanted)
     return mine, tuple(named.values())

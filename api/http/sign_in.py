@@ -1,9 +1,12 @@
 """Signing in and out: password and second factor, sessions, and what people change of their own."""
 
+import asyncio
 import hmac
-from datetime import datetime
+import logging
+from datetime import datetime, timedelta
+from ipaddress import IPv6Address, ip_address, ip_network
 from secrets import token_hex
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 from uuid import UUID
 
@@ -22,6 +25,7 @@ from domain.access import SYSTEM_CALLER, VIA_SESSION, Caller
 from domain.credential import PASSWORD
 from domain.errors import (
     ConflictError,
+    DomainError,
     InvalidCredentialsError,
     SessionOverError,
     SignInLockedError,
@@ -30,10 +34,13 @@ from domain.granting import hash_secret
 from domain.session_commands import NO_ENTRY
 from domain.sign_in import SignIn
 from domain.sign_in_commands import LOGIN_CHARS_MAX
-from domain.sign_in_secrets import base32, fold_login, session_of
+from domain.sign_in_secrets import base32, fold_login
 from ledger.batch import Outcome
+from ledger.errors import LedgerError
 from ledger.ids import now
 from projections.sign_in_tries import ADDRESS_TRIES_MAX, TRIES_MAX
+
+log = logging.getLogger("scrinia.sign-in")
 
 REFRESH_COOKIE = "__Host-scrinia-refresh"
 TOTP_DIGITS = 6
@@ -123,19 +130,26 @@ async def login(request: web.Request) -> web.StreamResponse:
     sign_in = services.access.sign_in_of(login_id)
     await _count_try(request, str(login_id), sign_in)
     # An unknown name costs what a wrong password does, in every step.
-    held_by = str(sign_in.id if sign_in is not None else login_id)
-    verifier = await edge.read(request, services.recorder.credential, held_by, PASSWORD)
+    number, verifier = await _kept(request, sign_in.id if sign_in is not None else login_id)
     checked = await services.door.passwords.check(verifier, wanted.password)
-    if not checked.right or sign_in is None or sign_in.password is None:
+    if not checked.right or sign_in is None:
         raise InvalidCredentialsError(NO_ENTRY)
-    step, code = _shown(request, sign_in, wanted.code)
     command = commands.BeginSession(
-        sign_in.id, sign_in.password, client_of(request), services.door.session_hours, step, code,
-        checked.verifier,
+        sign_in.id, login_id, number, client_of(request), services.door.session_hours,
+        verifier=checked.verifier, replacing=services.access.surplus_session(sign_in.id, now()),
+        **_shown(request, sign_in, wanted.code),
     )  # fmt: skip
     outcome = await commit(request, Caller(str(sign_in.id), "", "password"), command)
     await _came_in(request, str(login_id))
     return session_answer(outcome, cookie=wanted.cookie)
+
+
+async def _kept(request: web.Request, principal_id: UUID) -> tuple[int, bytes | None]:
+    """The number and the verifier of the password somebody has, as one row says both."""
+    services = edge.services(request)
+    row = await edge.read(request, services.recorder.credential, str(principal_id), PASSWORD)
+    opened = services.door.secrets.opened(str(principal_id), row)
+    return opened if opened is not None else (0, None)
 
 
 async def refresh(request: web.Request) -> web.StreamResponse:
@@ -146,10 +160,12 @@ async def refresh(request: web.Request) -> web.StreamResponse:
     if token is None and REFRESH_COOKIE in request.cookies:
         edge.check_origin(request)
         token, cookie = request.cookies[REFRESH_COOKIE], True
-    session_id = session_of(token) if token is not None else None
-    if token is None or session_id is None:
+    # Looked at before anybody else is kept waiting for it.
+    found = edge.services(request).door.secrets.refresh_of(token) if token is not None else None
+    if found is None:
         raise SessionOverError("Send the refresh token that signing in gave you.")
-    command = commands.RefreshSession(session_id, hash_secret(token), client_of(request))
+    session_id, number = found
+    command = commands.RefreshSession(session_id, number, client_of(request))
     outcome = await commit(request, Caller("", str(session_id), "refresh"), command)
     if outcome.body.get("ended") is not None:
         raise SessionOverError(
@@ -204,45 +220,86 @@ def client_of(request: web.Request) -> str:
 # Tries
 
 
-async def _count_try(request: web.Request, login: str, sign_in: SignIn | None) -> None:
+async def _count_try(
+    request: web.Request, place: str | None, sign_in: SignIn | None = None
+) -> None:
     """SignInLockedError after too many tries with a name, known or not, or from an address."""
     services, moment = edge.services(request), now()
-    address = services.door.secrets.client("address", edge.address_of(request) or "")
-    count, seconds = await edge.read(request, services.door.tries.count, address, moment)
+    count, seconds = await edge.read(request, services.door.tries.count, _network(request), moment)
     if count <= ADDRESS_TRIES_MAX:
-        count, seconds = await edge.read(request, services.door.tries.count, login, moment)
-        if count == TRIES_MAX + 1 and sign_in is not None and sign_in.password is not None:
-            await commit(request, SYSTEM_CALLER, commands.LockSignIn(sign_in.id))
-        if count <= TRIES_MAX:
+        if place is None:
             return
-    raise SignInLockedError(
-        f"Too many tries: wait {int(seconds) + 1} seconds.", retry_after_seconds=int(seconds) + 1
-    )
+        count, seconds = await edge.read(request, services.door.tries.count, place, moment)
+        if count == TRIES_MAX + 1 and sign_in is not None and sign_in.password is not None:
+            _lock_afterwards(request, sign_in, moment + timedelta(seconds=seconds))
+        if count <= TRIES_MAX:
+            _check_unlocked(sign_in, moment)
+            return
+    raise _locked(seconds)
 
 
-async def _came_in(request: web.Request, login: str) -> None:
-    services = edge.services(request)
-    address = services.door.secrets.client("address", edge.address_of(request) or "")
-    await edge.read(request, services.door.tries.came_in, login, address)
+def _check_unlocked(sign_in: SignIn | None, moment: datetime) -> None:
+    if sign_in is not None and sign_in.locked_until is not None and sign_in.is_locked(moment):
+        raise _locked((sign_in.locked_until - moment).total_seconds())
+
+
+def _locked(seconds: float) -> SignInLockedError:
+    wait = int(seconds) + 1
+    return SignInLockedError(f"Too many tries: wait {wait} seconds.", retry_after_seconds=wait)
+
+
+def _lock_afterwards(request: web.Request, sign_in: SignIn, until: datetime) -> None:
+    """Lock a name that is somebody's: behind the answer, which takes as long for all others."""
+
+    async def lock() -> None:
+        try:
+            await commit(request, SYSTEM_CALLER, commands.LockSignIn(sign_in.id, until))
+        except (DomainError, LedgerError) as error:
+            log.warning("a lock-out is not in the ledger: %s", error)
+
+    task = asyncio.create_task(lock())
+    _locking.add(task)
+    task.add_done_callback(_locking.discard)
+
+
+_locking: set[asyncio.Task[None]] = set()
+
+
+def _network(request: web.Request) -> str:
+    """Where a request comes from, as a keyed hash: of IPv6 the /64, which is one customer."""
+    address = edge.address_of(request) or ""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        parsed = None
+    if isinstance(parsed, IPv6Address):
+        address = str(ip_network((parsed, 64), strict=False))
+    return edge.services(request).door.secrets.client("address", address)
+
+
+async def _came_in(request: web.Request, place: str) -> None:
+    tries = edge.services(request).door.tries
+    await edge.read(request, tries.came_in, place, _network(request))
 
 
 # Second factors
 
 
-def _shown(
-    request: web.Request, sign_in: SignIn, code: str | None
-) -> tuple[int | None, str | None]:
-    """The time step of a TOTP code, or the SHA-256 of a recovery code; InvalidCredentialsError."""
+def _shown(request: web.Request, sign_in: SignIn, code: str | None) -> dict[str, Any]:
+    """What a code shows: the step and nonce of TOTP, or a recovery code's SHA-256.
+
+    InvalidCredentialsError where it is no code at this time.
+    """
     if code is None or sign_in.totp is None:
-        return None, None
-    digits = code.replace(" ", "")
+        return {}
+    digits, nonce = code.replace(" ", ""), sign_in.totp.nonce
     if len(digits) != TOTP_DIGITS:
-        return None, hash_secret(code.strip().lower())
-    secret = edge.services(request).door.secrets.totp_secret(sign_in.id, sign_in.totp.nonce)
+        return {"code_sha256": hash_secret(code.strip().lower())}
+    secret = edge.services(request).door.secrets.totp_secret(sign_in.id, nonce)
     step = matching_step(secret, digits, now())
     if step is None:
         raise InvalidCredentialsError(NO_ENTRY)
-    return step, None
+    return {"step": step, "nonce": nonce}
 
 
 def matching_step(secret: bytes, digits: str, at: datetime) -> int | None:
@@ -300,13 +357,12 @@ async def recover(request: web.Request) -> web.StreamResponse:
     wanted, services = await edge.body(request, RecoverRequest), edge.services(request)
     login_id = services.door.secrets.login_id(fold_login(wanted.login))
     sign_in = services.access.sign_in_of(login_id)
-    await _count_try(request, f"recovery {login_id}", None)
+    # Nobody guesses 256 bits, so a name is not shut by who tries.
+    await _count_try(request, None)
     verifier = await services.door.passwords.new(wanted.password)
-    if sign_in is None:
-        raise InvalidCredentialsError("This code is not known here, or was used already.")
-    command = commands.UseRecovery(sign_in.id, hash_secret(wanted.code.strip()), verifier)
-    outcome = await commit(request, Caller(str(sign_in.id), "", "recovery"), command)
-    await _came_in(request, f"recovery {login_id}")
+    whose = sign_in.id if sign_in is not None else login_id
+    command = commands.UseRecovery(whose, hash_secret(wanted.code.strip()), verifier)
+    outcome = await commit(request, Caller(str(whose), "", "recovery"), command)
     await _came_in(request, str(login_id))
     return edge.answer(outcome.body, headers={"Scrinia-Position": str(outcome.position)})
 
@@ -328,12 +384,12 @@ async def _check_own(request: web.Request, who: Caller, password: str) -> tuple[
     if sign_in is None or sign_in.password is None:
         raise ConflictError("You have no password: an admin hands out a code to set one with.")
     place = f"own {sign_in.id}"
-    await _count_try(request, place, None)
-    verifier = await edge.read(request, services.recorder.credential, str(sign_in.id), PASSWORD)
+    await _count_try(request, place)
+    number, verifier = await _kept(request, sign_in.id)
     if not (await services.door.passwords.check(verifier, password)).right:
         raise InvalidCredentialsError("This is not the current password.")
     await _came_in(request, place)
-    return sign_in, sign_in.password
+    return sign_in, number
 
 
 def _unstored(response: web.Response) -> web.Response:

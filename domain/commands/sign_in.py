@@ -1,6 +1,7 @@
 """Signing in, as commands: login names, passwords, second factors, sessions."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 
@@ -76,9 +77,10 @@ class RemoveTotp:
 
 @dataclass(frozen=True)
 class LockSignIn:
-    """Refuse passwords for a while: too many failed."""
+    """Refuse passwords until a moment: too many failed."""
 
     principal_id: UUID
+    until: datetime
 
 
 @dataclass(frozen=True)
@@ -92,16 +94,21 @@ class SetSignInRules:
 class BeginSession:
     """Sign in by the password of a number, with the TOTP code of a step or a recovery code.
 
-    `verifier`: of the same password, where it is to be kept in another form from now on.
+    `nonce`: of the second factor that the code is of. `verifier`: of the same password, where it is
+    to be kept in another form from now on. `replacing`: one's oldest session, where there are
+    SESSIONS_MAX.
     """
 
     principal_id: UUID
+    login_id: UUID
     checked: int
     client: str
     hours: float
     step: int | None = None
+    nonce: str | None = None
     code_sha256: str | None = None
     verifier: bytes | None = None
+    replacing: UUID | None = None
 
 
 @dataclass(frozen=True)
@@ -112,19 +119,21 @@ class BeginProvidedSession:
     """
 
     principal_id: UUID
+    login_id: UUID
     subject: str
     client: str
     hours: float
     groups: tuple[UUID, ...] | None = None
     among: tuple[UUID, ...] = ()
+    replacing: UUID | None = None
 
 
 @dataclass(frozen=True)
 class RefreshSession:
-    """Exchange a refresh token (its SHA-256, hex) for new tokens."""
+    """Exchange the refresh token of a number, which is known to be the registry's, for new ones."""
 
     session_id: UUID
-    refresh_sha256: str
+    number: int
     client: str
 
 

@@ -69,6 +69,22 @@ def test_a_persons_first_day(server: Process) -> None:
     listed = json.loads(hers.cli("--json", "session", "list").stdout)["items"]
     other = next(one["session_id"] for one in listed if not one["current"])
     hers.cli("session", "end", other)
+    # What cannot be tried out says so; what is over does not go on as somebody else.
+    tried = hers.cli("--dry-run", "login", "ada@example.com", stdin, check=False,
+                     **password(PASSWORD))  # fmt: skip
+    assert tried.returncode != 0 and "dry-run" in tried.stderr
+    by_token.cli("session", "end-all", ada)
+    sessions = json.loads(file.read_text())
+    sessions[server.url]["access_expires_at"] = "2020-01-01T00:00:00+00:00"
+    file.write_text(json.dumps(sessions))
+    hers.cli("whoami", check=False)
+    without_url = Process(server.data_dir, {})
+    for one in (hers, without_url):
+        over = one.cli("whoami", check=False)
+        assert over.returncode == 5 and "session is over" in over.stderr
+    hers.cli("logout")
+    assert "admin" in without_url.cli("whoami").stdout
+    hers.cli("login", "ada@example.com", stdin, **password(PASSWORD))
     hers.cli("logout")
     assert hers.cli("whoami", check=False).returncode == 5
     by_token.cli("session", "end-all", ada, "-m", "away")

@@ -66,6 +66,17 @@ async def test_a_credential_is_told_what_is_left(tmp_path: Path) -> None:
         assert statuses == [200] * 20 + [429] * 2
 
 
+async def test_how_a_token_is_written_makes_no_more_of_it(tmp_path: Path) -> None:
+    async with registry(tmp_path, requests_per_minute=5) as api:
+        nobody, token = api.as_token(None), (await api.make_caller({"role": "viewer"})).api.token
+        written = [f"{'Bearer' if n % 2 else 'bearer'}{' ' * (n + 1)}{token}" for n in range(8)]
+        shown = [await nobody.call("GET", "/v1/whoami", headers={"Authorization": one})
+                 for one in written]  # fmt: skip
+        assert [one.status for one in shown] == [200] * 5 + [429] * 3
+        guessed = [await api.as_token(f"scr_guess{n}").call("GET", "/v1/version") for n in range(8)]
+        assert [one.status for one in guessed].count(429) == 3
+
+
 async def test_who_guesses_is_told_to_wait(tmp_path: Path) -> None:
     async with registry(tmp_path, refusals_per_minute=5) as api:
         tries = [await api.as_token(f"scr_guess{n}").call("GET", "/v1/whoami") for n in range(7)]

@@ -120,6 +120,7 @@ def without(name: str) -> Twist:
         (claim(exp=1), "exp"),
         (claim(iat=4102444800), "in the future"),
         (claim(nonce="another"), "another sign-in"),
+        (claim(nonce="n\u00f6"), "another sign-in"),
         (without("nonce"), "another sign-in"),
         (without("exp"), "exp"),
         (without("iat"), "iat"),
@@ -214,6 +215,10 @@ async def test_groups_follow_what_it_says(api: Api, idp: Provider, ada: Person) 
     assert await groups("Writers", "Unknown") == {"ours", "writers"}
     assert await groups("Readers", "writers") == {"ours", "readers"}  # as it is written there
     assert await groups() == {"ours"}
+    odd: list[object] = [None, {}, "Writers", ["x" * 300, "a\x07b", 7, None, " "]]
+    for said in odd:
+        idp.user["groups"] = said
+        assert (await sign_in(api, idp)).status == 200, said
     del idp.user["groups"]
     assert (await sign_in(api, idp)).status == 200
 

@@ -1,17 +1,23 @@
 """Login names and passwords: who comes in, who does not, and what changes when."""
 
 import asyncio
+import json
+from contextlib import closing
+from hashlib import sha256
 from pathlib import Path
 from unicodedata import normalize
 
+import psycopg
 import pytest
 from nacl.pwhash import argon2id
 
 from api.http.passwords import HASHES_AT_ONCE, HASHES_WAITING_MAX, Passwords
 from api.http.problems import EdgeError
 from domain.credential import PASSWORD as KIND
+from domain.credential import Credential
+from ledger.sqlite.recorder import SQLiteLedgerRecorder, connect
 from projections.sign_in_tries import TRIES_MAX
-from tests.harness import Api, registry
+from tests.harness import Api, registry, verify
 from tests.sign_in.people import PASSWORD, Person, new_person, set_first_password
 
 
@@ -140,24 +146,148 @@ async def test_tries_at_once_are_not_more_tries(ada: Person) -> None:
     assert answers.count(401) <= TRIES_MAX and answers.count(429) >= 2 * TRIES_MAX
 
 
+def _verifier(api: Api, person: Person) -> bytes:
+    kept = api.services.recorder.credential(person.principal_id, KIND)
+    return api.services.door.secrets.opened(person.principal_id, kept)[1]
+
+
+@pytest.mark.parametrize("memory", [19, 32])
+async def test_an_old_password_is_old_at_once(
+    tmp_path: Path, database_url: str | None, memory: int
+) -> None:
+    """Whoever shows it while another is set comes in before, or not at all."""
+    async with registry(tmp_path, database_url=database_url) as api:
+        ada = await new_person(api)
+        ada.password = "the first password"
+        await set_first_password(ada)
+    options = {"database_url": database_url, "password_memory_mib": memory}
+    async with registry(tmp_path, **options) as api:
+        ada.admin = api
+        path = f"/v1/principals/{ada.principal_id}/recovery"
+        code = (await api.ok("POST", path))["code"]
+        body = {"login": ada.login, "code": code, "password": "the second password"}
+        recovering = api.as_token(None).call("POST", "/v1/auth/recover", body)
+        answers = await asyncio.gather(recovering, *(ada.sign_in() for _ in range(8)))
+        assert answers[0].status == 200
+        assert (await ada.sign_in()).status == 401
+        assert (await ada.sign_in(password="the second password")).status == 201
+        for answer in answers[1:]:
+            if answer.status == 201:
+                token = api.as_token(answer.body["access_token"])
+                assert (await token.call("GET", "/v1/whoami")).status == 401
+    assert not verify(tmp_path / "data", database_url).faults
+
+
+async def test_a_row_that_somebody_wrote_lets_nobody_in(api: Api, ada: Person) -> None:
+    mal = await new_person(api, "mal@example.com")
+    mal.password = "a password of mal's own"
+    await set_first_password(mal)
+    recorder = api.services.recorder
+    own, of_mal = (recorder.credential(one.principal_id, KIND) for one in (ada, mal))
+    plain = argon2id.str(b"a password of mal's own")
+    seals = api.services.door.secrets
+    others = (of_mal, plain, b"1 " + plain, b"", b"1 00 " + plain,
+              seals.sealed(ada.principal_id, 7, plain))  # fmt: skip
+    for row in others:
+        _write(api, Credential(ada.principal_id, KIND, row))
+        assert (await ada.sign_in(password=mal.password)).status == 401, row
+    _write(api, Credential(ada.principal_id, KIND, own))
+    assert (await ada.sign_in()).status == 201
+
+
+def _write(api: Api, credential: Credential) -> None:
+    """As somebody could who has the database and not the keys."""
+    recorder = api.services.recorder
+    if isinstance(recorder, SQLiteLedgerRecorder):
+        with closing(
+            connect(Path(recorder._writer.execute("PRAGMA database_list").fetchone()[2]))
+        ) as db:
+            db.execute("UPDATE credentials SET verifier = ? WHERE principal = ?",
+                       (credential.verifier, credential.principal_id))  # fmt: skip
+        return
+    columns = ([credential.principal_id], [credential.kind], [credential.verifier])
+    with psycopg.connect(recorder._url) as connection:
+        with pytest.raises(psycopg.errors.RaiseException):
+            connection.execute("SELECT scrinia.take_credentials(%s, %s, %s)", columns)
+        connection.rollback()
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("UPDATE scrinia.credentials SET verifier = ''")
+        connection.rollback()
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("SELECT scrinia.keep_credentials(%s, %s, %s)", columns)
+
+
+async def test_strangers_do_not_shut_the_way_back(api: Api, ada: Person) -> None:
+    nobody = api.as_token(None)
+    body = {"login": ada.login, "code": "scr_guess", "password": "another password"}
+    for _ in range(TRIES_MAX + 2):
+        assert (await nobody.call("POST", "/v1/auth/recover", body)).status == 401
+    assert (await set_first_password(ada)).status == 200
+
+
+async def test_what_is_remembered_of_a_request_guesses_no_password(api: Api, ada: Person) -> None:
+    session = await ada.session()
+    key = {"Idempotency-Key": "once"}
+    body = {"current": PASSWORD, "new": "another password"}
+    path = "/v1/auth/password"
+    assert (await session.api.call("POST", path, body, headers=key)).status == 200
+    recalled = api.services.recorder.recall([(ada.principal_id, "once")])
+    sent = f"POST {path}\n\n".encode() + json.dumps(body).encode()
+    assert recalled[ada.principal_id, "once"].request_hash != sha256(sent).hexdigest()
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_odd_headers_break_nothing(api: Api, ada: Person) -> None:
+    session = await ada.session()
+    host, _, port = api.url.removeprefix("http://").partition(":")
+    lines = (
+        "POST /v1/auth/login", "POST /v1/auth/refresh", "GET /v1/whoami", "POST /v1/auth/logout",
+        "GET /v1/auth/oidc/callback?state=x",
+    )  # fmt: skip
+    for line in lines:
+        for odd in (b"\xff", b"\xc3\x28", b"x"):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            body = b'{"login": "a", "password": "b"}'
+            writer.write(
+                f"{line} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n".encode()
+                + b"User-Agent: " + odd + b"\r\nCookie: __Host-scrinia=" + odd
+                + b"; __Host-scrinia-refresh=" + odd + b"; __Host-scrinia-oidc=" + odd
+                + b"\r\nOrigin: http://[\r\nContent-Type: application/json\r\n"
+                + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+            )  # fmt: skip
+            status = int((await reader.readline()).split()[1])
+            writer.close()
+            assert status in (400, 401, 403, 404, 422), (line, odd, status)
+    assert (await session.api.call("GET", "/v1/whoami")).status == 200
+
+
+async def test_there_are_so_many_sessions_at_once(
+    api: Api, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("projections.access.SESSIONS_MAX", 3)
+    sessions = [await ada.session() for _ in range(5)]
+    alive = [(await one.api.call("GET", "/v1/whoami")).status for one in sessions]
+    assert alive == [401, 401, 200, 200, 200]
+
+
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_password_is_hashed_anew_when_it_is_to_cost_more(
     tmp_path: Path, database_url: None
 ) -> None:
     async with registry(tmp_path, password_memory_mib=19) as api:
         ada = await new_person(api)
-        before = api.services.recorder.credential(ada.principal_id, KIND)
+        before = _verifier(api, ada)
         assert before.startswith(b"$argon2id$v=19$m=19456,t=2,p=1$")
     async with registry(tmp_path, password_memory_mib=32) as api:
         ada.admin = api
         assert (await ada.sign_in(password="wrong")).status == 401
-        assert api.services.recorder.credential(ada.principal_id, KIND) == before
+        assert _verifier(api, ada) == before
         assert (await ada.sign_in()).status == 201
-        after = api.services.recorder.credential(ada.principal_id, KIND)
+        after = _verifier(api, ada)
         assert after.startswith(b"$argon2id$v=19$m=32768,t=2,p=1$")
         assert argon2id.verify(after, PASSWORD.encode())
         assert (await ada.sign_in()).status == 201
-        assert api.services.recorder.credential(ada.principal_id, KIND) == after
+        assert _verifier(api, ada) == after
 
 
 async def test_no_more_than_so_many_are_hashed_at_once() -> None:

@@ -103,6 +103,28 @@ async def test_where_it_is_required_nothing_goes_without(api: Api, ada: Person) 
     assert (await session.api.call("POST", "/v1/auth/logout")).status == 200
 
 
+async def test_a_feed_ends_where_it_is_required(api: Api, ada: Person) -> None:
+    session = await ada.session()
+    headers = {
+        "Accept": "text/event-stream",
+        "Authorization": f"Bearer {session.body['access_token']}",
+    }
+    async with api.session.get(f"{api.url}/v1/events", headers=headers) as feed:
+        await feed.content.readline()
+        await api.ok("PUT", "/v1/auth/rules", {"second_factor": "required"})
+        rest = await feed.content.read()
+    assert b"HTTP/1.1" not in rest
+    await api.ok("PUT", "/v1/auth/rules", {"second_factor": "optional"})
+
+
+async def test_one_s_own_goes_with_the_password(api: Api, ada: Person) -> None:
+    await api.ok("POST", "/v1/grants", {"principal_id": ada.principal_id, "role": "admin"})
+    session = await ada.session()
+    await enrol(session)
+    answer = await session.api.call("DELETE", f"/v1/principals/{ada.principal_id}/totp")
+    assert (answer.status, answer.code) == (409, "conflict")
+
+
 async def test_requiring_it_reaches_sessions_there_are(api: Api, ada: Person) -> None:
     session: Session = await ada.session()
     await api.ok("PUT", "/v1/auth/rules", {"second_factor": "required"})

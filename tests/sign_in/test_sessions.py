@@ -84,6 +84,14 @@ async def test_a_lost_reply_is_given_again(api: Api, ada: Person) -> None:
     assert await ended(api, session) == []
 
 
+async def test_only_who_exchanged_it_has_lost_the_reply(api: Api, ada: Person) -> None:
+    """Were it stolen and exchanged by somebody else, its owner's own try would end it."""
+    session = await ada.session()
+    assert (await session.refresh(headers=AGENT)).status == 200
+    assert (await session.refresh()).code == "session_over"
+    assert await ended(api, session) == ["reuse"]
+
+
 async def test_another_client_is_no_retry(api: Api, ada: Person) -> None:
     session = await ada.session()
     await session.refreshed()

@@ -58,9 +58,15 @@ BEGIN
     END LOOP;
 END $$;
 
--- What `scrinia copy` and `scrinia restore` need: all of another store's, and no others.
+-- What `scrinia copy` and `scrinia restore` need: all of another store's, and no others. Only into a
+-- ledger that is being filled, so that the server's role replaces nothing.
 CREATE FUNCTION take_credentials(principals text[], kinds text[], verifiers bytea[]) RETURNS void
-LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = scrinia, pg_temp AS $$
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = scrinia, pg_temp AS $$
+BEGIN
+    PERFORM 1 FROM ledger_head FOR UPDATE;
+    IF NOT EXISTS (SELECT FROM closed WHERE filling) THEN
+        RAISE EXCEPTION 'credentials are taken over into a ledger that is being filled only';
+    END IF;
     DELETE FROM credentials;
-    SELECT keep_credentials(principals, kinds, verifiers);
-$$;
+    PERFORM keep_credentials(principals, kinds, verifiers);
+END $$;
