@@ -22,6 +22,7 @@ from nats.errors import Error as NatsError
 from api.main import projections, store_of, views_of
 from api.settings import Settings
 from domain.keys import CHECKPOINT_PURPOSE, EVENT_PURPOSE, SIGN_IN_PURPOSE, WEBHOOK_PURPOSE
+from domain.sign_in_secrets import SignInSecrets
 from domain.webhook_signing import key_id_of
 from ledger.errors import LedgerError
 from ledger.ids import now
@@ -30,6 +31,7 @@ from ledger.mapper import SigningMapper
 from ledger.postgres.recorder import connect
 from ledger.recorder import CLOCK_SKEW_SECONDS_MAX
 from ledger.repository import Repository
+from projections.access import AccessView
 from projections.jetstream import connect as connect_nats
 from projections.webhooks import WebhookView
 
@@ -124,8 +126,9 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
         durable = recorder.durability()
         mapper = SigningMapper(ledger, None)
         keys = Repository(recorder, mapper, ledger).trusted_keys()
-        webhooks = WebhookView()
+        webhooks, access = WebhookView(), AccessView()
         webhooks.load(recorder, mapper, head, keys)
+        access.load_all(recorder, mapper, head, keys)
     yield Finding("ledger", "ok", f"{ledger} in {store.place}, {head} events")
     for path, purpose in (
         (settings.directory.event_key, EVENT_PURPOSE),
@@ -137,6 +140,13 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
             "it was retired or never registered: put the one in its place that 'scrinia key list'"
             " shows without an end",
         )  # fmt: skip
+    own = SignInSecrets(load_secret(settings.directory.sign_in_key, SIGN_IN_PURPOSE)).key_id
+    strange = [one for one in access.sign_ins.values() if one.login_id and one.key_id != own]
+    yield _expect(
+        "keys", not strange, "sign-in.key is the one that login names were given by",
+        f"not by which {len(strange)} login names were given: copy the file from another host, or"
+        " give the names anew",
+    )  # fmt: skip
     own = key_id_of(load_secret(settings.directory.webhook_key, WEBHOOK_PURPOSE))
     foreign = [w for w in webhooks.known.values() if w.webhook.secrets[-1].key_id != own]
     yield _expect(

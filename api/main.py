@@ -52,6 +52,7 @@ from ledger.mapper import SigningMapper
 from ledger.payload import format_time
 from ledger.postgres.store import PostgresStore
 from ledger.postgres.wakeup import PostgresWakeup
+from ledger.recorder import LedgerRecorder
 from ledger.repository import Repository
 from ledger.sealing import Sealer
 from ledger.signing import Signer
@@ -229,14 +230,14 @@ def _assemble(settings: Settings) -> Services:
     sealer.resume()
     check_unsealed(recorder, keys, sealer.sealed, head)
     access, webhooks, projects = AccessView(), WebhookView(), ProjectView()
-    horizon = recorder.position_at(format_time(now() - timedelta(hours=HOURS_MAX)))
-    access.load_all(recorder, mapper, head, keys, sessions_after=horizon)
+    access.load_all(recorder, mapper, head, keys, sessions_after=_session_horizon(recorder))
     for view in (webhooks, projects):
         view.load(recorder, mapper, head, keys)
     webhook_key = _secret(directory, directory.webhook_key, WEBHOOK_PURPOSE, webhooks.known)
     sign_in_key = _secret(directory, directory.sign_in_key, SIGN_IN_PURPOSE, access.sign_ins)
     ids = SystemIds(webhook_key, sign_in_key)
     _warn_of_keys(keys, signer, sealing_key, head)
+    _warn_of_strangers(access, ids)
     follower = Follower(recorder, mapper, keys, readers, head)
     serving = ServingView(recorder, repository, projects, readers, settings.serving_bytes_max)
     committer = Committer(
@@ -315,6 +316,18 @@ def _warn_of_keys(keys: TrustedKeys, signer: Signer, sealing: Signer, head: int)
     for key, purpose in ((signer, EVENT_PURPOSE), (sealing, CHECKPOINT_PURPOSE)):
         if keys.at(key.key_id, purpose, head + 1) is None:
             log.error("the %s key here is not in force: see 'scrinia key list'", purpose)
+
+
+def _session_horizon(recorder: LedgerRecorder) -> int:
+    """The position before which no session began that is not over by now."""
+    return recorder.position_at(format_time(now() - timedelta(hours=HOURS_MAX)))
+
+
+def _warn_of_strangers(access: AccessView, ids: SystemIds) -> None:
+    """Names that were given by another key's leave lead nowhere here."""
+    own = ids.sign_in_key_id()
+    if any(one.key_id != own for one in access.sign_ins.values() if one.login_id is not None):
+        log.error("the sign-in key here is another one than login names were given by")
 
 
 def _telemetry(settings: Settings) -> "Telemetry | None":
