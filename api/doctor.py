@@ -108,6 +108,10 @@ def _keys(settings: Settings) -> Iterator[Finding]:
     load_key(directory.event_key, EVENT_PURPOSE)
     load_key(directory.checkpoint_key, CHECKPOINT_PURPOSE)
     load_secret(directory.webhook_key, WEBHOOK_PURPOSE)
+    if not directory.sign_in_key.exists():
+        yield Finding("keys", "warning", "sign-in.key is missing: the next start makes it, if"
+                      " nobody has a login name; else copy it from another host")  # fmt: skip
+        return
     load_secret(directory.sign_in_key, SIGN_IN_PURPOSE)
     for path in directory.key_files:
         yield Finding("keys", "ok", f"{path.name} is readable by its owner alone")
@@ -115,6 +119,18 @@ def _keys(settings: Settings) -> Iterator[Finding]:
     if token.exists() and token.stat().st_mode & 0o077:
         detail = f"{token} can be read by others: run chmod 600 {token} and issue another token."
         yield Finding("keys", "warning", detail)
+
+
+def _sign_in_key(settings: Settings, access: AccessView) -> Iterator[Finding]:
+    if not settings.directory.sign_in_key.exists():
+        return
+    own = SignInSecrets(load_secret(settings.directory.sign_in_key, SIGN_IN_PURPOSE)).key_id
+    strange = [one for one in access.sign_ins.values() if one.login_id and one.key_id != own]
+    yield _expect(
+        "keys", not strange, "sign-in.key is the one that login names were given by",
+        f"not by which {len(strange)} login names were given: copy the file from another host, or"
+        " give the names anew",
+    )  # fmt: skip
 
 
 def _ledger(settings: Settings) -> Iterator[Finding]:
@@ -140,13 +156,7 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
             "it was retired or never registered: put the one in its place that 'scrinia key list'"
             " shows without an end",
         )  # fmt: skip
-    own = SignInSecrets(load_secret(settings.directory.sign_in_key, SIGN_IN_PURPOSE)).key_id
-    strange = [one for one in access.sign_ins.values() if one.login_id and one.key_id != own]
-    yield _expect(
-        "keys", not strange, "sign-in.key is the one that login names were given by",
-        f"not by which {len(strange)} login names were given: copy the file from another host, or"
-        " give the names anew",
-    )  # fmt: skip
+    yield from _sign_in_key(settings, access)
     own = key_id_of(load_secret(settings.directory.webhook_key, WEBHOOK_PURPOSE))
     foreign = [w for w in webhooks.known.values() if w.webhook.secrets[-1].key_id != own]
     yield _expect(

@@ -79,6 +79,7 @@ from projections.postgres.views import PostgresViews
 from projections.projects import ProjectView
 from projections.ramps import LEASE as RAMPS_LEASE
 from projections.ramps import due_steps
+from projections.reads import Reads
 from projections.relay import LEASE as RELAY_LEASE
 from projections.relay import Relay
 from projections.runner import LEASE as RUNNER_LEASE
@@ -185,7 +186,7 @@ async def _working(settings: Settings, services: Services) -> AsyncIterator[Serv
     listening = [asyncio.create_task(wakeup_of(settings, services.follower.wake).run())]
     if services.refusals is not None:
         listening.append(asyncio.create_task(services.refusals.run()))
-    noting = asyncio.create_task(services.token_uses.run())
+    noting = [asyncio.create_task(part.run()) for part in (services.token_uses, services.reads)]
     following = asyncio.create_task(services.follower.run())
     tasks = [asyncio.create_task(part.run()) for part in services.elected]
     writing = asyncio.create_task(services.committer.run())
@@ -194,7 +195,8 @@ async def _working(settings: Settings, services: Services) -> AsyncIterator[Serv
     finally:
         await _stop(services, writing, following, tasks)
         services.token_uses.close()
-        await _ended(noting)
+        services.reads.close()
+        await _ended(*noting)
         for task in listening:
             task.cancel()
         services.elections.close()
@@ -222,7 +224,6 @@ def _assemble(settings: Settings) -> Services:
     recorder, views = store.recorder(), views_of(settings)
     mapper = SigningMapper(ledger, signer)
     readers = ThreadPoolExecutor(settings.reader_threads, thread_name_prefix="scrinia-read")
-    operators = ThreadPoolExecutor(1, thread_name_prefix="scrinia-rebuild")
     repository = Repository(recorder, mapper, ledger)
     head = recorder.head()
     keys = repository.trusted_keys(head)
@@ -264,8 +265,9 @@ def _assemble(settings: Settings) -> Services:
         recorder=recorder, repository=repository, mapper=mapper,
         door=_door(settings, ids, views),
         committer=committer, follower=follower, serving=serving, access=access, views=views,
-        token_uses=TokenUses(views, readers), proxies=parse_networks(settings.trusted_proxies),
-        projects=projects,
+        token_uses=TokenUses(views, readers),
+        reads=Reads(views, readers, settings.access_log_days), projects=projects,
+        proxies=parse_networks(settings.trusted_proxies),
         runner=Runner(views, projections(), follower, recorder.contents, elections),
         feed=Feed(follower), past=PastCatalogs(recorder, mapper), elections=elections, relay=relay,
         scrub=Scrub(recorder, keys, follower, elections, settings.scrub_hours * 3600),
@@ -273,7 +275,7 @@ def _assemble(settings: Settings) -> Services:
         schedule=due(SCHEDULE_LEASE, Schedule().due, _apply_due),
         ramps=due(RAMPS_LEASE, due_steps, _take_step),
         transparency=Transparency(sealer, follower, readers, elections),
-        readers=readers, operators=operators, webhooks=webhooks, deliveries=deliveries,
+        readers=readers, operators=ThreadPoolExecutor(1, thread_name_prefix="scrinia-rebuild"), webhooks=webhooks, deliveries=deliveries,
         courier=courier, telemetry=_telemetry(settings),
         siem=SiemExport(siem_sink, views, follower, elections) if siem_sink else None,
         refusals=RefusalExport(siem_sink) if siem_sink else None,

@@ -114,6 +114,12 @@ class Settings(BaseSettings):
         description="Credentials that do not count which an address may show; then it is told to"
         " wait.",
     )
+    access_log_days: float = Field(
+        90.0,
+        gt=0,
+        description="How long reads stay on record, where an environment's rules put them there; at"
+        " most a million entries do.",
+    )
     max_staleness: float = Field(
         3600.0,
         gt=0,

@@ -49,6 +49,7 @@ class Rules:
     without being promoted again. `guarded_rollback`: a rollback needs all that a promotion needs.
     `signed`: each promotion carries the promoter's own signature.
     `review_hours`: an emergency promotion is reviewed within this time (None: there is none).
+    `access_log`: reads by its label are put on record, outside the ledger; it holds up nothing.
     """
 
     promoter_roles: tuple[str, ...] = ()
@@ -60,11 +61,12 @@ class Rules:
     guarded_rollback: bool = False
     signed: bool = False
     review_hours: int | None = REVIEW_HOURS_DEFAULT
+    access_log: bool = False
 
     @property
     def protected(self) -> bool:
         """Whether there is anything that a promotion has to satisfy."""
-        return replace(self, review_hours=REVIEW_HOURS_DEFAULT) != OPEN
+        return replace(self, review_hours=REVIEW_HOURS_DEFAULT, access_log=False) != OPEN
 
     def as_data(self) -> dict[str, Any]:
         """JSON form, as `read_rules` takes it."""
@@ -87,6 +89,7 @@ class Rules:
             "guarded_rollback": self.guarded_rollback,
             "signed": self.signed,
             "review_hours": self.review_hours,
+            "access_log": self.access_log,
         }
 
 
@@ -124,6 +127,7 @@ def read_rules(data: dict[str, Any], faults: list[Fault]) -> Rules:
         guarded_rollback=bool(data.get("guarded_rollback", False)),
         signed=bool(data.get("signed", False)),
         review_hours=_hours(review_hours, "/review_hours", faults),
+        access_log=bool(data.get("access_log", False)),
     )
 
 

@@ -52,7 +52,9 @@ class SessionCommands(Deciding):
             )
             return ["recovery"]
         if command.step is None or command.nonce != sign_in.totp.nonce:
-            raise SecondFactorRequiredError("Send the code of your second factor too.")
+            raise SecondFactorRequiredError(
+                "Send the code of your second factor too ('code', --code)."
+            )
         if command.step <= sign_in.totp_step:
             raise InvalidCredentialsError("This code was used already: wait for the next one.")
         sign_in.tell(SignIn.TotpUsed, self._now, step=command.step)

@@ -103,9 +103,13 @@ class SignIn(Aggregate):
         keeps: str | None
 
     class TotpEnrolled(Aggregate.Event):
-        """A second factor is asked for; `recovery_sha256`: of the codes to do without it."""
+        """A second factor is asked for; `recovery_sha256`: of the codes to do without it.
+
+        `session`: the one it was shown in, which has it from now on; all others end.
+        """
 
         TOPIC = "io.scrinia.totp.enrolled.v1"
+        session: str | None
         nonce: str
         key_id: str
         step: int
@@ -141,6 +145,7 @@ class SignIn(Aggregate):
         self.passwords = 0
         self.totp: Totp | None = None
         self.totp_step = 0
+        self.proven: str | None = None
         self.recovery_codes: frozenset[str] = frozenset()
         self.recovery: Recovery | None = None
         self.subject: str | None = None
@@ -216,8 +221,15 @@ class SignIn(Aggregate):
 
     @event(TotpEnrolled)
     def _apply_totp_enrolled(
-        self, nonce: str, key_id: str, step: int, recovery_sha256: list[str]
+        self,
+        session: str | None,
+        nonce: str,
+        key_id: str,
+        step: int,
+        recovery_sha256: list[str],
     ) -> None:
+        self.proven = self.kept = session
+        self.generation += 1
         self.totp = Totp(nonce, key_id)
         self.totp_step = step
         self.recovery_codes = frozenset(recovery_sha256)
@@ -228,7 +240,7 @@ class SignIn(Aggregate):
 
     @event(TotpRemoved)
     def _apply_totp_removed(self) -> None:
-        self.totp = None
+        self.totp = self.proven = None
         self.recovery_codes = frozenset()
 
     @event(Linked)

@@ -147,9 +147,11 @@ class SignInCommands(Deciding):
         provenance = self._as_oneself(command.principal_id, limited=True)
         sign_in = self._sign_in(command.principal_id)
         _check_current(sign_in, command.checked)
-        keeps = self._caller.token_id if self._caller.via == access.VIA_SESSION else None
-        self._change_password(sign_in, command.verifier, keeps)
+        self._change_password(sign_in, command.verifier, self._own_session())
         return self._decision(provenance, Answer({"principal_id": str(sign_in.id)}), sign_in)
+
+    def _own_session(self) -> str | None:
+        return self._caller.token_id if self._caller.via == access.VIA_SESSION else None
 
     def _change_password(self, sign_in: SignIn, verifier: bytes, keeps: str | None) -> None:
         number = sign_in.passwords + 1
@@ -167,8 +169,9 @@ class SignInCommands(Deciding):
             raise ConflictError("There is a second factor already: remove it first.")
         codes = [self._ids.recovery_code() for _ in range(RECOVERY_CODES)]
         sign_in.tell(
-            SignIn.TotpEnrolled, self._now, nonce=command.nonce, key_id=self._ids.sign_in_key_id(),
-            step=command.step, recovery_sha256=[hash_secret(code) for code in codes],
+            SignIn.TotpEnrolled, self._now, session=self._own_session(), nonce=command.nonce,
+            key_id=self._ids.sign_in_key_id(), step=command.step,
+            recovery_sha256=[hash_secret(code) for code in codes],
         )  # fmt: skip
         answer = Answer(
             {"principal_id": str(sign_in.id), "recovery_codes": None}, made=True,

@@ -68,7 +68,8 @@ def _in_session(streams: Streams, principal: Principal, rights: Rights, session_
     if sign_in is None or not sign_in.counts(session_id, session.generation):
         until = session.created_on
         taken = taken or sign_in is None or session.generation <= sign_in.revoked
-    limited = rules is not None and rules.second_factor and not session.has_second_factor
+    shown = session.has_second_factor or (sign_in is not None and sign_in.proven == session_id)
+    limited = rules is not None and rules.second_factor and not shown
     token = Token(session_id, "", None, until, revoked=taken)
     return replace(rights, token=token, limited=limited)
 

@@ -169,6 +169,8 @@ def of_oneself_fault(facts: Facts, recorded: RecordedEvent) -> str | None:
     if isinstance(event, SignIn.PasswordSet) and event.keeps not in own:
         return "keeps another session than the one it was done in"
     if isinstance(event, SignIn.TotpEnrolled):
+        if event.session not in own:
+            return "was shown in another session than it says"
         if sign_in is None or sign_in.totp is not None:
             return "enrols a second factor beside another"
         if not is_step_of(event.step, recorded.time):

@@ -246,10 +246,6 @@ class AccessView:
         """Whether a token was ever issued, as far as this process has followed."""
         return hash_secret(secret) in self._tokens
 
-    def rights_with(self, secret: str, now: datetime) -> Rights:
-        """The standing a token gives, in one look-up: the path of every hot read."""
-        return self.rights(self.caller_with(secret), now)
-
     def rights(self, caller: Caller, now: datetime) -> Rights:
         """The standing of a caller; UnauthenticatedError where it has none any more."""
         return authenticate(self._standing(caller, now), now)

@@ -34,11 +34,13 @@ Kind = Literal["label", "version", "digest", "range", "live", "rollout"]
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """The name a prompt goes by, an encoded answer, its strong ETag and headers, until when it
-    stands.
+    """The name a prompt goes by, the version and by which label, an encoded answer, its strong ETag
+    and headers, until when it stands.
     """
 
     name: str
+    version: int
+    label: str | None
     body: bytes
     etag: str
     headers: CIMultiDict[str]
@@ -170,7 +172,9 @@ def encode_answer(
         headers["Content-Language"] = assembled.locale
     until = move.expires_at if move is not None else None
     ends = [one for one in (until, assembled.expires) if one is not None]
-    return Resolved(prompt.name, body, etag, CIMultiDict(headers), min(ends, default=None))
+    until = min(ends, default=None)
+    named = (prompt.name, version.number, label)
+    return Resolved(*named, body, etag, CIMultiDict(headers), until)
 
 
 def _is_for_good(prompt: Prompt, assembled: Assembled, label: str | None) -> bool:

@@ -46,7 +46,7 @@ class Audit(SqlProjection):
     """Folds every event into one record."""
 
     name = "audit"
-    edition = 3
+    edition = 4
     tables = ("audit", "audit_held")
 
     def apply(self, cursor: Cursor, recorded: RecordedEvent, texts: Texts) -> None:
@@ -56,6 +56,8 @@ class Audit(SqlProjection):
         before, after = _CHANGES.get(recorded.kind_verb, _made)(data)
         if recorded.kind_verb in _HELD:
             before, after = self._held(cursor, recorded, before, after)
+        if recorded.stream.startswith("session/") and after is not None:
+            after = {"session_id": str(recorded.event.originator_id), **after}
         reason = data.get("reason") or data.get("message") or data.get("comment")
         cursor.execute(
             "INSERT INTO audit VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -232,9 +234,9 @@ def _conditions(wanted: AuditFilter) -> tuple[list[str], list[Any]]:
     where: list[str] = ["1 = 1"]
     params: list[Any] = []
     if wanted.places is not None:
-        below = "(resource = ? OR (resource >= ? AND resource < ?))"
-        where.append("(" + " OR ".join([below] * len(wanted.places) or ["1 = 0"]) + ")")
-        params += [bound for place in wanted.places for bound in _subtree(place, "/")]
+        clause, bounds = within(wanted.places)
+        where.append(clause)
+        params += bounds
     if wanted.actor is not None:
         where.append("actor_id = ?")
         params.append(wanted.actor)
@@ -254,6 +256,13 @@ def _conditions(wanted: AuditFilter) -> tuple[list[str], list[Any]]:
         where.append("time < ?")
         params.append(wanted.until)
     return where, params
+
+
+def within(places: Sequence[str]) -> tuple[str, list[str]]:
+    """SQL, with its parameters, for a column `resource` that equals a place or lies below one."""
+    below = "(resource = ? OR (resource >= ? AND resource < ?))"
+    clause = "(" + " OR ".join([below] * len(places) or ["1 = 0"]) + ")"
+    return clause, [bound for place in places for bound in _subtree(place, "/")]
 
 
 def _subtree(root: str, joint: str) -> list[str]:

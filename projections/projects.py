@@ -32,6 +32,10 @@ class KnownProject:
                 self.changed[before.folder] = recorded.position
         self.project = event.mutate(self.project)
 
+    def logs_reads(self, label: str) -> bool:
+        """Whether reads by a label are put on record."""
+        return self.project is not None and self.project.rules_of(label).access_log
+
     def covering(self, prompt_name: str, former: Sequence[str] = ()) -> tuple[list[Guardrail], int]:
         """The guardrails of a prompt, innermost first, and the last position that changed any."""
         if self.project is None:

@@ -21,7 +21,8 @@ from projections.full_text import FullText
 
 DIFFERENCES_MAX = 20
 # Of parts that are no folds (projections/deliveries.py, token_uses.py).
-STATE_TABLES = ("webhook_states", "webhook_attempts", "token_uses", "sign_in_tries")
+STATE_TABLES = ("webhook_states", "webhook_attempts", "token_uses", "sign_in_tries",
+                "label_readers", "read_log")  # fmt: skip
 Texts = Mapping[str, str]
 
 

@@ -12,7 +12,7 @@ from domain.access import PERMISSIONS
 @click.command()
 @pass_cli
 def whoami(cli: Cli) -> None:
-    """Who the token speaks for and what it may do."""
+    """Who the token or session speaks for and what it may do."""
     answer = cli.call("GET", "/v1/whoami")
     rows = [(g["role"], g["scope"] or "registry", g["expires_at"]) for g in answer["grants"]]
     if not cli.output.as_json:
@@ -30,8 +30,17 @@ def principal() -> None:
 def list_principals(cli: Cli) -> None:
     """All principals."""
     items = cli.run(lambda client: all_pages(client, "/v1/principals", []))
-    rows = [(p["principal_id"], p["type"], p["name"], p["active"]) for p in items]
-    cli.output.table({"items": items}, ("id", "type", "name", "active"), rows)
+    rows = [(p["principal_id"], p["type"], p["name"], p["active"], *_signs_in(p)) for p in items]
+    columns = ("id", "type", "name", "active", "login", "signs in by")
+    cli.output.table({"items": items}, columns, rows)
+
+
+def _signs_in(principal: dict[str, Any]) -> tuple[str, str]:
+    known = principal["sign_in"]
+    if known is None:
+        return "", ""
+    shown = [name for name in ("password", "second_factor") if known[name]]
+    return known["login"], ", ".join(shown).replace("_", " ")
 
 
 @principal.command("create")
@@ -82,7 +91,10 @@ def withdraw_login(cli: Cli, principal_id: str, reason: str | None) -> None:
 @click.option("--reason", "-m", help="Why.")
 @pass_cli
 def issue_recovery(cli: Cli, principal_id: str, second_factor: bool, reason: str | None) -> None:
-    """Print a one-time code, for `scrinia recover`, that sets somebody's password."""
+    """Print a one-time code, for `scrinia recover`, that sets somebody's password.
+
+    It replaces one that was printed before.
+    """
     body = {"second_factor": second_factor, "reason": reason}
     answer = cli.call("POST", f"/v1/principals/{principal_id}/recovery", body)
     cli.output.say(answer, answer["code"])

@@ -14,6 +14,9 @@ from api.cli.session_file import SessionFile, StoredSession
 from api.settings import Settings
 
 TIMEOUT_SECONDS = 60
+SESSION_OVER = (
+    "Your session is over: 'scrinia login' again, or 'scrinia logout' to go on without it."
+)
 REFRESH = "/v1/auth/refresh"
 READING_POSTS = (
     REFRESH, "/v1/auth/totp", "/v1/resolve", "/v1/similar", "/-/render", "/-/promotions/preview",
@@ -56,9 +59,7 @@ class Target:
         url = address(settings)
         held = sessions.get(url) if not settings.token else None
         if held is not None and held.is_over:
-            raise UnreachableError(
-                "Your session is over: 'scrinia login' again, or 'scrinia logout' to go on without."
-            )
+            raise UnreachableError(SESSION_OVER)
         if held is not None:
             return cls(url, None, dry_run, sessions)
         return cls(url, _token(settings), dry_run)
@@ -91,12 +92,11 @@ def _token(settings: Settings) -> str:
 
 
 class Client:
-    """One session with a server, which reads its own writes."""
+    """One session with a server, which reads its own writes, by a token or as who signed in."""
 
     def __init__(self, session: aiohttp.ClientSession, target: Target) -> None:
         self._session = session
-        self._url = target.url
-        self._dry_run = target.dry_run
+        self._target = target
         self._position = 0
 
     async def call(
@@ -110,33 +110,67 @@ class Client:
     ) -> Any:
         """The JSON answer; ServerRefusedError for a problem, UnreachableError for no answer."""
         reading = method == "POST" and path.endswith(READING_POSTS)
-        if self._dry_run and method != "GET" and not reading:
+        if self._target.dry_run and method != "GET" and not reading:
             params = {**dict(params or {}), "dry_run": "true"}
         data = None if body is None else orjson.dumps(body)
         sent = {"Content-Type": "application/json"} if data is not None else {}
         if method == "GET" and self._position:
             sent["Scrinia-Min-Position"] = str(self._position)
         sent |= headers or {}
-        try:
-            async with self._session.request(
-                method,
-                self._url + path,
-                data=data,
-                params=params,
-                headers=sent,
-            ) as response:
-                raw = await response.read()
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise UnreachableError(
-                f"No answer from {self._url} ({error}): is 'scrinia serve' running?"
-                " SCRINIA_URL says where."
-            ) from None
-        answer = _parsed(raw)
-        if response.status >= 400:
+        status, answer = await self._send(method, path, data, params, sent)
+        if status == 401 and self._target.sessions is not None:
+            # The clock here, or a server that does not know the session yet: once more.
+            await self._refresh()
+            status, answer = await self._send(method, path, data, params, sent)
+        if status >= 400:
             raise ServerRefusedError(answer)
         if isinstance(answer, dict) and "changed" in answer:
             self._position = max(self._position, answer["position"])
         return answer
+
+    async def _send(
+        self, method: str, path: str, data: bytes | None, params: Any, headers: Mapping[str, str]
+    ) -> tuple[int, Any]:
+        url = self._target.url
+        shown = await self._shown()
+        try:
+            async with self._session.request(
+                method, url + path, data=data, params=params, headers={**shown, **headers}
+            ) as response:
+                return response.status, _parsed(await response.read())
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise UnreachableError(
+                f"No answer from {url} ({error}): is 'scrinia serve' running?"
+                " SCRINIA_URL says where."
+            ) from None
+
+    async def _shown(self) -> dict[str, str]:
+        """What says who asks: the token, or the session's, refreshed where it is nearly over."""
+        token, sessions = self._target.token, self._target.sessions
+        if sessions is not None:
+            held = sessions.get(self._target.url)
+            if held is not None and held.is_old:
+                held = await self._refresh()
+            token = held.access_token if held is not None else None
+        return {"Authorization": f"Bearer {token}"} if token is not None else {}
+
+    async def _refresh(self) -> StoredSession | None:
+        """New tokens for the session; ServerRefusedError, after which it is remembered as over."""
+        url, sessions = self._target.url, self._target.sessions
+        held = sessions.get(url) if sessions is not None else None
+        if held is None or sessions is None:
+            return None
+        body = {"refresh_token": held.refresh_token}
+        try:
+            door = Client(self._session, Target(url, None))
+            refreshed = StoredSession.of(await door.call("POST", REFRESH, body))
+        except ServerRefusedError as refusal:
+            if refusal.code == "session_over":
+                sessions.keep(url, held.ended())
+                raise UnreachableError(SESSION_OVER) from None
+            raise
+        sessions.keep(url, refreshed)
+        return refreshed
 
     @asynccontextmanager
     async def stream(
@@ -144,15 +178,16 @@ class Client:
     ) -> AsyncIterator[aiohttp.StreamReader]:
         """A streamed answer, without a time limit."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT_SECONDS)
+        sent = {**await self._shown(), **(headers or {})}
         try:
             async with self._session.get(
-                self._url + path, params=params, headers=headers, timeout=timeout
+                self._target.url + path, params=params, headers=sent, timeout=timeout
             ) as response:
                 if response.status >= 400:
                     raise ServerRefusedError(_parsed(await response.read()))
                 yield response.content
         except aiohttp.ClientError as error:
-            raise UnreachableError(f"The stream from {self._url} ended: {error}") from None
+            raise UnreachableError(f"The stream from {self._target.url} ended: {error}") from None
 
 
 def _parsed(raw: bytes) -> Any:
@@ -164,32 +199,9 @@ def _parsed(raw: bytes) -> Any:
 
 async def with_client(target: Target, work: Callable[[Client], Awaitable[T]]) -> T:
     """Run some calls in one session."""
-    token = target.token
-    if target.sessions is not None:
-        token = await _access_token(target, target.sessions)
-    headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
-    async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
+    async with aiohttp.ClientSession(timeout=timeout) as session:
         return await work(Client(session, target))
-
-
-async def _access_token(target: Target, sessions: SessionFile) -> str | None:
-    """The session's access token, refreshed where it is nearly over; the session ends else."""
-    held = sessions.get(target.url)
-    if held is None or not held.is_old:
-        return held.access_token if held is not None else None
-    body = {"refresh_token": held.refresh_token}
-    try:
-        answer = await with_client(
-            Target(target.url, None), lambda client: client.call("POST", REFRESH, body)
-        )
-    except ServerRefusedError as refusal:
-        if refusal.code == "session_over":
-            sessions.keep(target.url, held.ended())
-        raise
-    refreshed = StoredSession.of(answer)
-    sessions.keep(target.url, refreshed)
-    return refreshed.access_token
 
 
 def run(target: Target, work: Callable[[Client], Awaitable[T]]) -> T:

@@ -4,7 +4,7 @@ import click
 
 from api.cli.client import prompt_path
 from api.cli.context import PROMPT, Cli, pass_cli
-from api.cli.prompts import Ref
+from api.cli.prompts import Ref, all_pages
 
 
 @click.group()
@@ -24,6 +24,42 @@ def list_consumers(cli: Cli, ref: Ref) -> None:
     ]
     columns = ("consumer", "label", "range", "variables", "version", "broken")
     cli.output.table(answer, columns, rows)
+
+
+@consumer.command("readers")
+@click.argument("ref", type=PROMPT)
+@pass_cli
+def readers(cli: Cli, ref: Ref) -> None:
+    """Who was served which version within a day, and who has not what the label serves now."""
+    answer = cli.call("GET", f"{prompt_path(*ref[:2])}/-/consumers")
+    rows = [
+        (r["label"], r["version"], "" if r["current"] else "behind", r["principal_id"],
+         r["instance"], r["position"], r["seen_at"][:19])
+        for r in answer["readers"]
+    ]  # fmt: skip
+    columns = ("label", "version", "", "principal", "instance", "position", "seen")
+    cli.output.table(answer, columns, rows)
+
+
+@click.command()
+@click.option("--project", help="Only of this project.")
+@click.option("--prompt", help="Only of this prompt of the project.")
+@click.option("--label", help="Only by this label.")
+@click.option("--principal", "principal_id", help="Only by this principal.")
+@click.option("--from", "from_", help="From this moment on (RFC 3339).")
+@click.option("--to", help="Until this moment.")
+@pass_cli
+def reads(cli: Cli, /, from_: str | None, **given: str | None) -> None:
+    """Reads on record, of environments whose rules put them there (`--access-log`)."""
+    params = [(name, value) for name, value in {**given, "from": from_}.items() if value]
+    items = cli.run(lambda client: all_pages(client, "/v1/access/reads", params))
+    rows = [
+        (r["first_at"][:19], r["resource"], r["label"], r["version"], r["reads"],
+         r["principal_id"], r["instance"])
+        for r in items
+    ]  # fmt: skip
+    columns = ("from", "resource", "label", "version", "reads", "principal", "instance")
+    cli.output.table({"items": items}, columns, rows)
 
 
 @consumer.command("register")

@@ -64,6 +64,7 @@ def show(cli: Cli, project: str, name: str, as_of: str | None) -> None:
 @click.option("--guarded-rollback", is_flag=True, help="A rollback needs all of it too.")
 @click.option("--review-hours", type=int, default=24, help="An emergency is reviewed within.")
 @click.option("--no-emergency", is_flag=True, help="There are no emergencies.")
+@click.option("--access-log", is_flag=True, help="Reads by it are put on record.")
 @click.option("--file", "file", type=FILE, help="The rules as JSON, as 'show --json' has them.")
 @click.option("--reason", "-m", help="Why.")
 @pass_cli
@@ -150,6 +151,8 @@ def _needs(rules: dict[str, Any]) -> list[str]:
     if rules["guarded_rollback"]:
         needs.append("all of it for rollbacks too")
     needs = needs or ["nothing but the permission"]
+    if rules["access_log"]:
+        needs.append("reads on record")
     if rules["review_hours"] is None:
         return [*needs, "no emergencies"]
     return [*needs, f"emergencies reviewed within {rules['review_hours']} hours"]

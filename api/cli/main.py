@@ -50,6 +50,7 @@ COMMANDS = {
     "owners": "environments.owners",
     "change-request": "changes.change_request",
     "check": "changes.check",
+    "reads": "consumers.reads",
     "consumer": "consumers.consumer",
     "login": "sign_in.login",
     "logout": "sign_in.logout",

@@ -1,11 +1,12 @@
 """`scrinia login`, `logout`, `password`, `recover`, `totp`, `session`: who one is, by password."""
 
+import shlex
 import sys
 from typing import Any
 
 import click
 
-from api.cli.client import ServerRefusedError, Target, address, run
+from api.cli.client import ServerRefusedError, Target, UnreachableError, address, run
 from api.cli.context import Cli, pass_cli
 from api.cli.prompts import all_pages
 from api.cli.session_file import StoredSession
@@ -18,6 +19,8 @@ _FROM_STDIN = click.option(
 def _password(text: str, *, from_stdin: bool, confirm: bool = False) -> str:
     if from_stdin:
         return sys.stdin.readline().rstrip("\n")
+    if not sys.stdin.isatty():
+        raise click.UsageError("There is no terminal to ask on: use --password-stdin.")
     return str(click.prompt(text, hide_input=True, err=True, confirmation_prompt=confirm))
 
 
@@ -44,26 +47,39 @@ def login(cli: Cli, login_name: str, code: str | None, password_stdin: bool) -> 
             raise
         body["code"] = click.prompt("Code of the second factor", err=True)
         answer = _at_the_door(cli, "/v1/auth/login", body)
+    _end_held(cli)
     cli.sessions.keep(address(cli.settings), StoredSession.of(answer))
     told = {name: value for name, value in answer.items() if not name.endswith("_token")}
-    cli.output.say(told, f"Signed in until {answer['expires_at']}.")
+    cli.output.say(told, f"Signed in until {answer['expires_at'][:16]} UTC.")
+    if cli.settings.token:
+        click.echo("SCRINIA_TOKEN is set: commands go on with it, not as you.", err=True)
+
+
+def _end_held(cli: Cli) -> dict[str, Any]:
+    """End the session that is kept here, if it is not over."""
+    url = address(cli.settings)
+    held = cli.sessions.get(url)
+    answer: dict[str, Any] = {"ended": held is not None}
+    if held is not None and not held.is_over:
+        target = Target(url, None, sessions=cli.sessions)
+        try:
+            answer = run(target, lambda client: client.call("POST", "/v1/auth/logout"))
+        except (ServerRefusedError, UnreachableError) as error:
+            click.echo(f"It is forgotten here; the server says: {error}", err=True)
+    cli.sessions.keep(url, None)
+    return answer
 
 
 @click.command()
 @pass_cli
 def logout(cli: Cli) -> None:
     """End the session that `scrinia login` began."""
-    url = address(cli.settings)
-    held = cli.sessions.get(url)
-    answer: dict[str, Any] = {"ended": True}
-    if held is None or not held.is_over:
-        try:
-            answer = cli.call("POST", "/v1/auth/logout")
-        except ServerRefusedError as refusal:
-            if refusal.code not in ("unauthenticated", "session_over"):
-                raise
-    cli.sessions.keep(url, None)
-    cli.output.say(answer, "Signed out.")
+    if cli.dry_run:
+        raise click.UsageError("This cannot be tried out: leave --dry-run away.")
+    if cli.sessions.get(address(cli.settings)) is None:
+        cli.output.say({"ended": False}, f"Not signed in at {address(cli.settings)}.")
+        return
+    cli.output.say(_end_held(cli), "Signed out.")
 
 
 @click.command()
@@ -76,13 +92,13 @@ def recover(cli: Cli, login_name: str, code: str, password_stdin: bool) -> None:
     password = _password("New password", from_stdin=password_stdin, confirm=True)
     body = {"login": login_name, "code": code, "password": password}
     answer = _at_the_door(cli, "/v1/auth/recover", body)
-    cli.output.say(answer, f"The password is set: scrinia login {login_name}")
+    cli.output.say(answer, f"The password is set: scrinia login {shlex.quote(login_name)}")
 
 
 @click.command()
 @pass_cli
 def password(cli: Cli) -> None:
-    """Change your password; your other sessions end."""
+    """Change your password; your other sessions end. Asks on the terminal."""
     current = _password("Current password", from_stdin=False)
     new = _password("New password", from_stdin=False, confirm=True)
     answer = cli.call("POST", "/v1/auth/password", {"current": current, "new": new})
@@ -96,15 +112,18 @@ def totp() -> None:
 
 @totp.command("enrol")
 @_FROM_STDIN
-@click.option("--code", help="The first code; asked for by default.")
 @pass_cli
-def enrol(cli: Cli, password_stdin: bool, code: str | None) -> None:
-    """Have a second factor asked for from now on; prints the recovery codes, once."""
+def enrol(cli: Cli, password_stdin: bool) -> None:
+    """Have a second factor asked for from now on; prints the recovery codes, once.
+
+    Your other sessions end.
+    """
     body = {"password": _password("Password", from_stdin=password_stdin)}
     proposed = cli.call("POST", "/v1/auth/totp", body)
     click.echo(f"Add this to your authenticator app:\n  {proposed['uri']}", err=True)
-    body |= {"nonce": proposed["nonce"], "code": code or click.prompt("Code it shows", err=True)}
+    body |= {"nonce": proposed["nonce"], "code": click.prompt("Code it shows", err=True)}
     answer = cli.call("PUT", "/v1/auth/totp", body)
+    click.echo("The second factor is on. Keep these recovery codes; each goes once:", err=True)
     cli.output.say(answer, "\n".join(answer["recovery_codes"]))
 
 
@@ -131,11 +150,11 @@ def list_sessions(cli: Cli, principal_id: str | None) -> None:
     params = [("principal_id", principal_id)] if principal_id is not None else []
     items = cli.run(lambda client: all_pages(client, "/v1/sessions", params))
     rows = [
-        (s["session_id"], ", ".join(s["factors"]), s["created_at"], s["refreshed_at"],
-         s["expires_at"], "this one" if s["current"] else "")
+        (s["session_id"], ", ".join(s["factors"]), s["created_at"][:19], s["refreshed_at"][:19],
+         s["expires_at"][:19], "this one" if s["current"] else "")
         for s in items
     ]  # fmt: skip
-    columns = ("session", "by", "since", "refreshed", "until", "")
+    columns = ("session", "by", "since", "refreshed", "until", "which")
     cli.output.table({"items": items}, columns, rows)
 
 

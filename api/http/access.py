@@ -82,6 +82,7 @@ async def list_principals(request: web.Request) -> web.StreamResponse:
     page, next_cursor = page_of(sorted(view.principals), wanted.cursor, wanted.limit)
     known = [view.principals[principal_id] for principal_id in page]
     names = await _names(request, [k.principal for k in known])
+    sign_ins = await _sign_ins(request, [k.principal for k in known])
     items = [
         {
             "principal_id": str(k.principal.id),
@@ -89,6 +90,7 @@ async def list_principals(request: web.Request) -> web.StreamResponse:
             "name": names.get(str(k.principal.id)),
             "active": k.principal.active,
             "created_at": k.created_at,
+            "sign_in": sign_ins[str(k.principal.id)],
         }
         for k in known
     ]
@@ -140,6 +142,7 @@ async def get_principal(request: web.Request) -> web.StreamResponse:
         "created_at": known.created_at,
         "groups": list(principal.groups),
         "members": view.members(principal_id) if principal.type == "group" else [],
+        "sign_in": (await _sign_ins(request, [principal]))[principal_id],
     }
     return edge.view_answer(request, body, view.position)
 
@@ -158,6 +161,28 @@ async def leave_group(request: web.Request) -> web.StreamResponse:
     group_id = edge.path_id(request, "group_id")
     command = commands.LeaveGroup(edge.path_id(request), group_id, wanted.reason)
     return await submit(request, who, command, followed=True)
+
+
+async def _sign_ins(
+    request: web.Request, principals: Iterable[Principal]
+) -> dict[str, dict[str, Any] | None]:
+    """How each signs in: the login name, and whether there is a password and a second factor."""
+    view, recorder = edge.services(request).access, edge.services(request).recorder
+    known = {str(p.id): view.sign_ins.get(p.id) for p in principals}
+    refs = [one.login for one in known.values() if one is not None and one.login is not None]
+    held = await edge.read(request, recorder.contents, [ref["commitment"] for ref in refs])
+    told: dict[str, dict[str, Any] | None] = dict.fromkeys(known)
+    for principal_id, one in known.items():
+        if one is not None and one.login is not None:
+            name = held.get(one.login["commitment"])
+            told[principal_id] = {
+                "login": name.body.decode() if name is not None else None,
+                "password": one.password is not None,
+                "second_factor": one.totp is not None,
+                "recovery_codes": len(one.recovery_codes),
+                "locked_until": one.locked_until.isoformat() if one.locked_until else None,
+            }
+    return told
 
 
 async def _names(request: web.Request, principals: Iterable[Principal]) -> dict[str, str]:

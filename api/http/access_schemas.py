@@ -86,6 +86,7 @@ class PrincipalAnswer(Answer):
     active: bool
     groups: list[str]
     members: list[str]
+    sign_in: dict[str, Any] | None
 
 
 class RoleAnswer(Answer):

@@ -1,6 +1,6 @@
 """Consumers: services that say which label of a prompt they use, in which range."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from aiohttp import web
 from pydantic import Field
@@ -19,11 +19,13 @@ from api.http.schemas import (
     VersionRange,
 )
 from domain import commands
-from domain.access import CONSUMER_WRITE, PROMPT_READ
+from domain.access import CONSUMER_WRITE, PROMPT_READ, prompt_resource
 from domain.consumer import VARIABLES_MAX, Consumers, consumers_id
 from domain.consumer_commands import consumer_body
 from domain.names import check_label
+from domain.prompt import Prompt
 from domain.variables import VARIABLE_PATTERN
+from domain.version import Version
 from ledger.ids import now
 
 VariableName = Annotated[str, Field(pattern=anchored(VARIABLE_PATTERN))]
@@ -67,7 +69,9 @@ async def remove_consumer(request: web.Request) -> web.StreamResponse:
 
 
 async def list_consumers(request: web.Request) -> web.StreamResponse:
-    """The registered consumers of a prompt, and what would break them if it were live now."""
+    """The registered consumers of a prompt, what would break them if it were live now, and who was
+    served which version within a day: whether everybody has what each label serves.
+    """
     edge.no_query(request)
     entry = await entry_for(request)
     prompt = entry.history.prompt
@@ -86,8 +90,31 @@ async def list_consumers(request: web.Request) -> web.StreamResponse:
         broken = consumer.broken_by(version.semver, None) if version is not None else None
         served = version.number if version is not None else None
         items.append({**consumer_body(prompt, consumer), "version": served, "broken": broken})
-    body = {"items": items, "next_cursor": None}
+    readers = await _readers(request, prompt, live, {one.by for one in known.values()})
+    body = {
+        "items": items, "next_cursor": None, "readers": readers,
+        "converged": {
+            label: all(one["current"] for one in readers if one["label"] == label)
+            for label in sorted({one["label"] for one in readers})
+        },
+    }  # fmt: skip
     return edge.view_answer(request, body, services.follower.position)
+
+
+async def _readers(
+    request: web.Request, prompt: Prompt, live: dict[str, Version], registered: set[str]
+) -> list[dict[str, Any]]:
+    """Who read the prompt within a day; `current`: was served what the label serves now."""
+    resources = [prompt_resource(prompt.project, name).text for name in prompt.names]
+    await edge.services(request).reads.flush()
+    readers = await edge.read(request, edge.services(request).reads.readers_of, resources)
+    for one in readers:
+        rollout, version = prompt.rollouts.get(one["label"]), live.get(one["label"])
+        served = rollout.versions if rollout is not None else frozenset[int]()
+        served |= {version.number} if version is not None else frozenset()
+        one["current"] = one["version"] in served
+        one["registered"] = one["principal_id"] in registered
+    return list(readers)
 
 
 _CONSUMERS = "/v1/projects/{project}/prompts/{name}/-/consumers"

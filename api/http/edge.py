@@ -219,7 +219,9 @@ def limited_caller(request: web.Request) -> Caller:
 
 def rights(request: web.Request, moment: datetime) -> Rights:
     """The standing a token gives where it is used: the path of every hot read."""
-    found = services(request).access.rights_with(bearer(request), moment)
+    view = services(request).access
+    request[CALLER] = who = view.caller_with(bearer(request))
+    found = view.rights(who, moment)
     _admit(request, found, moment)
     return found
 
@@ -293,10 +295,12 @@ def check_origin(request: web.Request) -> None:
         return
     origin = request.headers.get("Origin", "").lower()
     scheme, _, host = origin.partition("://")
-    own = services(request).door.public_origin or f"{scheme}://{request.host.lower()}"
+    own = services(request).door.public_origin or f"{scheme or 'http'}://{request.host.lower()}"
     if origin != own or not host:
         raise EdgeError(
-            403, "cross_origin", "With a cookie, commands come from pages of this server only."
+            403,
+            "cross_origin",
+            f"With a cookie, commands come from pages of this server: 'Origin: {own}'.",
         )
 
 

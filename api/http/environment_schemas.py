@@ -68,6 +68,9 @@ class RulesRequest(Request):
     review_hours: Hours | None = Field(
         24, description="An emergency is reviewed within this time; null: there are none."
     )
+    access_log: bool = Field(
+        False, description="Reads by its label are put on record (`GET /v1/access/reads`)."
+    )
 
     def rules(self) -> dict[str, Any]:
         """As `domain.environment.read_rules` takes it."""
@@ -103,6 +106,7 @@ class EnvironmentAnswer(Answer):
     guarded_rollback: bool
     signed: bool
     review_hours: int | None
+    access_log: bool
 
 
 class EnvironmentCommandAnswer(CommandAnswer, EnvironmentAnswer):

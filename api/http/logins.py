@@ -1,5 +1,6 @@
 """Who may sign in, as admins see to it: login names, recovery codes, sessions, rules for all."""
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -10,9 +11,9 @@ from api.http import edge
 from api.http.commanding import submit
 from api.http.route import Route
 from api.http.schemas import (
+    Answer,
     CommandAnswer,
     FreeText,
-    ObjectAnswer,
     PageAnswer,
     ReasonRequest,
     Request,
@@ -40,6 +41,19 @@ class RecoveryRequest(Request):
 
 class SignInRulesRequest(Request):
     """What is asked of every session before it may do anything."""
+
+    second_factor: Literal["required", "optional"]
+
+
+class RecoveryAnswer(CommandAnswer):
+    """The code, here and never again, and until when it counts."""
+
+    code: str | None = None
+    expires_at: datetime | None = None
+
+
+class SignInRulesAnswer(Answer):
+    """What is asked of every session."""
 
     second_factor: Literal["required", "optional"]
 
@@ -173,7 +187,7 @@ ROUTES = (
     ),
     Route(
         "POST", _OF + "/recovery", issue_recovery, "Hand out a recovery code", "sign-in",
-        ACCESS_WRITE, body=RecoveryRequest, body_optional=True, answers={201: CommandAnswer},
+        ACCESS_WRITE, body=RecoveryRequest, body_optional=True, answers={201: RecoveryAnswer},
         command=True,
     ),
     Route(
@@ -194,7 +208,7 @@ ROUTES = (
     ),
     Route(
         "GET", "/v1/auth/rules", get_sign_in_rules, "Read the rules of signing in", "sign-in",
-        answers={200: ObjectAnswer}, headers=_FRESH,
+        answers={200: SignInRulesAnswer}, headers=_FRESH,
     ),
     Route(
         "PUT", "/v1/auth/rules", set_sign_in_rules, "Set the rules of signing in", "sign-in",

@@ -37,7 +37,7 @@ class OutQuery(Request):
     model_config = {"strict": False, "extra": "forbid"}
     return_to: Annotated[
         str, Field(max_length=1024, pattern=r"^/([^/\\\x00-\x20][^\\\x00-\x20]*)?$")
-    ] = Field("/", description="A path on this server.")
+    ] = Field("/docs", description="A path on this server.")
 
 
 class BackQuery(Request):

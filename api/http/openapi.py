@@ -45,6 +45,10 @@ _HEADERS: dict[str, dict[str, Any]] = {
         "schema": {"type": "integer", "minimum": 0, "maximum": 2**53},
         "description": "Wait, at most 5 s, until the answer has at least this position.",
     },
+    "Scrinia-Instance": {
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+        "description": "Which of its instances a client is; shown with what it was served last.",
+    },
     "If-None-Match": {"schema": {"type": "string"}, "description": "An ETag already held."},
     "If-Match": {
         "schema": {"type": "string", "pattern": '^"[0-9]{1,18}"$'},

@@ -15,6 +15,7 @@ from api.http.composing import candidates, resolve_locked
 from api.http.history import answered, entry_for, past_history
 from api.http.languages import languages
 from api.http.problems import EdgeError, problem_of
+from api.http.reads import note_read
 from api.http.rollouts import answered_for, asker_of, attributes_in
 from api.http.route import Route
 from api.http.schemas import (
@@ -137,6 +138,7 @@ async def resolve(request: web.Request) -> web.StreamResponse:
             resolved = await answered_for(request, rights, place, label, asker, tags, raw=raw)
         else:
             resolved = await answered(request, rights, place, by, tags, raw=raw)
+    note_read(request, request[edge.CALLER], project, resolved, moment)
     return _resolved_answer(request, resolved, services.follower.position)
 
 
@@ -225,14 +227,17 @@ async def _resolve_item(request: web.Request, who: Caller, item: ResolveItem) ->
         if asker is not None:
             rights, place = services.access.rights(who, now()), (project, name)
             split = await answered_for(request, rights, place, str(selector), asker, tags)
+            note_read(request, who, project, split, now())
             return orjson.Fragment(split.body)
         if item.lockfile is not None:
             locked = [one.part for one in item.lockfile]
             place, by = (project, name), (kind, selector)
             answer = await resolve_locked(request, who, place, by, locked, tags)
+            note_read(request, who, project, answer, now())
             return orjson.Fragment(answer.body)
         rights = services.access.rights(who, now())
         resolved = await answered(request, rights, (project, name), (kind, selector), tags)
+        note_read(request, who, project, resolved, now())
         return orjson.Fragment(resolved.body)
     except (DomainError, EdgeError) as error:
         return problem_of(error).as_json(request[edge.REQUEST_ID])
@@ -420,7 +425,7 @@ HOT_ROUTES = (
     Route(
         "GET", _PROMPT, resolve, "Resolve a prompt", "prompts", PROMPT_READ,
         query=ResolveQuery, answers={200: ResolvedAnswer, 304: "Not modified", 410: "Erased"},
-        headers=("Scrinia-Min-Position", "If-None-Match"),
+        headers=("Scrinia-Min-Position", "If-None-Match", "Scrinia-Instance"),
     ),
 )  # fmt: skip
 ROUTES = (

@@ -10,6 +10,7 @@ from api.http.composing import resolve_locked
 from api.http.history import answered
 from api.http.languages import languages
 from api.http.prompts import select
+from api.http.reads import note_read
 from api.http.rollouts import answered_for, asker_of
 from api.http.route import Route
 from api.http.schemas import RenderedAnswer, RenderRequest
@@ -43,6 +44,7 @@ async def render(request: web.Request) -> web.StreamResponse:
     else:
         rights = services.access.rights(who, now())
         resolved = await answered(request, rights, place, by, tags)
+    note_read(request, who, project, resolved, now())
     rendered = await edge.read(request, _fill, orjson.loads(resolved.body), wanted)
     return edge.view_answer(request, rendered, services.follower.position)
 

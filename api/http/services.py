@@ -26,6 +26,7 @@ from projections.elections import Elections
 from projections.feed import Feed
 from projections.past import PastCatalogs
 from projections.projects import ProjectView
+from projections.reads import Reads
 from projections.relay import Relay
 from projections.runner import Runner
 from projections.scrub import Scrub
@@ -81,6 +82,7 @@ class Services:
     serving: ServingView
     access: AccessView
     token_uses: TokenUses
+    reads: Reads
     proxies: tuple[Network, ...]
     projects: ProjectView
     views: Views

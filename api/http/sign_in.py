@@ -13,7 +13,7 @@ from uuid import UUID
 from aiohttp import web
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.hotp import HOTP
-from pydantic import Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from api.http import edge
 from api.http.commanding import commit, submit
@@ -49,8 +49,20 @@ TOTP_STEPS_ASIDE = 1  # RFC 6238 section 5.2: one step for clocks and slow finge
 
 LoginText = Annotated[FreeText, Field(min_length=1, max_length=LOGIN_CHARS_MAX)]
 OldPassword = Annotated[FreeText, Field(min_length=1, max_length=PASSWORD_CHARS_MAX)]
+
+
+def _is_long_enough(password: str) -> str:
+    if not PASSWORD_CHARS_MIN <= len(password) <= PASSWORD_CHARS_MAX:
+        raise ValueError(f"a password has {PASSWORD_CHARS_MIN} to {PASSWORD_CHARS_MAX} characters")
+    return password
+
+
 NewPassword = Annotated[
-    FreeText, Field(min_length=PASSWORD_CHARS_MIN, max_length=PASSWORD_CHARS_MAX)
+    FreeText,
+    AfterValidator(_is_long_enough),
+    WithJsonSchema(
+        {"type": "string", "minLength": PASSWORD_CHARS_MIN, "maxLength": PASSWORD_CHARS_MAX}
+    ),
 ]
 
 
@@ -109,6 +121,12 @@ class SessionAnswer(Answer):
     refresh_token: str | None
     access_expires_at: datetime
     expires_at: datetime
+
+
+class EnrolledAnswer(CommandAnswer):
+    """The recovery codes, here and never again."""
+
+    recovery_codes: list[str] | None = None
 
 
 class TotpAnswer(Answer):
@@ -320,11 +338,21 @@ async def propose_totp(request: web.Request) -> web.StreamResponse:
     edge.no_query(request)
     wanted = await edge.body(request, OwnPasswordRequest)
     sign_in, _ = await _check_own(request, who, wanted.password)
+    if sign_in.totp is not None:
+        raise ConflictError("There is a second factor already: remove it first.")
     nonce = token_hex(16)
     secret = base32(secrets.totp_secret(sign_in.id, nonce))
-    uri = f"otpauth://totp/{quote(f'Scrinia:{sign_in.id}')}?secret={secret}&issuer=Scrinia"
+    account = quote(f"Scrinia:{await _login_of(request, sign_in)}")
+    uri = f"otpauth://totp/{account}?secret={secret}&issuer=Scrinia"
     body = {"nonce": nonce, "secret": secret, "uri": uri}
     return edge.answer(body, headers={"Cache-Control": "no-store"})
+
+
+async def _login_of(request: web.Request, sign_in: SignIn) -> str:
+    """The login name as it was given; the id where that text is gone."""
+    recorder, ref = edge.services(request).recorder, sign_in.login
+    held = await edge.read(request, recorder.contents, [ref["commitment"]] if ref else [])
+    return next((text.body.decode() for text in held.values()), str(sign_in.id))
 
 
 async def enrol_totp(request: web.Request) -> web.StreamResponse:
@@ -425,7 +453,7 @@ ROUTES = (
     ),
     Route(
         "PUT", _OWN_TOTP, enrol_totp, "Enrol a second factor", "sign-in", body=EnrolTotpRequest,
-        answers={201: CommandAnswer}, command=True,
+        answers={201: EnrolledAnswer}, command=True,
     ),
     Route(
         "DELETE", _OWN_TOTP, remove_own_totp, "Remove one's second factor", "sign-in",

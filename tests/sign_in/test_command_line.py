@@ -51,7 +51,7 @@ def test_a_persons_first_day(server: Process) -> None:
     client = server.client()
     client.token = session["access_token"]
     proposed = client.ok("POST", "/v1/auth/totp", {"password": PASSWORD})
-    shown = hers.cli("totp", "enrol", stdin, "--code", "000000", check=False, **password(PASSWORD))
+    shown = hers.cli("totp", "enrol", stdin, check=False, input=f"{PASSWORD}\n000000\n")
     assert shown.returncode == 1 and "otpauth://totp/" in shown.stderr
     body = {"password": PASSWORD, "nonce": proposed["nonce"],
             "code": code_of(proposed["secret"], -1)}  # fmt: skip
@@ -66,6 +66,7 @@ def test_a_persons_first_day(server: Process) -> None:
     assert "Ada" in hers.cli("whoami").stdout
     by_token.cli("sign-in-rules", "--second-factor", "optional")
     hers.cli("totp", "remove", stdin, **password(PASSWORD))
+    server.client().ok("POST", "/v1/auth/login", {"login": "ada@example.com", "password": PASSWORD})
     listed = json.loads(hers.cli("--json", "session", "list").stdout)["items"]
     other = next(one["session_id"] for one in listed if not one["current"])
     hers.cli("session", "end", other)

@@ -59,9 +59,10 @@ async def test_enrolling_takes_the_password_and_a_code(ada: Person) -> None:
 async def test_there_is_one_at_a_time_and_it_can_be_removed(api: Api, ada: Person) -> None:
     session = await ada.session()
     secret, _ = await enrol(session)
-    proposed = await session.api.ok("POST", "/v1/auth/totp", {"password": PASSWORD})
-    body = {"password": PASSWORD, "nonce": proposed["nonce"], "code": code_of(proposed["secret"])}
-    assert (await session.api.call("PUT", "/v1/auth/totp", body)).code == "conflict"
+    again = await session.api.call("POST", "/v1/auth/totp", {"password": PASSWORD})
+    assert again.code == "conflict"
+    body = {"password": PASSWORD, "nonce": "0" * 32, "code": "000000"}
+    assert (await session.api.call("PUT", "/v1/auth/totp", body)).code == "invalid_credentials"
     wrong = await session.api.call("DELETE", "/v1/auth/totp", {"password": "wrong"})
     assert wrong.code == "invalid_credentials"
     await session.api.ok("DELETE", "/v1/auth/totp", {"password": PASSWORD})
@@ -96,11 +97,40 @@ async def test_where_it_is_required_nothing_goes_without(api: Api, ada: Person) 
         answer = await session.api.call(method, path, body)
         assert (answer.status, answer.code) == (403, "second_factor_missing"), path
     secret, _ = await enrol(session)
-    assert (await session.api.call("GET", "/v1/whoami")).status == 403
+    assert (await session.api.call("GET", "/v1/whoami")).status == 200, "it was shown here"
     second = await ada.session(code=code_of(secret))
     assert (await second.api.call("GET", "/v1/whoami")).status == 200
     assert (await api.call("GET", "/v1/whoami")).status == 200  # a token is no session
     assert (await session.api.call("POST", "/v1/auth/logout")).status == 200
+
+
+async def test_enrolling_ends_other_sessions(ada: Person) -> None:
+    session, other = await ada.session(), await ada.session()
+    await enrol(session)
+    assert (await session.api.call("GET", "/v1/whoami")).status == 200
+    assert (await other.api.call("GET", "/v1/whoami")).status == 401
+    assert (await other.refresh()).code == "session_over"
+
+
+async def test_an_app_shows_the_login_name(ada: Person) -> None:
+    session = await ada.session()
+    proposed = await session.api.ok("POST", "/v1/auth/totp", {"password": PASSWORD})
+    assert proposed["uri"].startswith("otpauth://totp/Scrinia%3Aada%40example.com?secret=")
+
+
+async def test_who_signs_in_by_what_is_shown(api: Api, ada: Person) -> None:
+    path = f"/v1/principals/{ada.principal_id}"
+    known = {"login": "ada@example.com", "password": True, "second_factor": False,
+             "recovery_codes": 0, "locked_until": None}  # fmt: skip
+    assert (await api.ok("GET", path))["sign_in"] == known
+    await enrol(await ada.session())
+    now = (await api.ok("GET", path))["sign_in"]
+    assert now == known | {"second_factor": True, "recovery_codes": 10}
+    listed = (await api.ok("GET", "/v1/principals?limit=500"))["items"]
+    told = {one["principal_id"]: one["sign_in"] for one in listed}
+    assert told[ada.principal_id] == now and list(told.values()).count(None) == len(told) - 1
+    await api.ok("DELETE", f"{path}/login")
+    assert (await api.ok("GET", path))["sign_in"] is None
 
 
 async def test_a_feed_ends_where_it_is_required(api: Api, ada: Person) -> None:
