@@ -39,6 +39,7 @@ from domain.decision import Decision, Ids, Session
 from domain.errors import ConflictError
 from domain.keys import CHECKPOINT_PURPOSE, EVENT_PURPOSE, SIGN_IN_PURPOSE, WEBHOOK_PURPOSE
 from domain.registry import Registry
+from domain.sign_in_secrets import SignInSecrets
 from domain.user_session import HOURS_MAX
 from ledger.batch import Submission
 from ledger.committer import Committer
@@ -235,10 +236,8 @@ def _assemble(settings: Settings) -> Services:
     for view in (webhooks, projects):
         view.load(recorder, mapper, head, keys)
     webhook_key = _secret(directory, directory.webhook_key, WEBHOOK_PURPOSE, webhooks.known)
-    sign_in_key = _secret(directory, directory.sign_in_key, SIGN_IN_PURPOSE, access.sign_ins)
-    ids = SystemIds(webhook_key, sign_in_key)
+    ids = SystemIds(webhook_key, _sign_in_key(directory, access))
     _warn_of_keys(keys, signer, sealing_key, head)
-    _warn_of_strangers(access, ids)
     follower = Follower(recorder, mapper, keys, readers, head)
     serving = ServingView(recorder, repository, projects, readers, settings.serving_bytes_max)
     committer = Committer(
@@ -326,11 +325,13 @@ def _session_horizon(recorder: LedgerRecorder) -> int:
     return recorder.position_at(format_time(now() - timedelta(hours=HOURS_MAX)))
 
 
-def _warn_of_strangers(access: AccessView, ids: SystemIds) -> None:
-    """Names that were given by another key's leave lead nowhere here."""
-    own = ids.sign_in_key_id()
+def _sign_in_key(directory: DataDirectory, access: AccessView) -> bytes:
+    """The sign-in key; where names were given by another one, which lead nowhere here, says so."""
+    key = _secret(directory, directory.sign_in_key, SIGN_IN_PURPOSE, access.sign_ins)
+    own = SignInSecrets(key).key_id
     if any(one.key_id != own for one in access.sign_ins.values() if one.login_id is not None):
         log.error("the sign-in key here is another one than login names were given by")
+    return key
 
 
 def _telemetry(settings: Settings) -> "Telemetry | None":
