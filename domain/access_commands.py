@@ -7,7 +7,7 @@ from uuid import UUID
 from domain import access, commands
 from domain.access import Resource
 from domain.credential import PASSWORD, Credential
-from domain.deciding import Deciding
+from domain.deciding import encoded
 from domain.decision import Answer, Decision, Provenance
 from domain.errors import Fault, InvalidError, LastAdminError
 from domain.granting import check_grant, new_token, raise_faults
@@ -16,9 +16,10 @@ from domain.names import check_label, project_id
 from domain.principal import MADE_BY_HAND, Principal, administers
 from domain.project import Project
 from domain.role import Role, role_id
+from domain.sign_in_commands import SignInCommands
 
 
-class AccessCommands(Deciding):
+class AccessCommands(SignInCommands):
     """One method per command."""
 
     def create_principal(self, command: commands.CreatePrincipal) -> Decision:
@@ -31,14 +32,41 @@ class AccessCommands(Deciding):
         name = self._seal_text(command.name, "/name")
         principal = Principal.create(principal_id, command.type, name, self._now)
         body = {"principal_id": str(principal_id), "type": command.type, "active": True}
-        return self._decision(provenance, Answer(body, made=True), principal)
+        named = self._first_login(principal, command.login) if command.login is not None else []
+        return self._decision(provenance, Answer(body, made=True), principal, after=named)
+
+    def rename_principal(self, command: commands.RenamePrincipal) -> Decision:
+        """Show a principal by another name."""
+        resource = access.principal_resource(str(command.principal_id))
+        provenance = self._authorise(access.ACCESS_WRITE, resource)
+        principal = self._principal(command.principal_id)
+        if not self._is_held(principal.name, encoded(command.name, "/name")):
+            principal.rename(self._seal_text(command.name, "/name"), self._now)
+        return self._decision(provenance, Answer(_standing_body(principal)), principal)
+
+    def suspend_principal(self, command: commands.SuspendPrincipal) -> Decision:
+        """Let a principal do nothing until it is resumed."""
+        resource = access.principal_resource(str(command.principal_id))
+        provenance = self._authorise(access.ACCESS_WRITE, resource)
+        principal = self._principal(command.principal_id)
+        self._check_admin_remains(principal, principal.grants, command.admins)
+        principal.suspend(self._text(command.reason, "/reason"), self._now)
+        return self._decision(provenance, Answer(_standing_body(principal)), principal)
+
+    def resume_principal(self, command: commands.ResumePrincipal) -> Decision:
+        """Let a principal do again what it is allowed to."""
+        resource = access.principal_resource(str(command.principal_id))
+        provenance = self._authorise(access.ACCESS_WRITE, resource)
+        principal = self._principal(command.principal_id)
+        principal.resume(self._text(command.reason, "/reason"), self._now)
+        return self._decision(provenance, Answer(_standing_body(principal)), principal)
 
     def deactivate_principal(self, command: commands.DeactivatePrincipal) -> Decision:
         """Take every right from a principal."""
         resource = access.principal_resource(str(command.principal_id))
         provenance = self._authorise(access.ACCESS_WRITE, resource)
         principal = self._principal(command.principal_id)
-        if principal.active:
+        if not principal.gone:
             self._check_admin_remains(principal, principal.grants, command.admins)
             principal.deactivate(self._text(command.reason, "/reason"), self._now)
             self._credentials.append(Credential(str(principal.id), PASSWORD, None))
@@ -222,6 +250,12 @@ class AccessCommands(Deciding):
                 detail = f"must be one of {known}"
                 faults.append(Fault(f"/scopes/{index}/environment", "unknown_environment", detail))
         raise_faults(faults)
+
+
+def _standing_body(principal: Principal) -> dict[str, Any]:
+    return {
+        "principal_id": str(principal.id), "type": principal.type, "active": principal.active,
+    }  # fmt: skip
 
 
 def _membership_body(principal: Principal, group_id: UUID) -> dict[str, Any]:

@@ -174,8 +174,16 @@ class Deciding:
             changes["description"] = {"from": old, "to": self._text(text, "/description")}
 
     def _decision(
-        self, provenance: Provenance, answer: Answer, subject: Aggregate, *before: Aggregate
+        self,
+        provenance: Provenance,
+        answer: Answer,
+        subject: Aggregate,
+        *before: Aggregate,
+        after: Sequence[Aggregate] = (),
     ) -> Decision:
+        """`after`: what rests on the subject's own events, and so follows them."""
+        if after:
+            before, subject = (*before, subject, *after[:-1]), after[-1]
         return Decision(
             changes_of(*before, subject), tuple(self._contents), provenance, answer,
             tuple(self._credentials),

@@ -48,6 +48,24 @@ class Principal(Aggregate):
         TOPIC = "io.scrinia.principal.deactivated.v1"
         reason: ContentRef | None
 
+    class Suspended(Aggregate.Event):
+        """The principal can do nothing until it is resumed."""
+
+        TOPIC = "io.scrinia.principal.suspended.v1"
+        reason: ContentRef | None
+
+    class Resumed(Aggregate.Event):
+        """The principal can do again what it is allowed to."""
+
+        TOPIC = "io.scrinia.principal.resumed.v1"
+        reason: ContentRef | None
+
+    class Renamed(Aggregate.Event):
+        """The principal is shown by another name. The name is content."""
+
+        TOPIC = "io.scrinia.principal.renamed.v1"
+        name: ContentRef
+
     class GrantGiven(Aggregate.Event):
         """A role in a scope, until `expires_at` (RFC 3339) or for good."""
 
@@ -121,6 +139,7 @@ class Principal(Aggregate):
         self.type = principal_type
         self.name = name
         self.active = True
+        self.gone = False
         self.grants: dict[str, Grant] = {}
         self.tokens: dict[str, Token] = {}
         self.groups: tuple[str, ...] = ()
@@ -147,11 +166,31 @@ class Principal(Aggregate):
         return can_act and any(administers(grant) for grant in self.grants.values())
 
     def deactivate(self, reason: ContentRef | None, at: datetime) -> bool:
-        """Take every right away; False where already done."""
-        if not self.active:
+        """Take every right away, for good; False where already done."""
+        if self.gone:
             return False
         self.trigger_event(self.Deactivated, timestamp=at, reason=reason)
         return True
+
+    def suspend(self, reason: ContentRef | None, at: datetime) -> bool:
+        """Let it do nothing for now; False where it can do nothing already."""
+        if not self.active:
+            return False
+        self.trigger_event(self.Suspended, timestamp=at, reason=reason)
+        return True
+
+    def resume(self, reason: ContentRef | None, at: datetime) -> bool:
+        """Let it do again what it is allowed to; False where it can. InactivePrincipalError."""
+        self._check_active()
+        if self.active:
+            return False
+        self.trigger_event(self.Resumed, timestamp=at, reason=reason)
+        return True
+
+    def rename(self, name: ContentRef, at: datetime) -> None:
+        """Be shown by another name."""
+        self._check_active()
+        self.trigger_event(self.Renamed, timestamp=at, name=name)
 
     def give(self, grant: Grant, at: datetime) -> bool:
         """Add a grant; False where an equal one (same role, scope, expiry) is in force."""
@@ -239,7 +278,7 @@ class Principal(Aggregate):
         return True
 
     def _check_active(self) -> None:
-        if not self.active:
+        if self.gone:
             raise InactivePrincipalError(
                 f"Principal {self.id} is deactivated and can be given nothing: create a new one."
             )
@@ -263,6 +302,19 @@ class Principal(Aggregate):
     @event(Deactivated)
     def _apply_deactivated(self) -> None:
         self.active = False
+        self.gone = True
+
+    @event(Suspended)
+    def _apply_suspended(self) -> None:
+        self.active = False
+
+    @event(Resumed)
+    def _apply_resumed(self) -> None:
+        self.active = True
+
+    @event(Renamed)
+    def _apply_renamed(self, name: ContentRef) -> None:
+        self.name = name
 
     @event(GrantGiven)
     def _apply_grant_given(

@@ -21,7 +21,6 @@ from domain.project_commands import ProjectCommands
 from domain.prompt_commands import PromptCommands
 from domain.rollout_commands import RolloutCommands
 from domain.session_commands import SessionCommands
-from domain.sign_in_commands import SignInCommands
 from domain.version_commands import VersionCommands
 from domain.webhook_commands import WebhookCommands
 
@@ -37,7 +36,6 @@ class Registry(
     ChangeCommands,
     ConsumerCommands,
     AccessCommands,
-    SignInCommands,
     SessionCommands,
     WebhookCommands,
     KeyCommands,
@@ -91,6 +89,9 @@ _METHODS: dict[type[Any], str] = {
     commands.ReviewEmergency: "review_emergency",
     commands.CreatePrincipal: "create_principal",
     commands.DeactivatePrincipal: "deactivate_principal",
+    commands.RenamePrincipal: "rename_principal",
+    commands.SuspendPrincipal: "suspend_principal",
+    commands.ResumePrincipal: "resume_principal",
     commands.RegisterConsumer: "register_consumer",
     commands.RemoveConsumer: "remove_consumer",
     commands.RegisterActorKey: "register_actor_key",

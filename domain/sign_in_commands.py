@@ -4,6 +4,8 @@ import hmac
 from datetime import timedelta
 from uuid import UUID
 
+from eventsourcing.domain import Aggregate
+
 from domain import access, commands
 from domain.credential import PASSWORD, Credential
 from domain.deciding import Deciding
@@ -34,11 +36,9 @@ class SignInCommands(Deciding):
         resource = access.principal_resource(str(command.principal_id))
         provenance = self._authorise(access.ACCESS_WRITE, resource)
         principal = self._principal(command.principal_id)
-        if principal.type not in WITH_NAMES:
-            raise InvalidError("People sign in, and groups have a name at an identity provider.")
-        if not principal.active:
+        if principal.gone:
             raise InactivePrincipalError(f"Principal {principal.id} is deactivated.")
-        login_id = self._ids.login_id(checked_login(command.login, principal.type))
+        login_id = self._login_id(principal, command.login)
         sign_in = self._session.load(SignIn, principal.id)
         body = {"principal_id": str(principal.id)}
         if sign_in is not None and sign_in.login_id == str(login_id):
@@ -54,6 +54,19 @@ class SignInCommands(Deciding):
                 key_id=self._ids.sign_in_key_id(),
             )  # fmt: skip
         return self._decision(provenance, Answer(body, made=True), sign_in, *names)
+
+    def _login_id(self, principal: Principal, login: str) -> UUID:
+        if principal.type not in WITH_NAMES:
+            raise InvalidError("People sign in, and groups have a name at an identity provider.")
+        return self._ids.login_id(checked_login(login, principal.type))
+
+    def _first_login(self, principal: Principal, login: str) -> list[Aggregate]:
+        """The login name of a principal that is being made; NameTakenError."""
+        login_id = self._login_id(principal, login)
+        names = self._names_for(principal, None, login_id)
+        sealed = self._seal_text(login.strip(), "/login")
+        key_id = self._ids.sign_in_key_id()
+        return [*names, SignIn.grant(principal.id, sealed, login_id, key_id, self._now)]
 
     def _names_for(
         self, principal: Principal, sign_in: SignIn | None, login_id: UUID

@@ -277,12 +277,13 @@ class AccessView:
             known.principal.id for known in self.principals.values() if known.principal.is_admin
         )
 
-    def members(self, group_id: str) -> list[str]:
-        """The active members of a group, by id."""
+    def members(self, group_id: str, *, active: bool = True) -> list[str]:
+        """The members of a group, by id: those who are active, or also who is suspended."""
         return [
             principal_id
             for principal_id, known in sorted(self.principals.items())
-            if group_id in known.principal.groups and known.principal.active
+            if group_id in known.principal.groups
+            if known.principal.active or (not active and not known.principal.gone)
         ]
 
     def signs_elsewhere(self, key_id: str, principal_id: UUID) -> bool:

@@ -189,6 +189,8 @@ _CHANGES: dict[str, Callable[[Data], tuple[State, State]]] = {
     "label.expired": _removed,
     "prompt.archived": lambda _: ({"status": "active"}, {"status": "archived"}),
     "prompt.restored": lambda _: ({"status": "archived"}, {"status": "active"}),
+    "principal.suspended": lambda _: ({"active": True}, {"active": False}),
+    "principal.resumed": lambda _: ({"active": False}, {"active": True}),
     "principal.deactivated": lambda _: ({"active": True}, {"active": False}),
     "grant.revoked": _ended,
     "token.revoked": _ended,

@@ -64,6 +64,36 @@ def deactivate(cli: Cli, principal_id: str, reason: str | None) -> None:
     cli.output.say(answer, f"{principal_id} is deactivated.")
 
 
+@principal.command("rename")
+@click.argument("principal_id")
+@click.argument("name")
+@pass_cli
+def rename(cli: Cli, principal_id: str, name: str) -> None:
+    """Show a principal by another name."""
+    answer = cli.call("PATCH", f"/v1/principals/{principal_id}", {"name": name})
+    cli.output.say(answer, f"{principal_id} is shown as {name}.")
+
+
+@principal.command("suspend")
+@click.argument("principal_id")
+@click.option("--reason", "-m", help="Why.")
+@pass_cli
+def suspend(cli: Cli, principal_id: str, reason: str | None) -> None:
+    """Let a principal do nothing until it is resumed."""
+    answer = cli.call("POST", f"/v1/principals/{principal_id}/suspend", {"reason": reason})
+    cli.output.say(answer, f"{principal_id} can do nothing for now.")
+
+
+@principal.command("resume")
+@click.argument("principal_id")
+@click.option("--reason", "-m", help="Why.")
+@pass_cli
+def resume(cli: Cli, principal_id: str, reason: str | None) -> None:
+    """Let a suspended principal do again what it is allowed to."""
+    answer = cli.call("POST", f"/v1/principals/{principal_id}/resume", {"reason": reason})
+    cli.output.say(answer, f"{principal_id} can act again.")
+
+
 @principal.command("login")
 @click.argument("principal_id")
 @click.argument("login_name", metavar="LOGIN")

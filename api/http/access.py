@@ -17,10 +17,12 @@ from api.http.access_schemas import (
     PrincipalAnswer,
 )
 from api.http.commanding import submit
+from api.http.problems import EdgeError
 from api.http.route import Route
 from api.http.schemas import CommandAnswer, Id, ObjectAnswer, PageAnswer, ReasonRequest, Request
 from domain import access, commands
 from domain.access import ACCESS_READ, ACCESS_WRITE, REGISTRY, Grant, Token, not_found
+from domain.errors import Fault
 from domain.principal import Principal
 from ledger.ids import now
 from projections.access import AccessView, Known
@@ -101,16 +103,39 @@ async def create_principal(request: web.Request) -> web.StreamResponse:
     """Make a person or a service, without grants."""
     who = edge.caller(request)
     wanted = await edge.body(request, CreatePrincipalRequest)
-    command = commands.CreatePrincipal(wanted.type, wanted.name)
+    command = commands.CreatePrincipal(wanted.type, wanted.name, wanted.login)
     return await submit(request, who, command, followed=True)
 
 
-async def deactivate_principal(request: web.Request) -> web.StreamResponse:
-    """Take every right from a principal, for good."""
+async def change_principal(request: web.Request) -> web.StreamResponse:
+    """Show a principal by another name; or take every right from it, for good."""
     who = edge.caller(request)
     wanted = await edge.body(request, PatchPrincipalRequest)
+    if (wanted.name is None) == (wanted.active is None):
+        fault = Fault("/name", "contradiction", "another name, or active: false")
+        raise EdgeError(422, "invalid_request", "/name: another name, or active: false.", [fault])
+    if wanted.name is not None:
+        rename = commands.RenamePrincipal(edge.path_id(request), wanted.name)
+        return await submit(request, who, rename, followed=True)
     admins = edge.services(request).access.admins()
     command = commands.DeactivatePrincipal(edge.path_id(request), wanted.reason, admins)
+    return await submit(request, who, command, followed=True)
+
+
+async def suspend_principal(request: web.Request) -> web.StreamResponse:
+    """Let a principal do nothing until it is resumed."""
+    who = edge.caller(request)
+    wanted = await edge.body(request, ReasonRequest, optional=True)
+    admins = edge.services(request).access.admins()
+    command = commands.SuspendPrincipal(edge.path_id(request), wanted.reason, admins)
+    return await submit(request, who, command, followed=True)
+
+
+async def resume_principal(request: web.Request) -> web.StreamResponse:
+    """Let a principal do again what it is allowed to."""
+    who = edge.caller(request)
+    wanted = await edge.body(request, ReasonRequest, optional=True)
+    command = commands.ResumePrincipal(edge.path_id(request), wanted.reason)
     return await submit(request, who, command, followed=True)
 
 
@@ -385,8 +410,19 @@ ROUTES = (
         body=CreatePrincipalRequest, answers={201: CommandAnswer}, command=True,
     ),
     Route(
-        "PATCH", "/v1/principals/{id}", deactivate_principal, "Deactivate a principal", "access",
-        ACCESS_WRITE, body=PatchPrincipalRequest, answers={200: CommandAnswer}, command=True,
+        "PATCH", "/v1/principals/{id}", change_principal, "Rename or deactivate a principal",
+        "access", ACCESS_WRITE, body=PatchPrincipalRequest, answers={200: CommandAnswer},
+        command=True,
+    ),
+    Route(
+        "POST", "/v1/principals/{id}/suspend", suspend_principal, "Suspend a principal", "access",
+        ACCESS_WRITE, body=ReasonRequest, body_optional=True, answers={200: CommandAnswer},
+        command=True,
+    ),
+    Route(
+        "POST", "/v1/principals/{id}/resume", resume_principal, "Resume a principal", "access",
+        ACCESS_WRITE, body=ReasonRequest, body_optional=True, answers={200: CommandAnswer},
+        command=True,
     ),
     Route(
         "GET", "/v1/principals/{id}", get_principal, "Read a principal", "access", ACCESS_READ,

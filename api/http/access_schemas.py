@@ -9,6 +9,7 @@ from api.http.moments import Moment
 from api.http.schemas import Answer, FreeText, Id, LabelName, ProjectName, PromptName, Request
 from domain.access import PERMISSIONS, ROLES
 from domain.names import LABEL_PATTERN
+from domain.sign_in_commands import LOGIN_CHARS_MAX
 
 RoleName = Annotated[
     str,
@@ -28,12 +29,16 @@ class CreatePrincipalRequest(Request):
 
     type: Literal["person", "service", "group"]
     name: Annotated[FreeText, Field(min_length=1)]
+    login: Annotated[FreeText, Field(min_length=1, max_length=LOGIN_CHARS_MAX)] | None = Field(
+        None, description="The name a person signs in by; of a group, an identity provider's."
+    )
 
 
 class PatchPrincipalRequest(Request):
-    """Deactivate a principal. There is no way back."""
+    """Another name; or deactivate it, from which there is no way back."""
 
-    active: Literal[False]
+    name: Annotated[FreeText, Field(min_length=1)] | None = None
+    active: Literal[False] | None = None
     reason: FreeText | None = None
 
 

@@ -8,13 +8,10 @@ import asyncio
 import logging
 import re
 import zlib
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from functools import partial
-from itertools import count
-from secrets import token_hex
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
@@ -22,6 +19,7 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
+from api.http.counting import Latencies, RequestIds
 from api.http.limits import RateLimit, Taken
 from api.http.moments import parse_rfc3339
 from api.http.problems import (
@@ -29,8 +27,10 @@ from api.http.problems import (
     ProblemDetails,
     problem_of,
     problem_response,
+    scim_response,
     validation_problem,
 )
+from api.http.scim_schemas import SCIM_MEDIA_TYPE
 from api.http.services import SERVICES, Services
 from api.logs import SECURITY
 from domain.access import Caller, Rights
@@ -49,45 +49,18 @@ log = logging.getLogger("scrinia.http")
 MIN_POSITION_WAIT_SECONDS = 5.0
 CALLER_WAIT_SECONDS = 1.0
 CONTENT_INLINE_BYTES = 32 * 1024
-LATENCY_BOUNDS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 PATH_LOGGED_MAX = 512
+SCIM = "/scim/"
+BODY_MEDIA_TYPES = ("application/json", "application/merge-patch+json", SCIM_MEDIA_TYPE)
 UNLIMITED = ("/healthz", "/readyz")
 ACCESS_COOKIE = "__Host-scrinia"
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _ETAG = re.compile(r'"([0-9]{1,18})"')
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 ModelT = TypeVar("ModelT", bound=BaseModel)
 T = TypeVar("T")
-
-
-class RequestIds:
-    """Ids for requests: a random prefix per process and a counter."""
-
-    def __init__(self) -> None:
-        self._prefix = token_hex(6)
-        self._count = count(1)
-
-    def next(self, offered: str | None) -> str:
-        """The client's `X-Request-Id` where it is a plain word, else a new one."""
-        if offered is not None and _REQUEST_ID.fullmatch(offered):
-            return offered
-        return f"{self._prefix}-{next(self._count):x}"
-
-
-class Latencies:
-    """A histogram of plain numbers: counting costs an addition."""
-
-    def __init__(self) -> None:
-        self.counts = [0] * (len(LATENCY_BOUNDS_SECONDS) + 1)
-        self.seconds = 0.0
-
-    def add(self, seconds: float) -> None:
-        """Count one."""
-        self.counts[bisect_left(LATENCY_BOUNDS_SECONDS, seconds)] += 1
-        self.seconds += seconds
 
 
 class Edge:
@@ -159,6 +132,8 @@ class Edge:
         headers = {}
         if isinstance(error, web.HTTPMethodNotAllowed):
             headers["Allow"] = error.headers["Allow"]
+        if request.path.startswith(SCIM):
+            return scim_response(details, request_id, headers)
         return problem_response(details, request_id, headers)
 
 
@@ -343,7 +318,7 @@ async def body(request: web.Request, model: type[ModelT], *, optional: bool = Fa
     raw = await read_body(request)
     if not raw and optional:
         return model()
-    if request.content_type not in ("application/json", "application/merge-patch+json"):
+    if request.content_type not in BODY_MEDIA_TYPES:
         raise EdgeError(415, "unsupported_media_type", "Send application/json.")
     try:
         return model.model_validate_json(raw)

@@ -12,7 +12,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import generate_latest
 
-from api.http import edge
+from api.http import counting, edge
 from api.http.route import Route
 from api.http.schemas import ObjectAnswer
 from api.http.services import SERVICES
@@ -126,7 +126,7 @@ class _Metrics:
         buckets: list[tuple[str, float]] = []
         total = 0
         for bound, count in zip(
-            (*edge.LATENCY_BOUNDS_SECONDS, "+Inf"), counted.counts, strict=True
+            (*counting.LATENCY_BOUNDS_SECONDS, "+Inf"), counted.counts, strict=True
         ):
             total += count
             buckets.append((str(bound), total))

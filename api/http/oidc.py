@@ -31,12 +31,15 @@ STATE_SECONDS = 600
 GROUPS_MAX = 500
 
 
+VISIBLE = r"^[ -~]*$"  # RFC 6749 appendix A: all that these are made of
+
+
 class OutQuery(Request):
     """Where to come back to."""
 
     model_config = {"strict": False, "extra": "forbid"}
     return_to: Annotated[
-        str, Field(max_length=1024, pattern=r"^/([^/\\\x00-\x20][^\\\x00-\x20]*)?$")
+        str, Field(max_length=512, pattern=r"^/([^/\\\x00-\x20][^\\\x00-\x20]*)?$")
     ] = Field("/docs", description="A path on this server.")
 
 
@@ -44,9 +47,9 @@ class BackQuery(Request):
     """What the provider says; it may say more."""
 
     model_config = {"strict": False, "extra": "ignore"}
-    code: Annotated[str, Field(max_length=4096)] | None = None
-    state: Annotated[str, Field(max_length=256)] = ""
-    error: Annotated[str, Field(max_length=256)] | None = None
+    code: Annotated[str, Field(max_length=2048, pattern=VISIBLE)] | None = None
+    state: Annotated[str, Field(max_length=256, pattern=VISIBLE)] = ""
+    error: Annotated[str, Field(max_length=256, pattern=VISIBLE)] | None = None
 
 
 async def go_to_provider(request: web.Request) -> web.StreamResponse:

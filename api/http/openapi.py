@@ -17,6 +17,7 @@ from api.http.schemas import (
     Request,
     VersionNumber,
 )
+from api.http.scim_schemas import SCIM_MEDIA_TYPE, ScimProblem
 
 _REFERENCE = "#/components/schemas/{model}"
 
@@ -80,7 +81,8 @@ _REFUSALS = {
 
 def document(routes: tuple[Route, ...]) -> dict[str, Any]:
     """The OpenAPI document of these routes."""
-    models = {m for route in routes for m in _models(route)} | {Problem}
+    models: set[type[BaseModel]] = {Problem, ScimProblem}
+    models |= {m for route in routes for m in _models(route)}
     ordered = sorted(models, key=lambda model: model.__name__)
     references, definitions = models_json_schema(
         [(model, "validation") for model in ordered], ref_template=_REFERENCE
@@ -127,6 +129,7 @@ def _operation(route: Route, schemas: dict[type[BaseModel], Any]) -> dict[str, A
         operation["security"] = []
     if route.body is not None:
         media = "application/merge-patch+json" if route.method == "PATCH" else "application/json"
+        media = SCIM_MEDIA_TYPE if route.scim else media
         operation["requestBody"] = {
             "required": not route.body_optional,
             "content": {
@@ -183,7 +186,8 @@ def _responses(route: Route, schemas: dict[type[BaseModel], Any]) -> dict[str, A
         if isinstance(answer, str):
             responses[str(status)] = {"description": answer}
         else:
-            content = {"application/json": {"schema": schemas[answer]}}
+            media = SCIM_MEDIA_TYPE if route.scim else "application/json"
+            content = {media: {"schema": schemas[answer]}}
             if route.path == "/v1/events":
                 content["text/event-stream"] = {"schema": {"type": "string"}}
             description = (answer.__doc__ or "").strip()
@@ -192,14 +196,19 @@ def _responses(route: Route, schemas: dict[type[BaseModel], Any]) -> dict[str, A
         made = [responses[status] for status in ("200", "201", "202") if status in responses]
         responses.setdefault("200", made[0])
     for status in _refusals(route):
-        responses.setdefault(str(status), _problem(_REFUSALS[status], schemas))
+        refusal = _problem(_REFUSALS[status], schemas, scim=route.scim)
+        responses.setdefault(str(status), refusal)
     if 410 in route.answers:
         responses["410"] = _problem("The content was erased", schemas)
     return responses
 
 
-def _problem(description: str, schemas: dict[type[BaseModel], Any]) -> dict[str, Any]:
+def _problem(
+    description: str, schemas: dict[type[BaseModel], Any], *, scim: bool = False
+) -> dict[str, Any]:
     content = {"application/problem+json": {"schema": schemas[Problem]}}
+    if scim:
+        content = {SCIM_MEDIA_TYPE: {"schema": schemas[ScimProblem]}}
     return {"description": description, "content": content}
 
 

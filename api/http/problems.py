@@ -11,6 +11,7 @@ import orjson
 from aiohttp import web
 from pydantic import ValidationError
 
+from api.http.scim_schemas import SCIM_ERROR, SCIM_MEDIA_TYPE
 from domain import errors as domain
 from domain.errors import Fault
 from ledger import errors as ledger
@@ -77,6 +78,8 @@ EDGE_CODES: Mapping[str, tuple[int, str]] = {
     "method_not_allowed": (405, "The route does not have this method."),
     "tests_under_way": (503, "As many test messages as there may be are being sent."),
     "cross_origin": (403, "A cookie came with a page of somebody else."),
+    "invalid_filter": (400, "The filter cannot be understood."),
+    "invalid_path": (400, "The path names nothing that can be changed."),
     "too_many_requests": (429, "More requests than there may be."),
     "no_provider": (404, "There is no identity provider."),
     "provider_unavailable": (503, "The identity provider does not answer as it should."),
@@ -176,6 +179,27 @@ def problem_response(
         seconds = details.facts.get("retry_after_seconds", RETRY_AFTER_SECONDS)
         response.headers["Retry-After"] = str(seconds)
     return response
+
+
+def scim_response(
+    details: ProblemDetails, request_id: str, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """A problem as RFC 7644 section 3.12 has it."""
+    response = problem_response(details, request_id, headers)
+    error = {
+        "schemas": [SCIM_ERROR], "status": str(details.status), "detail": details.detail,
+        "scimType": _SCIM_TYPES.get(details.code),
+    }  # fmt: skip
+    response.body = orjson.dumps({name: value for name, value in error.items() if value})
+    response.content_type = SCIM_MEDIA_TYPE
+    return response
+
+
+_SCIM_TYPES = {
+    "name_taken": "uniqueness", "invalid_filter": "invalidFilter", "malformed_json":
+    "invalidSyntax", "invalid_request": "invalidValue", "invalid": "invalidValue",
+    "invalid_path": "invalidPath", "principal_inactive": "mutability",
+}  # fmt: skip
 
 
 def documented_codes() -> dict[str, tuple[int, str]]:

@@ -14,6 +14,7 @@ from api.http.route import Route
 from api.http.schemas import Id, LabelName, PageAnswer, ProjectName, PromptName, Request
 from domain import access
 from domain.access import AUDIT_READ, REGISTRY, Caller, prompt_resource
+from domain.names import check_label, check_project_name, check_prompt_name
 from ledger.ids import now
 from projections.answers import Resolved
 from projections.reads import Reader, ReadFilter
@@ -60,12 +61,23 @@ def note_read(
     services.reads.note(reader, resolved.version, services.follower.position, at, on_record)
 
 
+def _check_names(wanted: ReadsQuery) -> None:
+    """Nothing is at a name that cannot be; InvalidError."""
+    if wanted.project is not None:
+        check_project_name(wanted.project)
+    if wanted.prompt is not None:
+        check_prompt_name(wanted.prompt)
+    if wanted.label is not None:
+        check_label(wanted.label, reserved=True)
+
+
 async def list_reads(request: web.Request) -> web.StreamResponse:
     """A page of the reads on record, oldest first: who was served which version in which minute."""
     who = edge.caller(request)
     wanted = edge.query(request, ReadsQuery)
     if wanted.prompt is not None and wanted.project is None:
         raise EdgeError(400, "invalid_parameter", "prompt needs its project.")
+    _check_names(wanted)
     services = edge.services(request)
     places = access.places_with(services.access.rights(who, now()), AUDIT_READ, now())
     if places == ():

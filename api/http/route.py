@@ -13,7 +13,8 @@ class Route:
 
     `path` is written as OpenAPI writes it; `{name}` may hold slashes. `permission` is what the one
     policy is asked for (None: every authenticated caller; `public` routes ask nobody). `refusals`:
-    statuses beside those that routes of its form have.
+    statuses beside those that routes of its form have. `scim`: it speaks RFC 7644's media type, in
+    refusals too.
     """
 
     method: str
@@ -29,6 +30,7 @@ class Route:
     headers: tuple[str, ...] = ()
     public: bool = False
     refusals: tuple[int, ...] = ()
+    scim: bool = False
     command: bool = False
 
     @property

@@ -9,9 +9,12 @@ from domain.commands.access import (
     JoinGroup,
     LeaveGroup,
     RegisterActorKey,
+    RenamePrincipal,
+    ResumePrincipal,
     RetireActorKey,
     RevokeGrant,
     RevokeToken,
+    SuspendPrincipal,
 )
 from domain.commands.changes import (
     ApplyChange,
@@ -90,6 +93,7 @@ Command = (
     | RevokeSessions | IssueRecovery | UseRecovery | SetPassword | EnrolTotp | RemoveTotp
     | LockSignIn | SetSignInRules | BeginSession | BeginProvidedSession | RefreshSession
     | EndSession | SetRollout | StopRollout | TakeRampStep
+    | RenamePrincipal | SuspendPrincipal | ResumePrincipal
 )  # fmt: skip
 
 __all__ = [
@@ -144,7 +148,9 @@ __all__ = [
     "RemoveGuardrail",
     "RemoveLabel",
     "RemoveTotp",
+    "RenamePrincipal",
     "RestorePrompt",
+    "ResumePrincipal",
     "RetireActorKey",
     "RetireKey",
     "RetractApproval",
@@ -164,6 +170,7 @@ __all__ = [
     "SetRollout",
     "SetSignInRules",
     "StopRollout",
+    "SuspendPrincipal",
     "TakeRampStep",
     "UseRecovery",
     "WithdrawChange",

@@ -8,10 +8,36 @@ from uuid import UUID
 
 @dataclass(frozen=True)
 class CreatePrincipal:
-    """Make a principal without grants."""
+    """Make a principal without grants; `login`: the name it signs in by."""
 
     type: str
     name: str
+    login: str | None = None
+
+
+@dataclass(frozen=True)
+class RenamePrincipal:
+    """Show a principal by another name."""
+
+    principal_id: UUID
+    name: str
+
+
+@dataclass(frozen=True)
+class SuspendPrincipal:
+    """Let a principal do nothing until it is resumed; `admins` as of `DeactivatePrincipal`."""
+
+    principal_id: UUID
+    reason: str | None = None
+    admins: tuple[UUID, ...] = ()
+
+
+@dataclass(frozen=True)
+class ResumePrincipal:
+    """Let a principal do again what it is allowed to."""
+
+    principal_id: UUID
+    reason: str | None = None
 
 
 @dataclass(frozen=True)

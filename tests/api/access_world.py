@@ -22,6 +22,7 @@ ABOUT_SIGN_INS = (
     "POST /v1/principals/{id}/recovery", "DELETE /v1/principals/{id}/totp",
     "DELETE /v1/principals/{id}/sessions",
 )  # fmt: skip
+SCIM_PATCH = {"Operations": [{"op": "replace", "value": {"displayName": "patched"}}]}
 GUARDRAIL = {"prompt": "support/triage@1", "folder": "empty"}
 
 
@@ -108,9 +109,9 @@ class World:
     async def victim(self) -> Caller:
         return await self.admin.make_caller({"role": "viewer", "project": "acme"})
 
-    async def named(self, *, login: bool) -> Caller:
-        """Somebody who signs in, or may be let to."""
-        made = await self.admin.ok("POST", "/v1/principals", {"type": "person", "name": "x"})
+    async def named(self, type_: str, *, login: bool) -> Caller:
+        """Somebody who signs in, or may be let to; a group that a provider knows."""
+        made = await self.admin.ok("POST", "/v1/principals", {"type": type_, "name": "x"})
         principal_id = made["principal_id"]
         if login:
             body = {"login": principal_id}
@@ -162,8 +163,9 @@ class World:
         self.number += 1
         about = "{id}" in route and "change-requests" not in route
         victim = await self.victim() if about or row in ABOUT_VICTIMS else None
-        if row in ABOUT_SIGN_INS:
-            victim = await self.named(login=row != "PUT /v1/principals/{id}/login")
+        if row in ABOUT_SIGN_INS or "/scim/v2/" in route:
+            type_ = "group" if "/Groups" in route else "person"
+            victim = await self.named(type_, login=row != "PUT /v1/principals/{id}/login")
         path = await self.path(method, route, victim)
         query = QUERIES.get(row, "")
         if row == "GET /v1/access/explain":
@@ -207,7 +209,7 @@ class World:
         if victim is not None and "{id}" in path:
             path = path.replace("{id}", {
                 "principals": victim.principal_id, "grants": victim.grant_ids[:1] and victim.grant_ids[0],
-                "tokens": victim.token_id, "webhooks": await self.webhook(),
+                "tokens": victim.token_id, "v2": victim.principal_id, "webhooks": await self.webhook(),
                 "sessions": await self.session_id() if "sessions/{id}" in path else "",
             }[path.split("/")[2]])  # fmt: skip
         if "{group_id}" in path:
@@ -277,6 +279,12 @@ class World:
             "POST …/-/render": {"variables": {}},
             "POST /v1/principals": {"type": "service", "name": "x"},
             "PATCH /v1/principals/{id}": {"active": False},
+            "POST /scim/v2/Users": {"userName": f"provided{self.number}"},
+            "PUT /scim/v2/Users/{id}": {"userName": f"provided{self.number}"},
+            "PATCH /scim/v2/Users/{id}": SCIM_PATCH,
+            "POST /scim/v2/Groups": {"displayName": f"group{self.number}"},
+            "PUT /scim/v2/Groups/{id}": {"displayName": f"group{self.number}"},
+            "PATCH /scim/v2/Groups/{id}": SCIM_PATCH,
             "POST /v1/grants": about | {"role": "developer", "project": "acme"},
             "POST /v1/principals/{id}/keys": self.actor_key(victim) if victim else None,
             "PUT …/-/consumers/{consumer}": {"range": "^1"},

@@ -34,7 +34,7 @@ class RegistryMachine(PromptRules, BranchRules):
         type(self).sequences += 1
         self.project = f"p-{uuid.uuid4().hex[:20]}"
         self.prompts: dict[str, ModelPrompt] = {}
-        self.principals: dict[str, bool] = {}
+        self.principals: dict[str, str] = {}
         self.grants: dict[str, tuple[str, str]] = {}
         self.tokens: dict[str, tuple[str, str, bool]] = {}
         self.keys: dict[str, bool] = {}
@@ -57,16 +57,38 @@ class RegistryMachine(PromptRules, BranchRules):
     def create_principal(self) -> None:
         answer = self._send("POST", "/v1/principals", {"type": "service", "name": "bot"})
         self._expect(answer, 201)
-        self.principals[answer.body["principal_id"]] = True
+        self.principals[answer.body["principal_id"]] = "active"
 
     @precondition(lambda self: self.principals)
-    @command("deactivate_principal", data=st.data())
+    @command("change_principal", data=st.data())
     def deactivate(self, data: st.DataObject) -> None:
         chosen = data.draw(st.sampled_from(sorted(self.principals)))
         answer = self._send("PATCH", f"/v1/principals/{chosen}", {"active": False})
         self._expect(answer, 200)
-        assert answer.body["changed"] == self.principals[chosen]
-        self.principals[chosen] = False
+        assert answer.body["changed"] == (self.principals[chosen] != "gone")
+        self.principals[chosen] = "gone"
+
+    @precondition(lambda self: self.principals)
+    @command("suspend_principal", data=st.data())
+    def suspend(self, data: st.DataObject) -> None:
+        chosen = data.draw(st.sampled_from(sorted(self.principals)))
+        answer = self._send("POST", f"/v1/principals/{chosen}/suspend")
+        self._expect(answer, 200)
+        assert answer.body["changed"] == (self.principals[chosen] == "active")
+        if answer.body["changed"]:
+            self.principals[chosen] = "suspended"
+
+    @precondition(lambda self: self.principals)
+    @command("resume_principal", data=st.data())
+    def resume(self, data: st.DataObject) -> None:
+        chosen = data.draw(st.sampled_from(sorted(self.principals)))
+        answer = self._send("POST", f"/v1/principals/{chosen}/resume")
+        if self.principals[chosen] == "gone":
+            self._expect(answer, 409, "principal_inactive")
+            return
+        self._expect(answer, 200)
+        assert answer.body["changed"] == (self.principals[chosen] == "suspended")
+        self.principals[chosen] = "active"
 
     @precondition(lambda self: self.principals)
     @command("give_grant", data=st.data(), role=st.sampled_from(["viewer", "developer"]))
@@ -77,7 +99,7 @@ class RegistryMachine(PromptRules, BranchRules):
         if (chosen, role) in self.grants.values():
             self._expect(answer, 200)
             assert not answer.body["changed"]
-        elif not self.principals[chosen]:
+        elif self.principals[chosen] == "gone":
             self._expect(answer, 409, "principal_inactive")
         else:
             self._expect(answer, 201)
@@ -95,7 +117,7 @@ class RegistryMachine(PromptRules, BranchRules):
     def join_group(self, data: st.DataObject) -> None:
         chosen, path = self._membership(data)
         answer = self._send("PUT", path)
-        if not self.principals[chosen]:
+        if self.principals[chosen] == "gone":
             self._expect(answer, 409, "principal_inactive")
         else:
             self._expect(answer, 200 if chosen in self.members else 201)
@@ -171,7 +193,7 @@ class RegistryMachine(PromptRules, BranchRules):
     def issue_token(self, data: st.DataObject) -> None:
         chosen = data.draw(st.sampled_from(sorted(self.principals)))
         answer = self._send("POST", "/v1/tokens", {"principal_id": chosen})
-        if not self.principals[chosen]:
+        if self.principals[chosen] == "gone":
             self._expect(answer, 409, "principal_inactive")
             return
         self._expect(answer, 201)
@@ -344,7 +366,7 @@ class RegistryMachine(PromptRules, BranchRules):
         for owner, secret, live in list(self.tokens.values())[-2:]:
             headers = {"Authorization": f"Bearer {secret}"}
             answer = self.client.call("GET", f"/v1/projects/{self.project}", headers=headers)
-            if not live or not self.principals[owner]:
+            if not live or self.principals[owner] != "active":
                 self._expect(answer, 401)
             else:
                 may = any(holder == owner for holder, _ in self.grants.values())

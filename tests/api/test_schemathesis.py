@@ -23,6 +23,7 @@ from tests.api.doors import Door, door_of
 from tests.harness import STORES, Sync, new_database, registry_thread, text_content
 
 EXAMPLES = 1000 if os.environ.get("SCRINIA_LONG") == "1" else 100
+FEWER_EXAMPLES = EXAMPLES // 4  # on PostgreSQL: the edge before it is the same
 SCHEMA = schemathesis.openapi.from_dict(document(ROUTES))
 OPERATIONS = {
     operation.ok().definition.raw["operationId"]: operation.ok()
@@ -86,11 +87,14 @@ def _existing(admin: Sync, operation_id: str) -> dict[str, str]:
         dict.fromkeys(ABOUT_ONESELF, me)
         | dict.fromkeys(ABOUT_WEBHOOKS, webhook["webhook_id"])
         | {
-            "deactivate_principal": principal_id,
             "revoke_grant": grant["grant_id"],
             "revoke_token": token["token_id"],
         }
     )
+    if "/scim/v2/" in OPERATIONS[operation_id].path:
+        type_ = "group" if "group" in operation_id else "person"
+        body = {"type": type_, "name": "x", "login": operation_id}
+        ids[operation_id] = admin.ok("POST", "/v1/principals", body)["principal_id"]
     if "{id}" in OPERATIONS[operation_id].path and operation_id in ABOUT_CHANGES:
         ids[operation_id] = _new_change(admin, operation_id, name)
     return {
@@ -181,20 +185,31 @@ BODIES = {
     "define_role": {"permissions": ["prompt.read"]},
     "review_emergency": {"outcome": "accepted"},
     "set_sign_in_rules": {"second_factor": "optional"},
+    "change_principal": {"name": "y"},
+    "create_user": {"userName": "provided"},
+    "replace_user": {"userName": "replaced"},
+    "patch_user": {"Operations": [{"op": "replace", "path": "active", "value": False}]},
+    "create_group": {"displayName": "staff"},
+    "replace_group": {"displayName": "replaced"},
+    "patch_group": {"Operations": [{"op": "replace", "path": "members", "value": []}]},
 }
+BY_PROVIDER = ("go_to_provider", "come_back")  # there is none; tests/sign_in/test_oidc.py has one
 QUERIES = {"impact": {"version": "2"}, "search": {"q": "one"}, "get_diff": {"from": "1", "to": "2"}}
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("operation_id", sorted(OPERATIONS))
-def test_an_operation_keeps_its_word(admin: Sync, operation_id: str) -> None:
+def test_an_operation_keeps_its_word(
+    request: pytest.FixtureRequest, admin: Sync, operation_id: str
+) -> None:
+    examples = EXAMPLES if request.node.callspec.params["admin"] == "sqlite" else FEWER_EXAMPLES
     operation = OPERATIONS[operation_id]
     existing = _existing(admin, operation_id)
     headers = {"Authorization": f"Bearer {admin.token}"}
     seen: Counter[int] = Counter()
 
     @settings(
-        max_examples=EXAMPLES,
+        max_examples=examples,
         deadline=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
@@ -231,8 +246,11 @@ def test_an_operation_keeps_its_word(admin: Sync, operation_id: str) -> None:
             params=queries.get(operation_id),
         )
         seen[answer.status] += 1
-    assert sum(seen.values()) >= EXAMPLES or not case_varies(operation)
-    assert any(200 <= status < 300 for status in seen), seen
+    assert sum(seen.values()) >= examples or not case_varies(operation)
+    if operation_id in BY_PROVIDER:
+        assert set(seen) <= {400, 404}, seen
+    else:
+        assert any(200 <= status < 300 for status in seen), seen
 
 
 def case_varies(operation: object) -> bool:

@@ -1,0 +1,471 @@
+"""SCIM 2.0: an identity provider keeps people and groups in step (RFC 7644).
+
+A User is a person with a login name; a Group a group with a name at the provider. Each attribute
+that changes is a command like any other, with its own event; several of one request are committed
+one after the other.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any
+from uuid import UUID
+
+from aiohttp import web
+from pydantic import Field, ValidationError
+
+from api.http import edge
+from api.http.commanding import commit
+from api.http.problems import EdgeError, validation_problem
+from api.http.route import Route
+from api.http.schemas import Request
+from api.http.scim_patch import group_changes, user_changes
+from api.http.scim_schemas import (
+    MEMBERS_MAX,
+    SCIM_GROUP,
+    SCIM_LIST,
+    SCIM_MEDIA_TYPE,
+    SCIM_USER,
+    GroupRequest,
+    PatchRequest,
+    ScimAnswer,
+    ScimListAnswer,
+    UserRequest,
+)
+from domain import commands
+from domain.access import ACCESS_READ, ACCESS_WRITE, REGISTRY, Caller, not_found, principal_resource
+from domain.errors import InvalidError
+from domain.sign_in_commands import checked_login
+from ledger.ids import now
+from projections.access import Known
+
+COUNT_DEFAULT = 100
+COUNT_MAX = 500
+_FILTER = re.compile(r'\s*(\w+)\s+[eE][qQ]\s+"((?:[^"\\]|\\.)*)"\s*')
+
+
+Names = Annotated[str, Field(max_length=512, pattern=r"^[ -~]*$")]
+
+
+class ScimQuery(Request):
+    """Which attributes to answer, by their names with commas between them; `id` always is."""
+
+    model_config = {"strict": False}
+    attributes: Names | None = None
+    excludedAttributes: Names | None = None
+
+
+class ScimListQuery(ScimQuery):
+    """Which resources (`userName eq "…"`), which page, by id: other orders are not known."""
+
+    filter: Annotated[str, Field(max_length=300)] | None = None
+    sortBy: Annotated[str, Field(max_length=64, pattern=r"^[ -~]*$")] | None = None
+    sortOrder: Annotated[str, Field(max_length=64, pattern=r"^[ -~]*$")] | None = None
+    startIndex: Annotated[int, Field(ge=-(2**31), le=2**31)] = 1
+    count: Annotated[int, Field(ge=-(2**31), le=2**31)] = COUNT_DEFAULT
+
+
+class Kind:
+    """Users or groups: what differs between them."""
+
+    def __init__(self, name: str, type_: str, schema: str, key: str) -> None:
+        self.name = name
+        self.type = type_
+        self.schema = schema
+        self.key = key
+
+    @property
+    def path(self) -> str:
+        """Where they are."""
+        return f"/scim/v2/{self.name}s"
+
+
+USERS = Kind("User", "person", SCIM_USER, "userName")
+GROUPS = Kind("Group", "group", SCIM_GROUP, "displayName")
+
+
+def _answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    response = edge.answer(value, status=status, headers=headers)
+    response.content_type = SCIM_MEDIA_TYPE
+    return response
+
+
+def _reader(request: web.Request) -> Caller:
+    who = edge.caller(request)
+    edge.services(request).access.authorise(who, ACCESS_READ, REGISTRY, now())
+    return who
+
+
+def _writer(request: web.Request) -> Caller:
+    who = edge.caller(request)
+    edge.services(request).access.authorise(who, ACCESS_WRITE, REGISTRY, now())
+    return who
+
+
+# What there is
+
+
+def _all(request: web.Request, kind: Kind) -> list[Known]:
+    """Everybody of a kind who has a name at the provider and is there still, by id."""
+    view = edge.services(request).access
+    return [
+        known
+        for principal_id, known in sorted(view.principals.items())
+        if known.principal.type == kind.type and not known.principal.gone
+        if (sign_in := view.sign_ins.get(UUID(principal_id))) is not None
+        if sign_in.login_id is not None
+    ]
+
+
+def _one(request: web.Request, kind: Kind) -> Known:
+    """The one in the path; NotFoundError."""
+    wanted = request.match_info["id"]
+    return next(
+        (known for known in _all(request, kind) if str(known.principal.id) == wanted), None
+    ) or _absent(wanted)
+
+
+def _absent(principal_id: str) -> Known:
+    raise not_found(principal_resource(principal_id[:64]))
+
+
+def _filtered(request: web.Request, kind: Kind, filtered: str | None) -> list[Known]:
+    """Those that a filter lets through; EdgeError 400 `invalid_filter`."""
+    everybody = _all(request, kind)
+    if filtered is None:
+        return everybody
+    found = _FILTER.fullmatch(filtered)
+    if found is None or found[1] not in (kind.key, "id", "externalId"):
+        raise EdgeError(400, "invalid_filter", f'Filter by {kind.key} eq "…" or id eq "…".')
+    value = re.sub(r"\\(.)", r"\1", found[2])
+    if found[1] == "id":
+        return [known for known in everybody if str(known.principal.id) == value]
+    if found[1] == "externalId":  # is not kept: the id here is
+        return []
+    try:
+        login_id = edge.services(request).door.secrets.login_id(checked_login(value, kind.type))
+    except InvalidError:
+        return []
+    view = edge.services(request).access
+    name = view.logins.get(login_id)
+    return [k for k in everybody if name is not None and str(k.principal.id) == name.principal_id]
+
+
+async def _resources(request: web.Request, kind: Kind, listed: list[Known]) -> list[dict[str, Any]]:
+    """As they are answered."""
+    view, recorder = edge.services(request).access, edge.services(request).recorder
+    logins = {k.principal.id: view.sign_ins[k.principal.id].login for k in listed}
+    refs = [ref["commitment"] for ref in logins.values() if ref is not None]
+    refs += [k.principal.name["commitment"] for k in listed]
+    held = await edge.read(request, recorder.contents, refs)
+
+    def text(ref: Any) -> str:
+        content = held.get(ref["commitment"]) if ref is not None else None
+        return content.body.decode() if content is not None else ""
+
+    resources = []
+    for known in listed:
+        principal = known.principal
+        shown, login = text(principal.name), text(logins[principal.id])
+        resource: dict[str, Any] = {
+            "schemas": [kind.schema],
+            "id": str(principal.id),
+            "meta": {
+                "resourceType": kind.name, "created": known.created_at,
+                "location": f"{kind.path}/{principal.id}",
+            },
+        }  # fmt: skip
+        if kind is USERS:
+            resource |= {"userName": login, "displayName": shown, "name": {"formatted": shown},
+                         "active": principal.active}  # fmt: skip
+        else:
+            members = view.members(str(principal.id), active=False)
+            resource |= {"displayName": login, "members": [{"value": one} for one in members]}
+        resources.append(resource)
+    return resources
+
+
+def _asked_for(resource: dict[str, Any], wanted: ScimQuery) -> dict[str, Any]:
+    """What of a resource was asked for (RFC 7644 section 3.9)."""
+    only, never = (
+        {name.strip().rpartition(":")[2].partition(".")[0].lower() for name in names.split(",")}
+        if names else None
+        for names in (wanted.attributes, wanted.excludedAttributes)
+    )  # fmt: skip
+    return {
+        name: value
+        for name, value in resource.items()
+        if name in ("schemas", "id")
+        or ((only is None or name.lower() in only) and (never is None or name.lower() not in never))
+    }
+
+
+async def _listed(request: web.Request, kind: Kind) -> web.Response:
+    _reader(request)
+    wanted = edge.query(request, ScimListQuery)
+    await edge.fresh_memory(request)
+    everybody = _filtered(request, kind, wanted.filter)
+    start, count = max(1, wanted.startIndex), max(0, min(wanted.count, COUNT_MAX))
+    page = everybody[start - 1 : start - 1 + count]
+    return _answer(
+        {
+            "schemas": [SCIM_LIST],
+            "totalResults": len(everybody),
+            "startIndex": start,
+            "itemsPerPage": len(page),
+            "Resources": [_asked_for(r, wanted) for r in await _resources(request, kind, page)],
+        }
+    )
+
+
+async def _told(
+    request: web.Request, kind: Kind, principal_id: str, status: int = 200
+) -> web.Response:
+    known = edge.services(request).access.principals[principal_id]
+    (resource,) = await _resources(request, kind, [known])
+    headers = _position(request)
+    if status == 201:
+        headers["Location"] = resource["meta"]["location"]
+    return _answer(resource, status, headers)
+
+
+def _position(request: web.Request) -> dict[str, str]:
+    """Where what was done is in the ledger, for who reads on."""
+    return {"Scrinia-Position": str(edge.services(request).follower.position)}
+
+
+async def list_users(request: web.Request) -> web.StreamResponse:
+    """A page of people who have a login name."""
+    return await _listed(request, USERS)
+
+
+async def list_groups(request: web.Request) -> web.StreamResponse:
+    """A page of groups that have a name at an identity provider."""
+    return await _listed(request, GROUPS)
+
+
+async def get_user(request: web.Request) -> web.StreamResponse:
+    """One of them."""
+    return await _shown(request, USERS)
+
+
+async def get_group(request: web.Request) -> web.StreamResponse:
+    """One of them, with its members."""
+    return await _shown(request, GROUPS)
+
+
+async def _shown(request: web.Request, kind: Kind) -> web.Response:
+    _reader(request)
+    wanted = edge.query(request, ScimQuery)
+    await edge.fresh_memory(request)
+    (resource,) = await _resources(request, kind, [_one(request, kind)])
+    return _answer(_asked_for(resource, wanted))
+
+
+# What changes
+
+
+async def create_user(request: web.Request) -> web.StreamResponse:
+    """Make a person who signs in by `userName`."""
+    who = _writer(request)
+    wanted = await edge.body(request, UserRequest)
+    made = await commit(
+        request, who, commands.CreatePrincipal("person", wanted.shown, wanted.userName)
+    )
+    principal_id = made.body["principal_id"]
+    if not wanted.active:
+        await _be_active(request, who, UUID(principal_id), False)
+    return await _told(request, USERS, principal_id, 201)
+
+
+async def create_group(request: web.Request) -> web.StreamResponse:
+    """Make a group that the provider knows as `displayName`."""
+    who = _writer(request)
+    wanted = await edge.body(request, GroupRequest)
+    members = _members(request, [one.value for one in wanted.members])
+    name = wanted.displayName
+    made = await commit(request, who, commands.CreatePrincipal("group", name, name))
+    principal_id = made.body["principal_id"]
+    for member in members:
+        await commit(request, who, commands.JoinGroup(member, UUID(principal_id)))
+    return await _told(request, GROUPS, principal_id, 201)
+
+
+async def replace_user(request: web.Request) -> web.StreamResponse:
+    """Have a person be as it says."""
+    who, known = _writer(request), _one(request, USERS)
+    wanted = await edge.body(request, UserRequest)
+    await _rename(request, who, known, wanted.userName, wanted.shown)
+    await _be_active(request, who, known.principal.id, wanted.active)
+    return await _told(request, USERS, str(known.principal.id))
+
+
+async def replace_group(request: web.Request) -> web.StreamResponse:
+    """Have a group be as it says, with exactly these members."""
+    who, known = _writer(request), _one(request, GROUPS)
+    wanted = await edge.body(request, GroupRequest)
+    members = _members(request, [one.value for one in wanted.members])
+    await _rename(request, who, known, wanted.displayName, wanted.displayName)
+    await _have_members(request, who, known, members)
+    return await _told(request, GROUPS, str(known.principal.id))
+
+
+async def patch_user(request: web.Request) -> web.StreamResponse:
+    """Change a person: `userName`, `displayName`, `name.formatted`, `active`."""
+    who, known = _writer(request), _one(request, USERS)
+    wanted = await edge.body(request, PatchRequest)
+    changes: dict[str, Any] = {}
+    for operation in wanted.Operations:
+        changes |= user_changes(operation)
+    (now_is,) = await _resources(request, USERS, [known])
+    given = {"userName": now_is["userName"], "displayName": now_is["displayName"],
+             "active": now_is["active"]} | changes  # fmt: skip
+    try:
+        wanted_now = UserRequest.model_validate(given)
+    except ValidationError as error:
+        raise validation_problem(error) from None
+    await _rename(request, who, known, wanted_now.userName, wanted_now.shown)
+    await _be_active(request, who, known.principal.id, wanted_now.active)
+    return await _told(request, USERS, str(known.principal.id))
+
+
+async def patch_group(request: web.Request) -> web.StreamResponse:
+    """Change a group: `displayName`, and who is a member."""
+    who, known = _writer(request), _one(request, GROUPS)
+    wanted = await edge.body(request, PatchRequest)
+    (now_is,) = await _resources(request, GROUPS, [known])
+    name, members = now_is["displayName"], [one["value"] for one in now_is["members"]]
+    for operation in wanted.Operations:
+        name, members = group_changes(operation, name, members)
+    checked = _members(request, members)
+    await _rename(request, who, known, name, name)
+    await _have_members(request, who, known, checked)
+    return await _told(request, GROUPS, str(known.principal.id))
+
+
+def _members(request: web.Request, ids: Iterable[str]) -> list[UUID]:
+    """People by their ids; EdgeError 422 where one is nobody, or there are too many."""
+    listed = list(dict.fromkeys(ids))
+    people = {str(known.principal.id) for known in _all(request, USERS)}
+    unknown = [one for one in listed if one not in people]
+    if unknown or len(listed) > MEMBERS_MAX:
+        detail = f"{unknown[0][:64]} is no user" if unknown else f"at most {MEMBERS_MAX} members"
+        raise EdgeError(422, "invalid_request", f"/members: {detail}.")
+    return [UUID(one) for one in listed]
+
+
+async def _rename(request: web.Request, who: Caller, known: Known, login: str, shown: str) -> None:
+    await commit(request, who, commands.SetLogin(known.principal.id, login))
+    await commit(request, who, commands.RenamePrincipal(known.principal.id, shown))
+
+
+async def _be_active(request: web.Request, who: Caller, principal_id: UUID, active: bool) -> None:
+    if active:
+        await commit(request, who, commands.ResumePrincipal(principal_id))
+    else:
+        admins = edge.services(request).access.admins()
+        await commit(request, who, commands.SuspendPrincipal(principal_id, None, admins))
+
+
+async def _have_members(
+    request: web.Request, who: Caller, known: Known, members: list[UUID]
+) -> None:
+    group = known.principal.id
+    before = edge.services(request).access.members(str(group), active=False)
+    for member in members:
+        if str(member) not in before:
+            await commit(request, who, commands.JoinGroup(member, group))
+    for former in before:
+        if UUID(former) not in members:
+            await commit(request, who, commands.LeaveGroup(UUID(former), group))
+
+
+async def delete_user(request: web.Request) -> web.StreamResponse:
+    """Take every right from a person, for good."""
+    return await _delete(request, USERS)
+
+
+async def delete_group(request: web.Request) -> web.StreamResponse:
+    """Let a group count for nobody any more, for good."""
+    return await _delete(request, GROUPS)
+
+
+async def _delete(request: web.Request, kind: Kind) -> web.StreamResponse:
+    who, known = _writer(request), _one(request, kind)
+    admins = edge.services(request).access.admins()
+    await commit(request, who, commands.DeactivatePrincipal(known.principal.id, None, admins))
+    await commit(request, who, commands.WithdrawSignIn(known.principal.id))  # the name is free
+    return web.Response(status=204, headers=_position(request))
+
+
+# The service
+
+
+async def scim_service(request: web.Request) -> web.StreamResponse:
+    """What this service can do (RFC 7643 section 5)."""
+    no, yes = {"supported": False}, {"supported": True}
+    bearer = {"type": "oauthbearertoken", "name": "API token",
+              "description": "Of a principal with access.write and access.read"}  # fmt: skip
+    return _answer(
+        {
+            "schemas": ["urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"],
+            "patch": yes, "bulk": no | {"maxOperations": 0, "maxPayloadSize": 0},
+            "filter": yes | {"maxResults": COUNT_MAX}, "changePassword": no, "sort": no,
+            "etag": no, "authenticationSchemes": [bearer],
+        }
+    )  # fmt: skip
+
+
+async def scim_resource_types(request: web.Request) -> web.StreamResponse:
+    """Users and groups (RFC 7643 section 6)."""
+    types = [
+        {
+            "schemas": ["urn:ietf:params:scim:schemas:core:2.0:ResourceType"], "id": kind.name,
+            "name": kind.name, "endpoint": f"/{kind.name}s", "schema": kind.schema,
+        }
+        for kind in (USERS, GROUPS)
+    ]  # fmt: skip
+    return _answer({"schemas": [SCIM_LIST], "totalResults": 2, "startIndex": 1,
+                    "itemsPerPage": 2, "Resources": types})  # fmt: skip
+
+
+_FRESH = ("Scrinia-Min-Position",)
+_ONE: dict[int, Any] = {200: ScimAnswer}
+
+
+def _route(method: str, path: str, handler: Any, summary: str, **more: Any) -> Route:
+    permission = None if more.get("public") else ACCESS_READ if method == "GET" else ACCESS_WRITE
+    return Route(
+        method, f"/scim/v2/{path}", handler, summary, "scim", permission, scim=True, **more
+    )
+
+
+_WROTE = (409, 413, 422)
+ROUTES = (
+    _route("GET", "ServiceProviderConfig", scim_service, "SCIM: what there is", answers=_ONE,
+           public=True),
+    _route("GET", "ResourceTypes", scim_resource_types, "SCIM: kinds", answers=_ONE, public=True),
+    _route("GET", "Users", list_users, "SCIM: list users", query=ScimListQuery,
+           answers={200: ScimListAnswer}, headers=_FRESH),
+    _route("POST", "Users", create_user, "SCIM: make a user", body=UserRequest,
+           answers={201: ScimAnswer}, refusals=_WROTE),
+    _route("GET", "Users/{id}", get_user, "SCIM: read a user", query=ScimQuery,
+           answers=_ONE, headers=_FRESH),
+    _route("PUT", "Users/{id}", replace_user, "SCIM: replace a user", body=UserRequest,
+           answers=_ONE, refusals=_WROTE),
+    _route("PATCH", "Users/{id}", patch_user, "SCIM: change a user", body=PatchRequest,
+           answers=_ONE, refusals=_WROTE),
+    _route("DELETE", "Users/{id}", delete_user, "SCIM: delete a user", answers={204: "Gone"},
+           refusals=_WROTE),
+    _route("GET", "Groups", list_groups, "SCIM: list groups", query=ScimListQuery,
+           answers={200: ScimListAnswer}, headers=_FRESH),
+    _route("POST", "Groups", create_group, "SCIM: make a group", body=GroupRequest,
+           answers={201: ScimAnswer}, refusals=_WROTE),
+    _route("GET", "Groups/{id}", get_group, "SCIM: read a group", query=ScimQuery,
+           answers=_ONE, headers=_FRESH),
+    _route("PUT", "Groups/{id}", replace_group, "SCIM: replace a group", body=GroupRequest,
+           answers=_ONE, refusals=_WROTE),
+    _route("PATCH", "Groups/{id}", patch_group, "SCIM: change a group", body=PatchRequest,
+           answers=_ONE, refusals=_WROTE),
+    _route("DELETE", "Groups/{id}", delete_group, "SCIM: delete a group", answers={204: "Gone"},
+           refusals=_WROTE),
+)  # fmt: skip

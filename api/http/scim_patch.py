@@ -1,0 +1,94 @@
+"""What SCIM's PATCH operations change (RFC 7644 section 3.5.2).
+
+Names of attributes are compared without regard to case and may be written with their schema before
+them (RFC 7644 section 3.10); what is not kept of a user is let be, as in a whole user.
+"""
+
+import re
+from typing import Any
+
+from pydantic import ValidationError
+
+from api.http.problems import EdgeError, validation_problem
+from api.http.scim_schemas import SCIM_GROUP, SCIM_USER, MemberRequest, OperationRequest
+
+_MEMBER = re.compile(r'members\[\s*value\s+[eE][qQ]\s+"([^"]{1,64})"\s*\]', re.IGNORECASE)
+_PATH = re.compile(r"(?:urn:[\w.:-]+:)?([A-Za-z][\w$-]*)(?:\[[^\[\]]*\])?(?:\.[A-Za-z][\w$-]*)?")
+_READ_ONLY = ("id", "meta", "schemas", "groups")
+
+
+def user_changes(operation: OperationRequest) -> dict[str, Any]:
+    """What one operation changes of a person; EdgeError 400 `invalid_path`."""
+    path, value = _plain(operation.path, SCIM_USER), operation.value
+    if path is None and isinstance(value, dict):
+        changes: dict[str, Any] = {}
+        for name, one in value.items():
+            changes |= user_changes(OperationRequest(op=operation.op, path=name[:254], value=one))
+        return changes
+    attribute = _PATH.fullmatch(path or "")
+    if attribute is None or attribute[1].lower() in _READ_ONLY:
+        raise EdgeError(400, "invalid_path", "Change userName, displayName, name or active.")
+    kept = _kept(path or "", value)
+    if kept and operation.op.lower() == "remove":
+        raise EdgeError(400, "invalid_path", f"{attribute[1]} cannot be removed.")
+    return kept
+
+
+def _kept(path: str, value: Any) -> dict[str, Any]:
+    """The part of a change to a user that is kept here."""
+    match path.lower():
+        case "active":
+            words = {"true": True, "false": False}  # as Microsoft Entra sends them
+            return {"active": words.get(value.lower(), value) if isinstance(value, str) else value}
+        case "username":
+            return {"userName": value}
+        case "displayname" | "name.formatted":
+            return {"displayName": value}
+        case "name" if isinstance(value, dict) and value.get("formatted"):
+            return {"displayName": value["formatted"]}
+        case _:
+            return {}
+
+
+def _plain(path: str | None, schema: str) -> str | None:
+    """A path without its schema before it."""
+    return path.removeprefix(f"{schema}:") if path is not None else None
+
+
+def group_changes(
+    operation: OperationRequest, name: str, members: list[str]
+) -> tuple[str, list[str]]:
+    """Name and members after one operation; EdgeError 400 `invalid_path`."""
+    path, value, removes = (
+        _plain(operation.path, SCIM_GROUP), operation.value, operation.op.lower() == "remove"
+    )  # fmt: skip
+    if path is None and isinstance(value, dict) and not removes:
+        for part, one in value.items():
+            if part.lower() in ("displayname", "members"):
+                single = OperationRequest(op=operation.op, path=part, value=one)
+                name, members = group_changes(single, name, members)
+        return name, members
+    attribute = (path or "").lower()
+    if attribute == "externalid":
+        return name, members  # is not kept
+    if attribute == "displayname" and isinstance(value, str) and not removes:
+        return value, members
+    one = _MEMBER.fullmatch(path or "")
+    if removes and one is not None:
+        return name, [member for member in members if member != one[1]]
+    if attribute != "members":
+        raise EdgeError(400, "invalid_path", "Change displayName or members.")
+    listed = [] if value is None else _member_ids(value)
+    if removes:
+        return name, [member for member in members if value is not None and member not in listed]
+    if operation.op.lower() == "replace":
+        return name, listed
+    return name, [*members, *(member for member in listed if member not in members)]
+
+
+def _member_ids(value: Any) -> list[str]:
+    given = value if isinstance(value, list) else [value]
+    try:
+        return [MemberRequest.model_validate(one).value for one in given]
+    except ValidationError as error:
+        raise validation_problem(error) from None

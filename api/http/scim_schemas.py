@@ -1,0 +1,103 @@
+"""SCIM 2.0 (RFC 7643, RFC 7644) as models: what provisioning sends, and what it is answered.
+
+What is sent may hold more than is known here, which is let be (RFC 7644 section 3.3).
+"""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCIM_MEDIA_TYPE = "application/scim+json"
+SCIM_USER = "urn:ietf:params:scim:schemas:core:2.0:User"
+SCIM_GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
+SCIM_ERROR = "urn:ietf:params:scim:api:messages:2.0:Error"
+SCIM_LIST = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
+SCIM_PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
+OPERATIONS_MAX = 200
+MEMBERS_MAX = 1000
+Text = Annotated[
+    str, Field(min_length=1, max_length=254, pattern=r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$")
+]
+
+
+class Sent(BaseModel):
+    """Something sent; what is not known is let be."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+
+class ScimName(Sent):
+    """A person's name, or its parts."""
+
+    formatted: Text | None = None
+    givenName: Text | None = None
+    familyName: Text | None = None
+
+
+class UserRequest(Sent):
+    """A user: a person who signs in by `userName`."""
+
+    schemas: list[str] = []
+    userName: Text
+    displayName: Text | None = None
+    name: ScimName | None = None
+    active: bool = True
+
+    @property
+    def shown(self) -> str:
+        """The name to show."""
+        parts = self.name or ScimName()
+        whole = " ".join(part for part in (parts.givenName, parts.familyName) if part)
+        return self.displayName or parts.formatted or whole or self.userName
+
+
+class MemberRequest(Sent):
+    """A member, by id."""
+
+    value: Annotated[str, Field(max_length=64)]
+
+
+class GroupRequest(Sent):
+    """A group that an identity provider knows as `displayName`."""
+
+    schemas: list[str] = []
+    displayName: Text
+    members: Annotated[list[MemberRequest], Field(max_length=MEMBERS_MAX)] = []
+
+
+class OperationRequest(Sent):
+    """One change: `add`, `replace` or `remove`, in any case."""
+
+    op: Annotated[str, Field(pattern=r"^(?i:add|replace|remove)$")]
+    path: Annotated[str, Field(max_length=254)] | None = None
+    value: Any = None
+
+
+class PatchRequest(Sent):
+    """Changes, in order (RFC 7644 section 3.5.2)."""
+
+    schemas: list[str] = []
+    Operations: Annotated[list[OperationRequest], Field(min_length=1, max_length=OPERATIONS_MAX)]
+
+
+class ScimAnswer(BaseModel):
+    """A resource, or something about the service."""
+
+    model_config = ConfigDict(extra="allow")
+    schemas: list[str]
+
+
+class ScimListAnswer(ScimAnswer):
+    """A page of resources."""
+
+    totalResults: int
+    startIndex: int
+    itemsPerPage: int
+    Resources: list[dict[str, Any]]
+
+
+class ScimProblem(ScimAnswer):
+    """Why not (RFC 7644 section 3.12)."""
+
+    status: str
+    detail: str
