@@ -6,7 +6,6 @@ from uuid import UUID
 
 from domain import access, commands
 from domain.access import Resource
-from domain.credential import PASSWORD, Credential
 from domain.deciding import encoded
 from domain.decision import Answer, Decision, Provenance
 from domain.errors import Fault, InvalidError, LastAdminError
@@ -69,9 +68,10 @@ class AccessCommands(SignInCommands):
         if not principal.gone:
             self._check_admin_remains(principal, principal.grants, command.admins)
             principal.deactivate(self._text(command.reason, "/reason"), self._now)
-            self._credentials.append(Credential(str(principal.id), PASSWORD, None))
         body = {"principal_id": str(principal.id), "type": principal.type, "active": False}
-        return self._decision(provenance, Answer(body), principal)
+        return self._decision(
+            provenance, Answer(body), principal, after=self._withdrawn(principal.id)
+        )
 
     def give_grant(self, command: commands.GiveGrant) -> Decision:
         """Give a role in a scope; nothing happens where an equal grant is in force."""

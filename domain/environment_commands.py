@@ -55,7 +55,7 @@ class EnvironmentCommands(Deciding):
         faults = [
             Fault(f"/owners/{index}", "unknown_principal", f"{owner} is no active principal")
             for index, owner in enumerate(command.owners)
-            if (known := self._session.load(Principal, owner)) is None or not known.active
+            if (known := self._session.load(Principal, owner)) is None or known.gone
         ]
         if len(owners) > FOLDER_OWNERS_MAX:
             faults.append(Fault("/owners", "too_many", f"at most {FOLDER_OWNERS_MAX}"))

@@ -310,7 +310,7 @@ class Principal(Aggregate):
 
     @event(Resumed)
     def _apply_resumed(self) -> None:
-        self.active = True
+        self.active = not self.gone  # whatever a ledger says: deactivated is for good
 
     @event(Renamed)
     def _apply_renamed(self, name: ContentRef) -> None:

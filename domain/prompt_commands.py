@@ -80,7 +80,7 @@ class PromptCommands(PromptDeciding):
         faults = [
             Fault(f"/owners/{index}", "unknown_principal", f"{owner} is no active principal")
             for index, owner in enumerate(owners)
-            if (known := self._session.load(Principal, owner)) is None or not known.active
+            if (known := self._session.load(Principal, owner)) is None or known.gone
         ]
         if faults:
             raise InvalidError(f"{faults[0].pointer}: {faults[0].detail}.", faults)

@@ -86,7 +86,7 @@ class SessionCommands(Deciding):
             group, named = (
                 self._session.load(Principal, group_id), self._session.load(SignIn, group_id)
             )  # fmt: skip
-            if group is None or not group.active or named is None or named.login_id is None:
+            if group is None or group.gone or named is None or named.login_id is None:
                 continue
             if group_id in groups and len(member.groups) < GROUPS_MAX:
                 member.join(str(group_id), self._now)

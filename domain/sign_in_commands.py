@@ -94,13 +94,20 @@ class SignInCommands(Deciding):
         resource = access.principal_resource(str(command.principal_id))
         provenance = self._authorise(access.ACCESS_WRITE, resource)
         sign_in = self._sign_in(command.principal_id)
+        subject, *before = reversed(self._withdrawn(sign_in.id, command.reason) or [sign_in])
+        return self._decision(
+            provenance, Answer({"principal_id": str(sign_in.id)}), subject, *before
+        )
+
+    def _withdrawn(self, principal_id: UUID, reason: str | None = None) -> list[Aggregate]:
+        """The login name let go of and the password forgotten, where there is a name."""
+        sign_in = self._session.load(SignIn, principal_id)
+        if sign_in is None or sign_in.login_id is None:
+            return []
         names = self._released(sign_in)
-        if sign_in.login_id is not None:
-            reason = self._text(command.reason, "/reason")
-            sign_in.tell(SignIn.Withdrawn, self._now, reason=reason)
-            self._credentials.append(Credential(str(sign_in.id), PASSWORD, None))
-        body = {"principal_id": str(sign_in.id)}
-        return self._decision(provenance, Answer(body), sign_in, *names)
+        sign_in.tell(SignIn.Withdrawn, self._now, reason=self._text(reason, "/reason"))
+        self._credentials.append(Credential(str(sign_in.id), PASSWORD, None))
+        return [*names, sign_in]
 
     def revoke_sessions(self, command: commands.RevokeSessions) -> Decision:
         """End every session of a principal: one's own, or as who gives access."""

@@ -205,13 +205,13 @@ class AccessView:
         return self.sign_ins.get(known.principal.id)
 
     def named_groups(self) -> dict[UUID, UUID]:
-        """The active groups that an identity provider has names for, by the names' streams."""
+        """The groups that an identity provider has names for, by the names' streams."""
         found: dict[UUID, UUID] = {}
         for principal_id, sign_in in self.sign_ins.items():
             known = self.principals.get(str(principal_id))
             if known is None or known.principal.type != "group" or sign_in.login_id is None:
                 continue
-            if known.principal.active:
+            if not known.principal.gone:
                 found[UUID(sign_in.login_id)] = principal_id
         return found
 
@@ -277,13 +277,12 @@ class AccessView:
             known.principal.id for known in self.principals.values() if known.principal.is_admin
         )
 
-    def members(self, group_id: str, *, active: bool = True) -> list[str]:
-        """The members of a group, by id: those who are active, or also who is suspended."""
+    def members(self, group_id: str) -> list[str]:
+        """The members of a group, by id."""
         return [
             principal_id
             for principal_id, known in sorted(self.principals.items())
-            if group_id in known.principal.groups
-            if known.principal.active or (not active and not known.principal.gone)
+            if group_id in known.principal.groups and not known.principal.gone
         ]
 
     def signs_elsewhere(self, key_id: str, principal_id: UUID) -> bool:

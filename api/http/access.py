@@ -164,6 +164,7 @@ async def get_principal(request: web.Request) -> web.StreamResponse:
         "type": principal.type,
         "name": (await _names(request, [principal])).get(principal_id),
         "active": principal.active,
+        "suspended": not principal.active and not principal.gone,
         "created_at": known.created_at,
         "groups": list(principal.groups),
         "members": view.members(principal_id) if principal.type == "group" else [],
@@ -273,7 +274,7 @@ async def view_at(request: web.Request, as_of: str | None) -> tuple[AccessView, 
 def _grants(view: AccessView, principal_id: UUID | None) -> Iterable[tuple[str, Grant]]:
     for known_id, known in view.principals.items():
         wanted = principal_id is None or known_id == str(principal_id)
-        if wanted and known.principal.active:
+        if wanted and not known.principal.gone:
             for grant in known.principal.grants.values():
                 yield known_id, grant
 

@@ -89,6 +89,7 @@ class PrincipalAnswer(Answer):
     type: str
     name: str | None
     active: bool
+    suspended: bool
     groups: list[str]
     members: list[str]
     sign_in: dict[str, Any] | None

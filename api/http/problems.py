@@ -184,10 +184,12 @@ def problem_response(
 def scim_response(
     details: ProblemDetails, request_id: str, headers: Mapping[str, str] | None = None
 ) -> web.Response:
-    """A problem as RFC 7644 section 3.12 has it."""
+    """A problem as RFC 7644 section 3.12 has it: what cannot be understood is 400 there."""
     response = problem_response(details, request_id, headers)
+    status = 400 if details.status == 422 else details.status
+    response.set_status(status)
     error = {
-        "schemas": [SCIM_ERROR], "status": str(details.status), "detail": details.detail,
+        "schemas": [SCIM_ERROR], "status": str(status), "detail": details.detail,
         "scimType": _SCIM_TYPES.get(details.code),
     }  # fmt: skip
     response.body = orjson.dumps({name: value for name, value in error.items() if value})

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Annotated, Any
 from uuid import UUID
 
+import orjson
 from aiohttp import web
 from pydantic import Field, ValidationError
 
@@ -29,6 +30,7 @@ from api.http.scim_schemas import (
     PatchRequest,
     ScimAnswer,
     ScimListAnswer,
+    UserChange,
     UserRequest,
 )
 from domain import commands
@@ -37,10 +39,11 @@ from domain.errors import InvalidError
 from domain.sign_in_commands import checked_login
 from ledger.ids import now
 from projections.access import Known
+from projections.errors import NotCaughtUpError
 
 COUNT_DEFAULT = 100
 COUNT_MAX = 500
-_FILTER = re.compile(r'\s*(\w+)\s+[eE][qQ]\s+"((?:[^"\\]|\\.)*)"\s*')
+_FILTER = re.compile(r'\s*(?:urn:[\w.:-]+:)?(\w+)\s+[eE][qQ]\s+("(?:[^"\\]|\\.)*")\s*')
 
 
 Names = Annotated[str, Field(max_length=512, pattern=r"^[ -~]*$")]
@@ -98,6 +101,7 @@ def _reader(request: web.Request) -> Caller:
 def _writer(request: web.Request) -> Caller:
     who = edge.caller(request)
     edge.services(request).access.authorise(who, ACCESS_WRITE, REGISTRY, now())
+    edge.query(request, ScimQuery)  # no dry run: nothing here is one command
     return who
 
 
@@ -134,12 +138,16 @@ def _filtered(request: web.Request, kind: Kind, filtered: str | None) -> list[Kn
     if filtered is None:
         return everybody
     found = _FILTER.fullmatch(filtered)
-    if found is None or found[1] not in (kind.key, "id", "externalId"):
+    attribute = found[1].lower() if found is not None else ""
+    if found is None or attribute not in (kind.key.lower(), "id", "externalid"):
         raise EdgeError(400, "invalid_filter", f'Filter by {kind.key} eq "…" or id eq "…".')
-    value = re.sub(r"\\(.)", r"\1", found[2])
-    if found[1] == "id":
+    try:
+        value = orjson.loads(found[2])
+    except orjson.JSONDecodeError:
+        raise EdgeError(400, "invalid_filter", "The text to compare with is no JSON.") from None
+    if attribute == "id":
         return [known for known in everybody if str(known.principal.id) == value]
-    if found[1] == "externalId":  # is not kept: the id here is
+    if attribute == "externalid":  # is not kept: the id here is
         return []
     try:
         login_id = edge.services(request).door.secrets.login_id(checked_login(value, kind.type))
@@ -162,6 +170,7 @@ async def _resources(request: web.Request, kind: Kind, listed: list[Known]) -> l
         content = held.get(ref["commitment"]) if ref is not None else None
         return content.body.decode() if content is not None else ""
 
+    members = _members(request) if kind is GROUPS and listed else {}
     resources = []
     for known in listed:
         principal = known.principal
@@ -178,8 +187,8 @@ async def _resources(request: web.Request, kind: Kind, listed: list[Known]) -> l
             resource |= {"userName": login, "displayName": shown, "name": {"formatted": shown},
                          "active": principal.active}  # fmt: skip
         else:
-            members = view.members(str(principal.id), active=False)
-            resource |= {"displayName": login, "members": [{"value": one} for one in members]}
+            users = [{"value": one} for one in members.get(str(principal.id), [])]
+            resource |= {"displayName": login, "members": users}
         resources.append(resource)
     return resources
 
@@ -220,12 +229,14 @@ async def _listed(request: web.Request, kind: Kind) -> web.Response:
 async def _told(
     request: web.Request, kind: Kind, principal_id: str, status: int = 200
 ) -> web.Response:
-    known = edge.services(request).access.principals[principal_id]
+    known = edge.services(request).access.principals.get(principal_id)
+    if known is None:
+        raise NotCaughtUpError("It is done, and this server has not read it yet: ask for it again.")
     (resource,) = await _resources(request, kind, [known])
     headers = _position(request)
     if status == 201:
         headers["Location"] = resource["meta"]["location"]
-    return _answer(resource, status, headers)
+    return _answer(_asked_for(resource, edge.query(request, ScimQuery)), status, headers)
 
 
 def _position(request: web.Request) -> dict[str, str]:
@@ -272,8 +283,8 @@ async def create_user(request: web.Request) -> web.StreamResponse:
         request, who, commands.CreatePrincipal("person", wanted.shown, wanted.userName)
     )
     principal_id = made.body["principal_id"]
-    if not wanted.active:
-        await _be_active(request, who, UUID(principal_id), False)
+    if wanted.active is False:
+        await _suspend(request, who, UUID(principal_id))
     return await _told(request, USERS, principal_id, 201)
 
 
@@ -281,7 +292,7 @@ async def create_group(request: web.Request) -> web.StreamResponse:
     """Make a group that the provider knows as `displayName`."""
     who = _writer(request)
     wanted = await edge.body(request, GroupRequest)
-    members = _members(request, [one.value for one in wanted.members])
+    members = _users(request, [one.value for one in wanted.members or []])
     name = wanted.displayName
     made = await commit(request, who, commands.CreatePrincipal("group", name, name))
     principal_id = made.body["principal_id"]
@@ -291,59 +302,95 @@ async def create_group(request: web.Request) -> web.StreamResponse:
 
 
 async def replace_user(request: web.Request) -> web.StreamResponse:
-    """Have a person be as it says."""
+    """Have a person be as it says; `active` where it says so."""
     who, known = _writer(request), _one(request, USERS)
     wanted = await edge.body(request, UserRequest)
-    await _rename(request, who, known, wanted.userName, wanted.shown)
-    await _be_active(request, who, known.principal.id, wanted.active)
+    change = UserChange(userName=wanted.userName, displayName=wanted.shown, active=wanted.active)
+    await _change_user(request, who, known, change)
     return await _told(request, USERS, str(known.principal.id))
 
 
-async def replace_group(request: web.Request) -> web.StreamResponse:
-    """Have a group be as it says, with exactly these members."""
-    who, known = _writer(request), _one(request, GROUPS)
-    wanted = await edge.body(request, GroupRequest)
-    members = _members(request, [one.value for one in wanted.members])
-    await _rename(request, who, known, wanted.displayName, wanted.displayName)
-    await _have_members(request, who, known, members)
-    return await _told(request, GROUPS, str(known.principal.id))
-
-
 async def patch_user(request: web.Request) -> web.StreamResponse:
-    """Change a person: `userName`, `displayName`, `name.formatted`, `active`."""
+    """Change of a person what it names: `userName`, `displayName`, `name`, `active`."""
     who, known = _writer(request), _one(request, USERS)
     wanted = await edge.body(request, PatchRequest)
     changes: dict[str, Any] = {}
     for operation in wanted.Operations:
         changes |= user_changes(operation)
-    (now_is,) = await _resources(request, USERS, [known])
-    given = {"userName": now_is["userName"], "displayName": now_is["displayName"],
-             "active": now_is["active"]} | changes  # fmt: skip
     try:
-        wanted_now = UserRequest.model_validate(given)
+        change = UserChange.model_validate(changes)
     except ValidationError as error:
         raise validation_problem(error) from None
-    await _rename(request, who, known, wanted_now.userName, wanted_now.shown)
-    await _be_active(request, who, known.principal.id, wanted_now.active)
+    await _change_user(request, who, known, change)
     return await _told(request, USERS, str(known.principal.id))
 
 
-async def patch_group(request: web.Request) -> web.StreamResponse:
-    """Change a group: `displayName`, and who is a member."""
+async def _change_user(request: web.Request, who: Caller, known: Known, change: UserChange) -> None:
+    """First what takes something away, last what gives it: a refusal between leaves less."""
+    principal_id = known.principal.id
+    if change.active is False:
+        await _suspend(request, who, principal_id)
+    if change.userName is not None:
+        await commit(request, who, commands.SetLogin(principal_id, change.userName))
+    if change.displayName is not None:
+        await commit(request, who, commands.RenamePrincipal(principal_id, change.displayName))
+    if change.active is True:
+        await commit(request, who, commands.ResumePrincipal(principal_id))
+
+
+async def _suspend(request: web.Request, who: Caller, principal_id: UUID) -> None:
+    admins = edge.services(request).access.admins()
+    await commit(request, who, commands.SuspendPrincipal(principal_id, None, admins))
+
+
+async def replace_group(request: web.Request) -> web.StreamResponse:
+    """Have a group be as it says, with exactly these users; others in it are not touched."""
     who, known = _writer(request), _one(request, GROUPS)
-    wanted = await edge.body(request, PatchRequest)
-    (now_is,) = await _resources(request, GROUPS, [known])
-    name, members = now_is["displayName"], [one["value"] for one in now_is["members"]]
-    for operation in wanted.Operations:
-        name, members = group_changes(operation, name, members)
-    checked = _members(request, members)
-    await _rename(request, who, known, name, name)
-    await _have_members(request, who, known, checked)
+    wanted = await edge.body(request, GroupRequest)
+    members = [one.value for one in wanted.members or []]
+    await _change_group(request, who, known, wanted.displayName, members)
     return await _told(request, GROUPS, str(known.principal.id))
 
 
-def _members(request: web.Request, ids: Iterable[str]) -> list[UUID]:
-    """People by their ids; EdgeError 422 where one is nobody, or there are too many."""
+async def patch_group(request: web.Request) -> web.StreamResponse:
+    """Change of a group what it names: `displayName`, `members`."""
+    who, known = _writer(request), _one(request, GROUPS)
+    wanted = await edge.body(request, PatchRequest)
+    name, members = None, _members(request).get(str(known.principal.id), [])
+    for operation in wanted.Operations:
+        name, members = group_changes(operation, name, members)
+    await _change_group(request, who, known, name, members)
+    return await _told(request, GROUPS, str(known.principal.id))
+
+
+async def _change_group(
+    request: web.Request, who: Caller, known: Known, name: str | None, members: list[str]
+) -> None:
+    """Only what differs from what this server knows is done: others' changes stay."""
+    group = known.principal.id
+    before = _members(request).get(str(group), [])
+    joining = _users(request, [member for member in members if member not in before])
+    for former in before:
+        if former not in members:
+            await commit(request, who, commands.LeaveGroup(UUID(former), group))
+    if name is not None:
+        await commit(request, who, commands.SetLogin(group, name))
+        await commit(request, who, commands.RenamePrincipal(group, name))
+    for member in joining:
+        await commit(request, who, commands.JoinGroup(member, group))
+
+
+def _members(request: web.Request) -> dict[str, list[str]]:
+    """The users in each group, by id."""
+    members: dict[str, list[str]] = {}
+    for known in _all(request, USERS):
+        for group_id in known.principal.groups:
+            members.setdefault(group_id, []).append(str(known.principal.id))
+    return members
+
+
+def _users(request: web.Request, ids: Iterable[str]) -> list[UUID]:
+    """Users by their ids; EdgeError 422 where one is nobody, or there are too many."""
     listed = list(dict.fromkeys(ids))
     people = {str(known.principal.id) for known in _all(request, USERS)}
     unknown = [one for one in listed if one not in people]
@@ -351,32 +398,6 @@ def _members(request: web.Request, ids: Iterable[str]) -> list[UUID]:
         detail = f"{unknown[0][:64]} is no user" if unknown else f"at most {MEMBERS_MAX} members"
         raise EdgeError(422, "invalid_request", f"/members: {detail}.")
     return [UUID(one) for one in listed]
-
-
-async def _rename(request: web.Request, who: Caller, known: Known, login: str, shown: str) -> None:
-    await commit(request, who, commands.SetLogin(known.principal.id, login))
-    await commit(request, who, commands.RenamePrincipal(known.principal.id, shown))
-
-
-async def _be_active(request: web.Request, who: Caller, principal_id: UUID, active: bool) -> None:
-    if active:
-        await commit(request, who, commands.ResumePrincipal(principal_id))
-    else:
-        admins = edge.services(request).access.admins()
-        await commit(request, who, commands.SuspendPrincipal(principal_id, None, admins))
-
-
-async def _have_members(
-    request: web.Request, who: Caller, known: Known, members: list[UUID]
-) -> None:
-    group = known.principal.id
-    before = edge.services(request).access.members(str(group), active=False)
-    for member in members:
-        if str(member) not in before:
-            await commit(request, who, commands.JoinGroup(member, group))
-    for former in before:
-        if UUID(former) not in members:
-            await commit(request, who, commands.LeaveGroup(UUID(former), group))
 
 
 async def delete_user(request: web.Request) -> web.StreamResponse:
@@ -393,7 +414,6 @@ async def _delete(request: web.Request, kind: Kind) -> web.StreamResponse:
     who, known = _writer(request), _one(request, kind)
     admins = edge.services(request).access.admins()
     await commit(request, who, commands.DeactivatePrincipal(known.principal.id, None, admins))
-    await commit(request, who, commands.WithdrawSignIn(known.principal.id))  # the name is free
     return web.Response(status=204, headers=_position(request))
 
 
@@ -428,44 +448,42 @@ async def scim_resource_types(request: web.Request) -> web.StreamResponse:
                     "itemsPerPage": 2, "Resources": types})  # fmt: skip
 
 
-_FRESH = ("Scrinia-Min-Position",)
 _ONE: dict[int, Any] = {200: ScimAnswer}
+_MADE: dict[int, Any] = {201: ScimAnswer}
+_GONE: dict[int, Any] = {204: "Gone"}
+_PAGE: dict[int, Any] = {200: ScimListAnswer}
 
 
-def _route(method: str, path: str, handler: Any, summary: str, **more: Any) -> Route:
-    permission = None if more.get("public") else ACCESS_READ if method == "GET" else ACCESS_WRITE
-    return Route(
-        method, f"/scim/v2/{path}", handler, summary, "scim", permission, scim=True, **more
-    )
+def _about(path: str, handler: Any, summary: str) -> Route:
+    return Route("GET", f"/scim/v2/{path}", handler, summary, "scim", None, scim=True, public=True,
+                 answers=_ONE)  # fmt: skip
 
 
-_WROTE = (409, 413, 422)
+def _read(path: str, handler: Any, summary: str, query: Any, answers: dict[int, Any]) -> Route:
+    return Route("GET", f"/scim/v2/{path}", handler, summary, "scim", ACCESS_READ, scim=True,
+                 query=query, answers=answers, headers=("Scrinia-Min-Position",))  # fmt: skip
+
+
+def _write(
+    method: str, path: str, handler: Any, summary: str, body: Any, answers: dict[int, Any]
+) -> Route:
+    return Route(method, f"/scim/v2/{path}", handler, summary, "scim", ACCESS_WRITE, scim=True,
+                 query=ScimQuery, body=body, answers=answers, refusals=(409, 413))  # fmt: skip
+
+
 ROUTES = (
-    _route("GET", "ServiceProviderConfig", scim_service, "SCIM: what there is", answers=_ONE,
-           public=True),
-    _route("GET", "ResourceTypes", scim_resource_types, "SCIM: kinds", answers=_ONE, public=True),
-    _route("GET", "Users", list_users, "SCIM: list users", query=ScimListQuery,
-           answers={200: ScimListAnswer}, headers=_FRESH),
-    _route("POST", "Users", create_user, "SCIM: make a user", body=UserRequest,
-           answers={201: ScimAnswer}, refusals=_WROTE),
-    _route("GET", "Users/{id}", get_user, "SCIM: read a user", query=ScimQuery,
-           answers=_ONE, headers=_FRESH),
-    _route("PUT", "Users/{id}", replace_user, "SCIM: replace a user", body=UserRequest,
-           answers=_ONE, refusals=_WROTE),
-    _route("PATCH", "Users/{id}", patch_user, "SCIM: change a user", body=PatchRequest,
-           answers=_ONE, refusals=_WROTE),
-    _route("DELETE", "Users/{id}", delete_user, "SCIM: delete a user", answers={204: "Gone"},
-           refusals=_WROTE),
-    _route("GET", "Groups", list_groups, "SCIM: list groups", query=ScimListQuery,
-           answers={200: ScimListAnswer}, headers=_FRESH),
-    _route("POST", "Groups", create_group, "SCIM: make a group", body=GroupRequest,
-           answers={201: ScimAnswer}, refusals=_WROTE),
-    _route("GET", "Groups/{id}", get_group, "SCIM: read a group", query=ScimQuery,
-           answers=_ONE, headers=_FRESH),
-    _route("PUT", "Groups/{id}", replace_group, "SCIM: replace a group", body=GroupRequest,
-           answers=_ONE, refusals=_WROTE),
-    _route("PATCH", "Groups/{id}", patch_group, "SCIM: change a group", body=PatchRequest,
-           answers=_ONE, refusals=_WROTE),
-    _route("DELETE", "Groups/{id}", delete_group, "SCIM: delete a group", answers={204: "Gone"},
-           refusals=_WROTE),
-)  # fmt: skip
+    _about("ServiceProviderConfig", scim_service, "SCIM: what there is"),
+    _about("ResourceTypes", scim_resource_types, "SCIM: kinds"),
+    _read("Users", list_users, "SCIM: list users", ScimListQuery, _PAGE),
+    _write("POST", "Users", create_user, "SCIM: make a user", UserRequest, _MADE),
+    _read("Users/{id}", get_user, "SCIM: read a user", ScimQuery, _ONE),
+    _write("PUT", "Users/{id}", replace_user, "SCIM: replace a user", UserRequest, _ONE),
+    _write("PATCH", "Users/{id}", patch_user, "SCIM: change a user", PatchRequest, _ONE),
+    _write("DELETE", "Users/{id}", delete_user, "SCIM: delete a user", None, _GONE),
+    _read("Groups", list_groups, "SCIM: list groups", ScimListQuery, _PAGE),
+    _write("POST", "Groups", create_group, "SCIM: make a group", GroupRequest, _MADE),
+    _read("Groups/{id}", get_group, "SCIM: read a group", ScimQuery, _ONE),
+    _write("PUT", "Groups/{id}", replace_group, "SCIM: replace a group", GroupRequest, _ONE),
+    _write("PATCH", "Groups/{id}", patch_group, "SCIM: change a group", PatchRequest, _ONE),
+    _write("DELETE", "Groups/{id}", delete_group, "SCIM: delete a group", None, _GONE),
+)

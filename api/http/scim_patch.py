@@ -10,7 +10,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from api.http.problems import EdgeError, validation_problem
-from api.http.scim_schemas import SCIM_GROUP, SCIM_USER, MemberRequest, OperationRequest
+from api.http.scim_schemas import (
+    SCIM_GROUP,
+    SCIM_USER,
+    GroupRequest,
+    MemberRequest,
+    OperationRequest,
+    ScimName,
+)
 
 _MEMBER = re.compile(r'members\[\s*value\s+[eE][qQ]\s+"([^"]{1,64})"\s*\]', re.IGNORECASE)
 _PATH = re.compile(r"(?:urn:[\w.:-]+:)?([A-Za-z][\w$-]*)(?:\[[^\[\]]*\])?(?:\.[A-Za-z][\w$-]*)?")
@@ -23,7 +30,12 @@ def user_changes(operation: OperationRequest) -> dict[str, Any]:
     if path is None and isinstance(value, dict):
         changes: dict[str, Any] = {}
         for name, one in value.items():
-            changes |= user_changes(OperationRequest(op=operation.op, path=name[:254], value=one))
+            if name.lower() in _READ_ONLY:
+                continue  # a whole user may be sent
+            path = None if name.lower() == SCIM_USER.lower() and isinstance(one, dict) else name
+            changes |= user_changes(
+                OperationRequest(op=operation.op, path=path and path[:254], value=one)
+            )
         return changes
     attribute = _PATH.fullmatch(path or "")
     if attribute is None or attribute[1].lower() in _READ_ONLY:
@@ -35,7 +47,7 @@ def user_changes(operation: OperationRequest) -> dict[str, Any]:
 
 
 def _kept(path: str, value: Any) -> dict[str, Any]:
-    """The part of a change to a user that is kept here."""
+    """The part of a change to a user that is kept here; EdgeError 400 `invalid_path`."""
     match path.lower():
         case "active":
             words = {"true": True, "false": False}  # as Microsoft Entra sends them
@@ -44,20 +56,28 @@ def _kept(path: str, value: Any) -> dict[str, Any]:
             return {"userName": value}
         case "displayname" | "name.formatted":
             return {"displayName": value}
-        case "name" if isinstance(value, dict) and value.get("formatted"):
-            return {"displayName": value["formatted"]}
+        case "name":
+            try:
+                whole = ScimName.model_validate(value or {}).whole
+            except ValidationError as error:
+                raise validation_problem(error) from None
+            return {"displayName": whole} if whole else {}
+        case other if re.match(r"(active|username|displayname)\b", other):
+            raise EdgeError(400, "invalid_path", f"{path[:64]} has no parts.")
         case _:
             return {}
 
 
 def _plain(path: str | None, schema: str) -> str | None:
     """A path without its schema before it."""
-    return path.removeprefix(f"{schema}:") if path is not None else None
+    if path is not None and path.lower().startswith(f"{schema.lower()}:"):
+        return path[len(schema) + 1 :]
+    return path
 
 
 def group_changes(
-    operation: OperationRequest, name: str, members: list[str]
-) -> tuple[str, list[str]]:
+    operation: OperationRequest, name: str | None, members: list[str]
+) -> tuple[str | None, list[str]]:
     """Name and members after one operation; EdgeError 400 `invalid_path`."""
     path, value, removes = (
         _plain(operation.path, SCIM_GROUP), operation.value, operation.op.lower() == "remove"
@@ -71,19 +91,28 @@ def group_changes(
     attribute = (path or "").lower()
     if attribute == "externalid":
         return name, members  # is not kept
-    if attribute == "displayname" and isinstance(value, str) and not removes:
-        return value, members
+    if attribute == "displayname" and not removes:
+        return _name(value), members
     one = _MEMBER.fullmatch(path or "")
     if removes and one is not None:
         return name, [member for member in members if member != one[1]]
     if attribute != "members":
         raise EdgeError(400, "invalid_path", "Change displayName or members.")
+    if value is None and not removes:
+        raise EdgeError(400, "invalid_path", "Say which members.")
     listed = [] if value is None else _member_ids(value)
     if removes:
         return name, [member for member in members if value is not None and member not in listed]
     if operation.op.lower() == "replace":
         return name, listed
     return name, [*members, *(member for member in listed if member not in members)]
+
+
+def _name(value: Any) -> str:
+    try:
+        return GroupRequest.model_validate({"displayName": value}).displayName
+    except ValidationError as error:
+        raise validation_problem(error) from None
 
 
 def _member_ids(value: Any) -> list[str]:

@@ -18,6 +18,7 @@ MEMBERS_MAX = 1000
 Text = Annotated[
     str, Field(min_length=1, max_length=254, pattern=r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$")
 ]
+Part = Annotated[str, Field(max_length=254)]
 
 
 class Sent(BaseModel):
@@ -29,9 +30,15 @@ class Sent(BaseModel):
 class ScimName(Sent):
     """A person's name, or its parts."""
 
-    formatted: Text | None = None
-    givenName: Text | None = None
-    familyName: Text | None = None
+    formatted: Part | None = None
+    givenName: Part | None = None
+    familyName: Part | None = None
+
+    @property
+    def whole(self) -> str:
+        """As it is written out, or from its parts; empty where there is none."""
+        parts = " ".join(part for part in (self.givenName, self.familyName) if part)
+        return self.formatted or parts
 
 
 class UserRequest(Sent):
@@ -41,14 +48,20 @@ class UserRequest(Sent):
     userName: Text
     displayName: Text | None = None
     name: ScimName | None = None
-    active: bool = True
+    active: bool | None = None
 
     @property
     def shown(self) -> str:
         """The name to show."""
-        parts = self.name or ScimName()
-        whole = " ".join(part for part in (parts.givenName, parts.familyName) if part)
-        return self.displayName or parts.formatted or whole or self.userName
+        return self.displayName or (self.name or ScimName()).whole or self.userName
+
+
+class UserChange(Sent):
+    """What of a user is changed; what is null is left."""
+
+    userName: Text | None = None
+    displayName: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
+    active: bool | None = None
 
 
 class MemberRequest(Sent):
@@ -62,7 +75,7 @@ class GroupRequest(Sent):
 
     schemas: list[str] = []
     displayName: Text
-    members: Annotated[list[MemberRequest], Field(max_length=MEMBERS_MAX)] = []
+    members: Annotated[list[MemberRequest], Field(max_length=MEMBERS_MAX)] | None = None
 
 
 class OperationRequest(Sent):
