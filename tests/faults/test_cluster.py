@@ -27,7 +27,7 @@ from tests.servers import Nats, Postgres
 CLIENTS = 64
 PROMPTS = 5
 KILL_EVERY_SECONDS = 3.0
-SECONDS = 1200 if os.environ.get("SCRINIA_LONG") == "1" else 20
+SECONDS = 1200 if os.environ.get("SCRINIA_LONG") == "1" else 60
 BROKEN = (aiohttp.ClientError, ConnectionError, TimeoutError, asyncio.TimeoutError)
 
 
