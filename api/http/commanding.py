@@ -22,6 +22,7 @@ from ledger.batch import Idempotency, Outcome, Submission
 
 IDEMPOTENCY_KEY_CHARS_MAX = 255
 WITH_PASSWORDS = "/v1/auth/"
+_IDEMPOTENCY_KEY = re.compile(rf"[!-~]{{1,{IDEMPOTENCY_KEY_CHARS_MAX}}}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -133,10 +134,11 @@ async def _idempotency(request: web.Request) -> Idempotency | None:
     key = request.headers.get("Idempotency-Key")
     if key is None:
         return None
-    if not 1 <= len(key) <= IDEMPOTENCY_KEY_CHARS_MAX or not key.isprintable() or not key.isascii():
+    if not _IDEMPOTENCY_KEY.fullmatch(key):
         raise EdgeError(
             400, "invalid_header",
-            f"Idempotency-Key is 1 to {IDEMPOTENCY_KEY_CHARS_MAX} printable ASCII characters.",
+            f"Idempotency-Key is 1 to {IDEMPOTENCY_KEY_CHARS_MAX} printable ASCII characters,"
+            " no spaces.",
         )  # fmt: skip
     match = request.headers.get("If-Match", "")
     head = f"{request.method} {request.path_qs}\n{match}\n".encode()
