@@ -5,12 +5,14 @@ that outlives its name, and the name itself is a stream (`domain/name.py`).
 """
 
 import re
+from functools import lru_cache
 from uuid import UUID, uuid5
 
 from domain.errors import Fault, InvalidError, InvalidNameError
 
 PROMPT_NAME_CHARS_MAX = 200
 TAGS_MAX = 64
+IDS_KEPT = 4096  # asked for on every read
 LABEL_LATEST = "latest"
 
 PROJECT_PATTERN = r"[a-z0-9][a-z0-9-]{0,62}"
@@ -77,6 +79,7 @@ def check_branch(branch: str) -> str:
     return branch
 
 
+@lru_cache(maxsize=IDS_KEPT)
 def project_id(project: str) -> UUID:
     """The id of a project's stream."""
     return uuid5(_REGISTRY_NAMESPACE, project)

@@ -72,7 +72,8 @@ class ProjectView:
 
     def of(self, project: str) -> KnownProject:
         """A project by name; one without anything where there is none."""
-        return self.known.get(project_id(project), KnownProject())
+        known = self.known.get(project_id(project))
+        return known if known is not None else KnownProject()
 
     def _take(self, recorded: RecordedEvent) -> None:
         self.known.setdefault(recorded.event.originator_id, KnownProject()).take(recorded)

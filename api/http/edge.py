@@ -203,7 +203,8 @@ def rights(request: web.Request, moment: datetime) -> Rights:
 
 def _admit(request: web.Request, found: Rights, moment: datetime) -> None:
     """Note a token's use; UnauthenticatedError where it does not count from this address."""
-    if services(request).follower.silence_seconds > services(request).door.max_staleness_seconds:
+    parts = services(request)
+    if parts.follower.silence_seconds > parts.door.max_staleness_seconds:
         raise NotCaughtUpError(
             "The database is away for so long that nobody can tell whether this token still counts."
         )
@@ -213,7 +214,7 @@ def _admit(request: web.Request, found: Rights, moment: datetime) -> None:
     if token.networks is not None and not token.admits(address_of(request)):
         raise UnauthenticatedError("This token counts from other addresses only.")
     if not token.of_session:
-        services(request).token_uses.note(token.id, moment)
+        parts.token_uses.note(token.id, moment)
 
 
 def address_of(request: web.Request) -> str | None:
