@@ -59,6 +59,7 @@ async def test_a_view_that_is_behind_is_waited_for_and_then_said(api: Api, monke
     await api.make_prompt("acme/mail")
     monkeypatch.setattr(edge, "MIN_POSITION_WAIT_SECONDS", 0.3)
     monkeypatch.setattr(api.services.follower, "_read_checked", list)
+    await asyncio.sleep(0.3)  # a read that is under way is the last one
     made = await api.ok("POST", f"{PROMPT}/-/versions", {"content": text_content("two")})
     for path in (f"{PROMPT}?version=1", "/v1/projects/acme/prompts", "/v1/audit", "/v1/events"):
         start = time.monotonic()

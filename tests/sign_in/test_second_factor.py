@@ -2,6 +2,8 @@
 
 import pytest
 
+from api.http import events
+
 from tests.harness import Api
 from tests.sign_in.people import PASSWORD, Person, Session, code_of, enrol, set_first_password
 
@@ -133,7 +135,10 @@ async def test_who_signs_in_by_what_is_shown(api: Api, ada: Person) -> None:
     assert (await api.ok("GET", path))["sign_in"] is None
 
 
-async def test_a_feed_ends_where_it_is_required(api: Api, ada: Person) -> None:
+async def test_a_feed_ends_where_it_is_required(
+    api: Api, ada: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "PING_SECONDS", 1.0)
     session = await ada.session()
     headers = {
         "Accept": "text/event-stream",
