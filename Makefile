@@ -37,7 +37,7 @@ nats-server:
 	    "its tests are skipped."; fi; }
 
 test: $(VENV)/dev.stamp lint nats-server ## Lint, type-check and run all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 long-test: $(VENV)/dev.stamp nats-server ## The fault and soak tests in full length
 	SCRINIA_LONG=1 $(BIN)/python -m pytest tests/faults tests/sign_in tests/api/test_machine.py \
