@@ -110,6 +110,11 @@ def role_resource(name: str) -> Resource:
     return Resource(f"roles/{name}")
 
 
+def access_request_resource(request_id: str) -> Resource:
+    """An access request; what one may do with it hangs on what it is about."""
+    return Resource(f"access-requests/{request_id}")
+
+
 def key_resource(key_id: str) -> Resource:
     """One of the registry's own keys."""
     return Resource(f"keys/{key_id}")

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from domain import access, commands
 from domain.access import Resource
+from domain.access_rules import ACCESS_RULES_ID, AccessRules
 from domain.deciding import encoded
 from domain.decision import Answer, Decision, Provenance
 from domain.errors import Fault, InvalidError, LastAdminError
@@ -48,7 +49,7 @@ class AccessCommands(SignInCommands):
         resource = access.principal_resource(str(command.principal_id))
         provenance = self._authorise(access.ACCESS_WRITE, resource)
         principal = self._principal(command.principal_id)
-        self._check_admin_remains(principal, principal.grants, command.admins)
+        self._check_admin_remains(principal, principal.grants, command.admins, for_now=True)
         principal.suspend(self._text(command.reason, "/reason"), self._now)
         return self._decision(provenance, Answer(_standing_body(principal)), principal)
 
@@ -105,23 +106,34 @@ class AccessCommands(SignInCommands):
         return self._decision(provenance, Answer(_grant_body(principal, grant)), principal)
 
     def _check_admin_remains(
-        self, principal: Principal, taken: Iterable[str], candidates: Iterable[UUID]
+        self,
+        principal: Principal,
+        taken: Iterable[str],
+        candidates: Iterable[UUID],
+        *,
+        for_now: bool = False,
     ) -> None:
         """LastAdminError where taking grants away would leave nobody to administer the registry.
 
-        Whoever remains is read, and so a condition of the unit: two cannot remove each other.
+        Where some things take two people, two have to be left; not where it is `for_now`, which
+        one of two has to be able to do. Whoever remains is read, and so a condition of the unit:
+        two cannot remove each other.
         """
         kept = principal.grants.keys() - set(taken)
         if not principal.is_admin or any(administers(principal.grants[one]) for one in kept):
             return
-        for candidate in candidates:
-            other = self._session.load(Principal, candidate)
-            if other is not None and other.id != principal.id and other.is_admin:
-                return
-        raise LastAdminError(
-            "Nobody else holds the role admin in the registry, by a grant of their own without an"
-            " end: give it to somebody first."
-        )
+        rules = self._session.load(AccessRules, ACCESS_RULES_ID)
+        two = not for_now and rules is not None and bool(rules.second_person)
+        others = (self._session.load(Principal, one) for one in candidates if one != principal.id)
+        left = [one for one in others if one is not None and one.is_admin]
+        if two:
+            left = [one for one in left if one.type == "person"]
+        if len(left) < 1 + two:
+            who = "Fewer than two other people hold" if two else "Nobody else holds"
+            raise LastAdminError(
+                f"{who} the role admin in the registry, by a grant of their own without an end:"
+                " give it to somebody first."
+            )
 
     # Groups and roles
 

@@ -150,6 +150,12 @@ class ForbiddenError(DomainError):
     code = "forbidden"
 
 
+class SecondPersonNeededError(ForbiddenError):
+    """One person alone may not do this here."""
+
+    code = "second_person_needed"
+
+
 class SecondFactorMissingError(ForbiddenError):
     """The session needs a second factor before it may do anything."""
 
@@ -298,6 +304,12 @@ class ChangeClosedError(ConflictError):
     """The change request is in another state than this needs."""
 
     code = "change_closed"
+
+
+class AccessRequestClosedError(ConflictError):
+    """The access request is in another state than this needs."""
+
+    code = "access_request_closed"
 
 
 class LastAdminError(ConflictError):

@@ -339,7 +339,7 @@ class Principal(Aggregate):
         self.tokens[token_id] = Token(
             id=token_id,
             secret_sha256=secret_sha256,
-            scopes=None if scopes is None else tuple(_scope_from(s) for s in scopes),
+            scopes=None if scopes is None else tuple(scope_from(s) for s in scopes),
             expires_at=parse_time(expires_at),
             description=description,
             networks=None if networks is None else tuple(networks),
@@ -357,7 +357,8 @@ def _scope_data(scope: TokenScope) -> dict[str, Any]:
     return data
 
 
-def _scope_from(data: dict[str, Any]) -> TokenScope:
+def scope_from(data: dict[str, Any]) -> TokenScope:
+    """A token's scope out of an event."""
     permissions = data.get("permissions")
     places = {name: value for name, value in data.items() if name != "permissions"}
     return TokenScope(None if permissions is None else frozenset(permissions), Scope(**places))

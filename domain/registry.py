@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from domain import commands
-from domain.access_commands import AccessCommands
+from domain.access_request_commands import AccessRequestCommands
 from domain.change_commands import ChangeCommands
 from domain.check_commands import CheckCommands
 from domain.commit_commands import CommitCommands
@@ -35,7 +35,7 @@ class Registry(
     CheckCommands,
     ChangeCommands,
     ConsumerCommands,
-    AccessCommands,
+    AccessRequestCommands,
     SessionCommands,
     WebhookCommands,
     KeyCommands,
@@ -45,9 +45,14 @@ class Registry(
     def decide(self, command: commands.Command) -> Decision:
         """Decide one command; DomainError where it is refused."""
         method: Callable[[Any], Decision] = getattr(self, _METHODS[type(command)])
-        return method(command)
+        decision = method(command)
+        if not isinstance(command, _AGREED_TO):
+            self.check_alone(decision)
+        return decision
 
 
+# What a second person agreed to, or an identity provider says.
+_AGREED_TO = (commands.ApplyAccess, commands.BeginProvidedSession)
 _METHODS: dict[type[Any], str] = {
     commands.CreateProject: "create_project",
     commands.SetGuardrail: "set_guardrail",
@@ -122,6 +127,11 @@ _METHODS: dict[type[Any], str] = {
     commands.BeginProvidedSession: "begin_provided_session",
     commands.RefreshSession: "refresh_session",
     commands.EndSession: "end_session",
+    commands.SetAccessRules: "set_access_rules",
+    commands.RequestAccess: "request_access",
+    commands.ApproveAccess: "approve_access",
+    commands.RejectAccess: "reject_access",
+    commands.ApplyAccess: "apply_access",
     commands.RegisterKey: "register_key",
     commands.RetireKey: "retire_key",
 }

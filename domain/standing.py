@@ -41,7 +41,7 @@ def standing(streams: Streams, principal_id: str, credential_id: str | None) -> 
             grants += group.grants.values()
     rights = replace(
         principal.rights(credential_id),
-        grants=tuple(_resolved(streams, grants)),
+        grants=tuple(resolved(streams, grants)),
         groups=frozenset(groups),
     )
     if rights.token is None and credential_id:
@@ -74,7 +74,7 @@ def _in_session(streams: Streams, principal: Principal, rights: Rights, session_
     return replace(rights, token=token, limited=limited)
 
 
-def _resolved(streams: Streams, grants: Iterable[Grant]) -> Iterable[Grant]:
+def resolved(streams: Streams, grants: Iterable[Grant]) -> Iterable[Grant]:
     """Grants of custom roles with the permissions they have now."""
     for grant in grants:
         if grant.role in ROLES:

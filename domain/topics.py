@@ -8,6 +8,8 @@ the data in place); the old types go on resolving to the class and are upcast wh
 from eventsourcing.domain import Aggregate, CanMutateAggregate
 from eventsourcing.utils import get_topic
 
+from domain.access_request import AccessRequest
+from domain.access_rules import AccessRules
 from domain.change_request import ChangeRequest
 from domain.check import VersionChecks
 from domain.consumer import Consumers
@@ -23,6 +25,8 @@ from domain.user_session import UserSession
 from domain.webhook import Webhook
 
 AGGREGATES: dict[str, type[Aggregate]] = {
+    "accessrequest": AccessRequest,
+    "accessrules": AccessRules,
     "change": ChangeRequest,
     "checks": VersionChecks,
     "consumers": Consumers,

@@ -32,6 +32,11 @@ from ledger.agreements import agreement_fault, for_whom, scheduled_fault, suspen
 from ledger.facts import Facts
 from ledger.mapper import RecordedEvent
 from ledger.needs import Need, need_of
+from ledger.second_person import (
+    agreed_by,
+    alone_fault,
+    goes_before,
+)
 from ledger.sign_ins import is_lock, of_oneself_fault, said_fault, sign_in_fault
 
 # What a principal does to itself, and what of it in a session without the second factor too.
@@ -52,12 +57,16 @@ class Authority:
 
     facts: Facts = field(default_factory=Facts)
     unfinished: str | None = None  # the change request whose labels move, and which is not applied
+    agreed: tuple[str, str] | None = None  # the access request just applied, and by which command
 
     def fault(self, recorded: RecordedEvent) -> str | None:
         """Why the event was not allowed; None where it was."""
         if self.unfinished is not None and _change_of(recorded) != self.unfinished:
             return f"follows a move of {self.unfinished}, which was not applied"
         authz = recorded.payload["authz"]
+        alone = alone_fault(self.facts, recorded, self.agreed)
+        if alone is not None:
+            return alone
         said = said_fault(self.facts, recorded)
         if said is not None:
             return said
@@ -88,6 +97,8 @@ class Authority:
     def apply(self, recorded: RecordedEvent) -> None:
         """Fold an event."""
         self.unfinished = None
+        if not (self.agreed is not None and goes_before(recorded)):
+            self.agreed = agreed_by(recorded)
         if isinstance(recorded.event, Prompt.LabelMoved | Prompt.LabelRemoved):
             change = self.facts.changes.get(recorded.event.change_id or "")
             if change is not None and not change.emergency:

@@ -11,6 +11,8 @@ from uuid import UUID
 from eventsourcing.domain import Aggregate
 
 from domain import access
+from domain.access_request import AccessRequest
+from domain.access_rules import AccessRules
 from domain.change_request import ChangeRequest
 from domain.check import VersionChecks
 from domain.consumer import Consumers
@@ -94,6 +96,8 @@ class Facts:
     sign_ins: dict[str, SignIn] = field(default_factory=dict)
     sign_in_rules: dict[str, SignInRules] = field(default_factory=dict)
     sessions: dict[str, UserSession] = field(default_factory=dict)
+    access_rules: dict[str, AccessRules] = field(default_factory=dict)
+    access_requests: dict[str, AccessRequest] = field(default_factory=dict)
     # Per principal, the code used last: in which request, as which factor.
     shown: dict[str, tuple[str, str]] = field(default_factory=dict)
     _names: dict[str, Project] = field(default_factory=dict)
@@ -107,6 +111,7 @@ class Facts:
         known: dict[type[Any], dict[str, Any]] = {
             Principal: self.principals, Role: self.roles, UserSession: self.sessions,
             SignIn: self.sign_ins, SignInRules: self.sign_in_rules,
+            AccessRules: self.access_rules,
         }  # fmt: skip
         return cast("AggregateT | None", known[kind].get(str(aggregate_id)))
 
@@ -137,6 +142,7 @@ class Facts:
             "principal": self.principals, "consumers": self.consumers, "role": self.roles,
             "change": self.changes, "checks": self.checks, "login": self.logins,
             "signin": self.sign_ins, "signinrules": self.sign_in_rules, "session": self.sessions,
+            "accessrules": self.access_rules, "accessrequest": self.access_requests,
         }  # fmt: skip
         return known.get(kind)
 

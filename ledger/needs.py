@@ -6,6 +6,8 @@ from typing import Any, cast
 
 from domain import access
 from domain.access import REGISTRY, Resource
+from domain.access_request import AccessRequest
+from domain.access_rules import AccessRules
 from domain.change_request import ChangeRequest
 from domain.check import VersionChecks
 from domain.consumer import Consumers
@@ -15,6 +17,7 @@ from domain.principal import Principal
 from domain.project import Project
 from domain.prompt import Prompt
 from domain.role import Role
+from domain.second_person import Intent
 from domain.sign_in import LoginName, SignIn
 from domain.sign_in_rules import SignInRules
 from domain.user_session import UserSession
@@ -187,6 +190,22 @@ def _on_sign_in_rules(_: Facts, __: RecordedEvent) -> Need:
     return Need(access.ACCESS_WRITE, "sign-in-rules", (REGISTRY,))
 
 
+def _on_access_rules(_: Facts, __: RecordedEvent) -> Need:
+    return Need(access.ACCESS_WRITE, "access-rules", (REGISTRY,))
+
+
+def _on_access_request(facts: Facts, recorded: RecordedEvent) -> Need | None:
+    event = recorded.event
+    request_id = str(event.originator_id)
+    asked = event if isinstance(event, AccessRequest.Created) else None
+    about = facts.access_requests.get(request_id, asked)
+    if about is None:
+        return None
+    resource = access.access_request_resource(request_id)
+    place = Intent(about.action, about.intent).place
+    return Need(access.ACCESS_WRITE, resource.text, (place,))
+
+
 def _on_role(facts: Facts, recorded: RecordedEvent) -> Need:
     event = cast("Any", recorded.event)
     role = facts.roles.get(str(event.originator_id), event)
@@ -282,6 +301,12 @@ _NEEDS: dict[type[Any], Callable[[Facts, RecordedEvent], Need | None]] = {
     SignInRules.Created: _on_sign_in_rules,
     SignInRules.Changed: _on_sign_in_rules,
     UserSession.Ended: _on_session,
+    AccessRules.Created: _on_access_rules,
+    AccessRules.Changed: _on_access_rules,
+    AccessRequest.Created: _on_access_request,
+    AccessRequest.Approved: _on_access_request,
+    AccessRequest.Rejected: _on_access_request,
+    AccessRequest.Applied: _on_access_request,
     Role.Created: _on_role,
     Role.Changed: _on_role,
     Principal.TokenIssued: _on_principal,

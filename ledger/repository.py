@@ -8,6 +8,8 @@ from uuid import UUID
 
 from eventsourcing.domain import Aggregate, CanMutateAggregate
 
+from domain.access_request import AccessRequest
+from domain.access_rules import AccessRules
 from domain.change_request import ChangeRequest
 from domain.check import VersionChecks
 from domain.commitment import Content
@@ -32,6 +34,7 @@ from ledger.trust import TrustedKeys, check_stream, is_authentic
 DECISIVE = (
     Principal, Role, KeyRing, Project, Webhook, ChangeRequest, VersionChecks, Consumers,
     LoginName, SignIn, SignInRules, UserSession,
+    AccessRules, AccessRequest,
 )  # fmt: skip
 CACHED_STREAMS_MAX = 20_000
 ACTORS_KEPT_MAX = 100_000

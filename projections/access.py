@@ -23,6 +23,8 @@ from domain.access import (
     authorise,
     permitted,
 )
+from domain.access_request import AccessRequest
+from domain.access_rules import ACCESS_RULES_ID, AccessRules, Protected
 from domain.errors import UnauthenticatedError
 from domain.granting import hash_secret
 from domain.principal import Principal
@@ -35,7 +37,10 @@ from ledger.mapper import RecordedEvent, SigningMapper
 from ledger.recorder import LedgerRecorder
 from ledger.trust import TrustedKeys, check_authentic
 
-KINDS = ("principal", "role", "login", "signin", "signinrules", "session")
+KINDS = (
+    "principal", "role", "login", "signin", "signinrules", "session", "accessrules",
+    "accessrequest",
+)  # fmt: skip
 ACCESS_TOKENS_KEPT = 2
 AggregateT = TypeVar("AggregateT", bound=Aggregate)
 
@@ -71,7 +76,9 @@ class AccessView:
         self.logins: dict[UUID, LoginName] = {}
         self.sign_ins: dict[UUID, SignIn] = {}
         self.sessions: dict[UUID, UserSession] = {}
+        self.requests: dict[UUID, AccessRequest] = {}
         self._rules: dict[UUID, SignInRules] = {}
+        self._access_rules: dict[UUID, AccessRules] = {}
         self._shown: dict[UUID, list[str]] = {}
         self._sessions_of: dict[str, set[UUID]] = {}
         self.given: dict[str, Given] = {}
@@ -108,7 +115,7 @@ class AccessView:
         """What a standing rests on (`domain.standing.Streams`)."""
         others: dict[type[Any], dict[UUID, Any]] = {
             Role: self.roles, SignIn: self.sign_ins, UserSession: self.sessions,
-            SignInRules: self._rules,
+            SignInRules: self._rules, AccessRules: self._access_rules,
         }  # fmt: skip
         if kind in others:
             return cast("AggregateT | None", others[kind].get(aggregate_id))
@@ -154,7 +161,8 @@ class AccessView:
         event = recorded.event
         kept: dict[str, dict[UUID, Any]] = {
             "login": self.logins, "signin": self.sign_ins, "signinrules": self._rules,
-            "session": self.sessions,
+            "session": self.sessions, "accessrules": self._access_rules,
+            "accessrequest": self.requests,
         }  # fmt: skip
         known = kept[recorded.stream.partition("/")[0]]
         before = known.get(event.originator_id)
@@ -195,6 +203,12 @@ class AccessView:
         """Whether the registry asks every session for a second factor."""
         rules = self._rules.get(RULES_ID)
         return rules is not None and rules.second_factor
+
+    @property
+    def second_person(self) -> tuple[Protected, ...]:
+        """What one person alone gives to nobody."""
+        rules = self._access_rules.get(ACCESS_RULES_ID)
+        return rules.second_person if rules is not None else ()
 
     def sign_in_of(self, login_id: UUID) -> SignIn | None:
         """The sign-in of the person who has a login name; None where nobody has."""

@@ -89,8 +89,10 @@ class Api:
         body = {"name": name, "content": text_content(text), **fields}
         return await self.ok("POST", f"/v1/projects/{project}/prompts", body)
 
-    async def make_caller(self, *grants: dict[str, Any], **token: Any) -> "Caller":
-        made = await self.ok("POST", "/v1/principals", {"type": "service", "name": "tester"})
+    async def make_caller(
+        self, *grants: dict[str, Any], type_: str = "service", **token: Any
+    ) -> "Caller":
+        made = await self.ok("POST", "/v1/principals", {"type": type_, "name": "tester"})
         principal_id = made["principal_id"]
         ids = []
         for grant in grants:

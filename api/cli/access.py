@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from api.cli.access_requests import ask_for, ask_option
 from api.cli.context import Cli, pass_cli
 from api.cli.prompts import all_pages
 from domain.access import PERMISSIONS
@@ -97,10 +98,14 @@ def resume(cli: Cli, principal_id: str, reason: str | None) -> None:
 @principal.command("login")
 @click.argument("principal_id")
 @click.argument("login_name", metavar="LOGIN")
+@ask_option
 @pass_cli
-def set_login(cli: Cli, principal_id: str, login_name: str) -> None:
+def set_login(cli: Cli, principal_id: str, login_name: str, ask: str | None) -> None:
     """Let a person sign in by LOGIN, such as a mail address."""
     body = {"login": login_name}
+    if ask is not None:
+        ask_for(cli, "login", {"principal_id": principal_id, **body}, ask)
+        return
     answer = cli.call("PUT", f"/v1/principals/{principal_id}/login", body)
     cli.output.say(answer, f"{principal_id} signs in as {login_name}.")
 
@@ -119,13 +124,19 @@ def withdraw_login(cli: Cli, principal_id: str, reason: str | None) -> None:
 @click.argument("principal_id")
 @click.option("--second-factor", is_flag=True, help="And to go on without the second factor.")
 @click.option("--reason", "-m", help="Why.")
+@ask_option
 @pass_cli
-def issue_recovery(cli: Cli, principal_id: str, second_factor: bool, reason: str | None) -> None:
+def issue_recovery(
+    cli: Cli, principal_id: str, second_factor: bool, reason: str | None, ask: str | None
+) -> None:
     """Print a one-time code, for `scrinia recover`, that sets somebody's password.
 
     It replaces one that was printed before.
     """
-    body = {"second_factor": second_factor, "reason": reason}
+    body: dict[str, Any] = {"second_factor": second_factor, "reason": reason}
+    if ask is not None:
+        ask_for(cli, "recovery", {"principal_id": principal_id, **body}, ask)
+        return
     answer = cli.call("POST", f"/v1/principals/{principal_id}/recovery", body)
     cli.output.say(answer, answer["code"])
 
@@ -174,6 +185,7 @@ def list_grants(cli: Cli, principal_id: str | None, as_of: str | None) -> None:
 @click.option("--folder", help="A folder of the project.")
 @click.option("--environment", help="An environment of the project.")
 @click.option("--expires-at", help="RFC 3339.")
+@ask_option
 @pass_cli
 def give(
     cli: Cli,
@@ -183,10 +195,15 @@ def give(
     folder: str | None,
     environment: str | None,
     expires_at: str | None,
+    ask: str | None,
 ) -> None:
     """Give ROLE (`scrinia role list`); in the whole registry where no project is named."""
     body: dict[str, Any] = {"principal_id": principal_id, "role": role, "expires_at": expires_at}
-    answer = cli.call("POST", "/v1/grants", body | _scope(project, folder, environment))
+    body |= _scope(project, folder, environment)
+    if ask is not None:
+        ask_for(cli, "grant", body, ask)
+        return
+    answer = cli.call("POST", "/v1/grants", body)
     cli.output.say(answer, answer["grant_id"])
 
 
@@ -230,6 +247,7 @@ def list_tokens(cli: Cli, principal_id: str | None) -> None:
 @click.option("--environment")
 @click.option("--expires-at", help="RFC 3339.")
 @click.option("--network", "networks", multiple=True, help="It counts from there only (CIDR).")
+@ask_option
 @pass_cli
 def issue(
     cli: Cli,
@@ -241,6 +259,7 @@ def issue(
     environment: str | None,
     expires_at: str | None,
     networks: tuple[str, ...],
+    ask: str | None,
 ) -> None:
     """Issue a token and print it, once. Options narrow what it may do."""
     scope: dict[str, Any] = _scope(project, folder, environment)
@@ -253,6 +272,9 @@ def issue(
         "expires_at": expires_at,
         "networks": list(networks) or None,
     }
+    if ask is not None:
+        ask_for(cli, "token", body, ask)
+        return
     answer = cli.call("POST", "/v1/tokens", body)
     cli.output.say(answer, answer["token"])
 

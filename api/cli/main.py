@@ -59,6 +59,8 @@ COMMANDS = {
     "totp": "sign_in.totp",
     "session": "sign_in.session",
     "sign-in-rules": "sign_in.sign_in_rules",
+    "access-rules": "access_requests.access_rules",
+    "access-request": "access_requests.access_request",
     "whoami": "access.whoami",
     "principal": "access.principal",
     "grant": "access.grant",

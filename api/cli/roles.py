@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from api.cli.access_requests import ask_for, ask_option
 from api.cli.context import Cli, pass_cli
 from api.cli.prompts import all_pages
 from domain.access import PERMISSIONS
@@ -27,10 +28,16 @@ def list_roles(cli: Cli) -> None:
 @click.argument("name")
 @click.argument("permissions", nargs=-1, required=True, type=click.Choice(PERMISSIONS))
 @click.option("--description", help="What it is for.")
+@ask_option
 @pass_cli
-def define(cli: Cli, name: str, permissions: tuple[str, ...], description: str | None) -> None:
+def define(
+    cli: Cli, name: str, permissions: tuple[str, ...], description: str | None, ask: str | None
+) -> None:
     """Let role NAME permit PERMISSIONS, wherever it was and will be given."""
     body = {"permissions": list(permissions), "description": description}
+    if ask is not None:
+        ask_for(cli, "role", {"role": name, **body}, ask)
+        return
     answer = cli.call("PUT", f"/v1/roles/{name}", body)
     cli.output.say(answer, f"{name} permits {', '.join(answer['permissions'])}.")
 
@@ -80,9 +87,14 @@ def members(cli: Cli, group_id: str) -> None:
 @group.command("add")
 @click.argument("group_id")
 @click.argument("principal_id")
+@ask_option
 @pass_cli
-def add(cli: Cli, group_id: str, principal_id: str) -> None:
+def add(cli: Cli, group_id: str, principal_id: str, ask: str | None) -> None:
     """Let the grants of a group count for a principal."""
+    if ask is not None:
+        body = {"principal_id": principal_id, "group_id": group_id}
+        ask_for(cli, "membership", body, ask)
+        return
     answer = cli.call("PUT", f"/v1/principals/{principal_id}/groups/{group_id}")
     cli.output.say(answer, f"{principal_id} is in {group_id}.")
 

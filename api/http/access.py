@@ -374,16 +374,20 @@ async def issue_token(request: web.Request) -> web.StreamResponse:
     """Issue an API token; the secret is in this answer and never again."""
     who = edge.caller(request)
     wanted = await edge.body(request, IssueTokenRequest)
+    response = await submit(request, who, issue_command(wanted), followed=True)
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def issue_command(wanted: IssueTokenRequest) -> commands.IssueToken:
+    """The command that a body stands for."""
     scopes = None
     if wanted.scopes is not None:
         scopes = tuple(scope.model_dump(exclude_none=True) for scope in wanted.scopes)
-    command = commands.IssueToken(
+    return commands.IssueToken(
         wanted.principal_id, wanted.description, scopes, wanted.expires_at,
         None if wanted.networks is None else tuple(wanted.networks),
     )  # fmt: skip
-    response = await submit(request, who, command, followed=True)
-    response.headers["Cache-Control"] = "no-store"
-    return response
 
 
 async def revoke_token(request: web.Request) -> web.StreamResponse:

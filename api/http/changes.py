@@ -98,7 +98,7 @@ async def _page(
     (items, next_cursor), position = await edge.read(
         request, services.views.read, question, Changes.name
     )
-    titles = await _texts(request, ({"commitment": item["title"]} for item in items))
+    titles = await texts_of(request, ({"commitment": item["title"]} for item in items))
     for item in items:
         item["title"] = titles.get(item["title"])
         item["overdue"] = _overdue(item["review_due_at"], reviewed=item["reviewed"])
@@ -135,7 +135,7 @@ async def _described(request: web.Request, change: ChangeRequest) -> dict[str, A
     verdicts = [*change.approvals.values(), *([change.rejection] if change.rejection else [])]
     refs = [change.title, change.reason, *(one.comment for one in verdicts)]
     refs += [comment.text for comment in change.comments]
-    texts = await _texts(request, (ref for ref in refs if ref is not None))
+    texts = await texts_of(request, (ref for ref in refs if ref is not None))
     due = moment_text(change.review_due_at)
     review = {"by": change.review[0], "outcome": change.review[1]} if change.review else None
     return {
@@ -176,7 +176,8 @@ def _verdict(verdict: Verdict, texts: dict[str, str]) -> dict[str, Any]:
     }
 
 
-async def _texts(request: web.Request, refs: Iterable[Any]) -> dict[str, str]:
+async def texts_of(request: web.Request, refs: Iterable[Any]) -> dict[str, str]:
+    """What commitments in events refer to, by the commitment; what was erased is left out."""
     commitments = [ref["commitment"] for ref in refs]
     held: dict[str, Content] = await edge.read(
         request, edge.services(request).recorder.contents, commitments

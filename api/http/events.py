@@ -42,6 +42,8 @@ _ACCESS_KINDS = frozenset(
         "recovery",
         "session",
         "signinrules",
+        "accessrules",
+        "accessrequest",
     }
 )
 # They name prompts and folders all over a project.

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from api.http import (
     access,
+    access_requests,
     audit,
     branches,
     changes,
@@ -62,6 +63,7 @@ ROUTES: tuple[Route, ...] = (
     *environments.ROUTES,
     *changes.ROUTES,
     *access.ROUTES,
+    *access_requests.ROUTES,
     *sign_in.ROUTES,
     *logins.ROUTES,
     *oidc.ROUTES,

@@ -16,6 +16,14 @@ from domain.commands.access import (
     RevokeToken,
     SuspendPrincipal,
 )
+from domain.commands.access_requests import (
+    ApplyAccess,
+    ApproveAccess,
+    RejectAccess,
+    RequestAccess,
+    SetAccessRules,
+    Wanted,
+)
 from domain.commands.changes import (
     ApplyChange,
     ApplyDueChange,
@@ -93,12 +101,15 @@ Command = (
     | RevokeSessions | IssueRecovery | UseRecovery | SetPassword | EnrolTotp | RemoveTotp
     | LockSignIn | SetSignInRules | BeginSession | BeginProvidedSession | RefreshSession
     | EndSession | SetRollout | StopRollout | TakeRampStep
-    | RenamePrincipal | SuspendPrincipal | ResumePrincipal
+    | RenamePrincipal | SuspendPrincipal | ResumePrincipal | SetAccessRules | RequestAccess
+    | ApproveAccess | RejectAccess | ApplyAccess
 )  # fmt: skip
 
 __all__ = [
+    "ApplyAccess",
     "ApplyChange",
     "ApplyDueChange",
+    "ApproveAccess",
     "ApproveChange",
     "ArchivePrompt",
     "BeginProvidedSession",
@@ -142,6 +153,7 @@ __all__ = [
     "RegisterActorKey",
     "RegisterConsumer",
     "RegisterKey",
+    "RejectAccess",
     "RejectChange",
     "RemoveConsumer",
     "RemoveEnvironment",
@@ -149,6 +161,7 @@ __all__ = [
     "RemoveLabel",
     "RemoveTotp",
     "RenamePrincipal",
+    "RequestAccess",
     "RestorePrompt",
     "ResumePrincipal",
     "RetireActorKey",
@@ -161,6 +174,7 @@ __all__ = [
     "RevokeToken",
     "Rollback",
     "RotateWebhookSecret",
+    "SetAccessRules",
     "SetEnvironment",
     "SetGuardrail",
     "SetLabel",
@@ -173,6 +187,7 @@ __all__ = [
     "SuspendPrincipal",
     "TakeRampStep",
     "UseRecovery",
+    "Wanted",
     "WithdrawChange",
     "WithdrawSignIn",
 ]

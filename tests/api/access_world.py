@@ -12,7 +12,7 @@ from tests.sign_in.people import PASSWORD, Person, new_person
 PROMPT = "/v1/projects/{project}/prompts/{name}"
 
 
-ABOUT_VICTIMS = ("POST /v1/grants", "POST /v1/tokens")
+ABOUT_VICTIMS = ("POST /v1/grants", "POST /v1/tokens", "POST /v1/access/requests")
 QUERIES = {
     "GET /v1/search": "?q=one", "GET …/-/impact": "?version=2", "GET …/-/diff": "?from=1&to=2",
 }  # fmt: skip
@@ -23,6 +23,7 @@ ABOUT_SIGN_INS = (
     "DELETE /v1/principals/{id}/sessions",
 )  # fmt: skip
 SCIM_PATCH = {"Operations": [{"op": "replace", "value": {"displayName": "patched"}}]}
+TWO_PEOPLE = {"second_person": [{"permission": "projection.operate"}]}
 GUARDRAIL = {"prompt": "support/triage@1", "folder": "empty"}
 
 
@@ -42,7 +43,8 @@ class World:
         await self.admin.make_prompt("acme/support/triage", "one")
         await self.admin.make_prompt("other/secret", "secret")
         for role in "viewer developer reviewer releaser auditor operator admin checker".split():
-            self.callers[role] = (await self.admin.make_caller({"role": role})).api
+            type_ = "person" if role == "admin" else "service"  # people approve access requests
+            self.callers[role] = (await self.admin.make_caller({"role": role}, type_=type_)).api
         scoped = {
             "none": (),
             "p-viewer": ({"role": "viewer", "project": "acme"},),
@@ -82,6 +84,7 @@ class World:
         self.person = await new_person(self.admin)
         self.half_in = await new_person(self.admin, "half@example.com", {"role": "admin"})
         await self.admin.ok("PUT", "/v1/auth/rules", {"second_factor": "required"})
+        await self.admin.ok("PUT", "/v1/access/rules", TWO_PEOPLE)
         await self.let_half_in()
         await asyncio.sleep(1.1)
 
@@ -139,6 +142,16 @@ class World:
         if method == "GET":
             self.read_change = made["change_id"]
         return made["change_id"]
+
+    async def access_request(self, action: str, victim: Caller) -> str:
+        """A request to read, or one to act on: what is applied was asked for by the admin."""
+        by = self.callers["admin"] if action == "apply" else self.admin
+        grant = {"principal_id": victim.principal_id, "role": "operator"}
+        made = await by.ok("POST", "/v1/access/requests", {"grant": grant})
+        if action == "apply":
+            path = f"/v1/access/requests/{made['request_id']}/approve"
+            await self.admin.ok("POST", path)
+        return str(made["request_id"])
 
     async def session_id(self) -> str:
         return (await self.person.session()).body["session_id"]
@@ -206,6 +219,9 @@ class World:
             "projection": "catalog", "guardrail": f"g{self.number % 8}",
         }.items():  # fmt: skip
             path = path.replace(f"{{{name}}}", value)
+        if "access/requests/{id}" in path and victim is not None:
+            action = path.rpartition("/")[2]
+            path = path.replace("{id}", await self.access_request(action, victim))
         if victim is not None and "{id}" in path:
             path = path.replace("{id}", {
                 "principals": victim.principal_id, "grants": victim.grant_ids[:1] and victim.grant_ids[0],
@@ -297,6 +313,8 @@ class World:
             "POST /v1/webhooks/{id}/redeliver": {"after": 0},
             "POST /v1/tokens": about,
             "PUT /v1/principals/{id}/login": {"login": f"somebody{self.number}"},
+            "PUT /v1/access/rules": TWO_PEOPLE,
+            "POST /v1/access/requests": {"grant": about | {"role": "operator"}},
             "PUT /v1/auth/rules": {"second_factor": "required"},
             "POST /v1/auth/password": {"current": PASSWORD, "new": PASSWORD},
             "POST /v1/auth/totp": {"password": PASSWORD},

@@ -1,4 +1,6 @@
-"""Somebody who signs in, for each operation of signing in: what leads to something there."""
+"""Whom and what it takes for operations that take somebody else than the admin alone: somebody who
+signs in, somebody who agrees.
+"""
 
 import uuid
 from dataclasses import dataclass
@@ -14,6 +16,13 @@ ABOUT_PEOPLE = (
 )  # fmt: skip
 
 
+ABOUT_REQUESTS = (
+    "set_access_rules", "request_access", "get_access_request", "approve_access", "reject_access",
+    "apply_access",
+)  # fmt: skip
+TWO_PEOPLE = {"second_person": [{"permission": "projection.operate"}]}
+
+
 @dataclass
 class Door:
     """Who acts, on which id, with which body."""
@@ -25,6 +34,8 @@ class Door:
 
 def door_of(admin: Sync, operation_id: str) -> Door | None:
     """None where the operation is about something else."""
+    if operation_id in ABOUT_REQUESTS:
+        return _door_of_requests(admin, operation_id)
     if operation_id not in BY_SESSION + ABOUT_PEOPLE:
         return None
     login = uuid.uuid4().hex
@@ -56,3 +67,32 @@ def door_of(admin: Sync, operation_id: str) -> Door | None:
     subject = session["session_id"] if operation_id == "end_session" else principal_id
     by = caller if operation_id in BY_SESSION else admin
     return Door(by, subject, bodies.get(operation_id))
+
+
+def _door_of_requests(admin: Sync, operation_id: str) -> Door:
+    """What one person asked for where it takes two, and the other one."""
+    other = _second_person(admin)
+    made = admin.ok("POST", "/v1/principals", {"type": "service", "name": "x"})
+    grant = {"principal_id": made["principal_id"], "role": "operator"}
+    if operation_id in ("set_access_rules", "request_access"):
+        body = TWO_PEOPLE if operation_id == "set_access_rules" else {"grant": grant}
+        return Door(admin, made["principal_id"], body)
+    asked = admin.ok("POST", "/v1/access/requests", {"grant": grant})
+    request_id = str(asked["request_id"])
+    if operation_id == "apply_access":
+        other.ok("POST", f"/v1/access/requests/{request_id}/approve")
+    return Door(other if operation_id == "approve_access" else admin, request_id, None)
+
+
+_SECOND: dict[str, Sync] = {}
+
+
+def _second_person(admin: Sync) -> Sync:
+    """Another admin of the registry, made once: from then on it would take two."""
+    if admin.url not in _SECOND:
+        made = admin.ok("POST", "/v1/principals", {"type": "person", "name": "x"})
+        about = {"principal_id": made["principal_id"]}
+        admin.ok("POST", "/v1/grants", about | {"role": "admin"})
+        _SECOND[admin.url] = Sync(admin.url, admin.ok("POST", "/v1/tokens", about)["token"])
+        admin.ok("PUT", "/v1/access/rules", TWO_PEOPLE)
+    return _SECOND[admin.url]

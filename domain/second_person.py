@@ -1,0 +1,152 @@
+"""Whether an act takes a second person, and what it comes to: asked by the registry of what it is
+about to record, and by verification of what it reads.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from eventsourcing.domain import CanMutateAggregate
+
+from domain import commands
+from domain.access import REGISTRY, Grant, Resource, Scope
+from domain.access_rules import ACCESS_RULES_ID, AccessRules, Protected, protected_from
+from domain.principal import Principal, parse_time, scope_from
+from domain.role import Role
+from domain.sign_in import SignIn
+from domain.standing import Streams, resolved
+
+# What can take a second person; rules are looked up for nothing else.
+_GIVING = (
+    Role.Changed, Principal.GrantGiven, Principal.Joined, Principal.TokenIssued,
+    SignIn.RecoveryIssued, SignIn.Created, SignIn.Changed, AccessRules.Changed,
+)  # fmt: skip
+
+
+def takes_two(
+    streams: Streams, event: CanMutateAggregate[UUID], actor_id: str, now: datetime
+) -> bool:
+    """Whether `actor_id` alone may not do this, by the rules in `streams`.
+
+    What gives a protected permission: grants, groups that have it, roles that permit it; what lets
+    one act as somebody else who has it: tokens, login names, recovery codes; and the rules.
+    """
+    if not isinstance(event, _GIVING):
+        return False
+    if isinstance(event, AccessRules.Changed):
+        return bool(event.before)
+    rules = streams.load(AccessRules, ACCESS_RULES_ID)
+    protected = rules.second_person if rules is not None else ()
+    if not protected:
+        return False
+    match event:
+        case Role.Changed():
+            return any(one.permission in event.permissions for one in protected)
+        case Principal.GrantGiven():
+            return _reached(streams, protected, [_grant_of(event)], now) != []
+        case Principal.Joined():
+            return _reached(streams, protected, _grants_of(streams, event.group_id), now) != []
+        case (
+            Principal.TokenIssued() | SignIn.Created() | SignIn.Changed() | SignIn.RecoveryIssued()
+        ):
+            owner = str(event.originator_id)
+            reached = _reached(streams, protected, _grants_of(streams, owner), now)
+            if isinstance(event, Principal.TokenIssued) and event.scopes is not None:
+                scopes = [scope_from(one) for one in event.scopes]
+                reached = [one for one in reached if any(map(one.reached_within, scopes))]
+            return owner != actor_id and reached != []
+    return False
+
+
+def _reached(
+    streams: Streams, protected: Iterable[Protected], grants: Iterable[Grant], now: datetime
+) -> list[Protected]:
+    """What of it grants give, those that have expired left out."""
+    held = resolved(streams, grants)
+    lasting = [one for one in held if one.expires_at is None or now < one.expires_at]
+    return [one for one in protected if any(map(one.reached_by, lasting))]
+
+
+def _grant_of(event: Principal.GrantGiven) -> Grant:
+    return Grant(event.grant_id, event.role, Scope(**event.scope), parse_time(event.expires_at))
+
+
+def _grants_of(streams: Streams, principal_id: str) -> list[Grant]:
+    """Its own and its groups', also of those that are suspended: they may be resumed."""
+    principal = streams.load(Principal, UUID(principal_id))
+    if principal is None:
+        return []
+    groups = (streams.load(Principal, UUID(one)) for one in principal.groups)
+    holders = [principal, *(group for group in groups if group is not None)]
+    return [grant for holder in holders for grant in holder.grants.values()]
+
+
+@dataclass(frozen=True)
+class Intent:
+    """What an act comes to, without words: what is asked for, and what is done, are compared."""
+
+    action: str
+    details: dict[str, Any]
+
+    @property
+    def place(self) -> Resource:
+        """Where access is given by it."""
+        return Scope(**self.details["scope"]).resource if "scope" in self.details else REGISTRY
+
+
+ACTIONS = (
+    "give_grant", "join_group", "issue_token", "set_login", "issue_recovery", "define_role",
+    "set_access_rules",
+)  # fmt: skip
+
+
+def intent_of(streams: Streams, event: CanMutateAggregate[UUID]) -> Intent | None:
+    """The intent of an act that can be asked for; None of any other."""
+    whose = {"principal_id": str(event.originator_id)}
+    match event:
+        case Principal.GrantGiven():
+            given = {"role": event.role, "scope": event.scope, "expires_at": event.expires_at}
+            return Intent("give_grant", whose | given)
+        case Principal.Joined():
+            return Intent("join_group", whose | {"group_id": event.group_id})
+        case Principal.TokenIssued():
+            fields = ("scopes", "expires_at", "networks")
+            return Intent("issue_token", whose | {name: getattr(event, name) for name in fields})
+        case SignIn.Created() | SignIn.Changed():
+            return Intent("set_login", whose | {"login_id": event.login_id})
+        case SignIn.RecoveryIssued():
+            return Intent("issue_recovery", whose | {"second_factor": event.second_factor})
+        case Role.Changed():
+            role = streams.load(Role, event.originator_id)
+            name = role.name if role is not None else ""
+            return Intent("define_role", {"role": name, "permissions": event.permissions})
+        case AccessRules.Changed():
+            return Intent("set_access_rules", {"second_person": event.second_person})
+    return None
+
+
+def command_for(intent: Intent, words: str | None) -> commands.Command:
+    """The command that does what was asked for; `words`: what was said with it."""
+    told = intent.details
+    whose = UUID(told["principal_id"]) if "principal_id" in told else ACCESS_RULES_ID
+    match intent.action:
+        case "give_grant":
+            expires_at = parse_time(told["expires_at"])
+            return commands.GiveGrant(whose, told["role"], **told["scope"], expires_at=expires_at)
+        case "join_group":
+            return commands.JoinGroup(whose, UUID(told["group_id"]))
+        case "issue_token":
+            scopes, networks = told["scopes"], told["networks"]
+            return commands.IssueToken(
+                whose, words, None if scopes is None else tuple(scopes),
+                parse_time(told["expires_at"]), None if networks is None else tuple(networks),
+            )  # fmt: skip
+        case "set_login":
+            return commands.SetLogin(whose, words or "")
+        case "issue_recovery":
+            return commands.IssueRecovery(whose, told["second_factor"], words)
+        case "define_role":
+            return commands.DefineRole(told["role"], tuple(told["permissions"]), words)
+    return commands.SetAccessRules(protected_from(told["second_person"]))
