@@ -3,6 +3,8 @@
 Everything is served from here; the page needs no other host (swagger-ui-dist 5.35.0, Apache-2.0).
 """
 
+import asyncio
+from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 
@@ -13,7 +15,22 @@ from api.http.openapi import document
 from api.http.problems import documented_codes
 from api.http.route import Route
 
-OPENAPI: web.AppKey[bytes] = web.AppKey("openapi", bytes)
+
+@dataclass
+class Reference:
+    """The OpenAPI document, made when it is first asked for: no start waits for it."""
+
+    routes: tuple[Route, ...]
+    body: bytes | None = None
+
+    def made(self) -> bytes:
+        """The document as it is sent."""
+        if self.body is None:
+            self.body = orjson.dumps(document(self.routes))
+        return self.body
+
+
+REFERENCE: web.AppKey[Reference] = web.AppKey("reference", Reference)
 _POLICY = {"Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline';"
            " img-src 'self' data:"}  # fmt: skip
 _STATIC = {
@@ -25,7 +42,8 @@ _STATIC = {
 
 async def openapi_json(request: web.Request) -> web.StreamResponse:
     """The OpenAPI document."""
-    return web.Response(body=request.app[OPENAPI], content_type="application/json")
+    body = await asyncio.to_thread(request.app[REFERENCE].made)
+    return web.Response(body=body, content_type="application/json")
 
 
 async def reference_page(request: web.Request) -> web.StreamResponse:
@@ -77,7 +95,7 @@ def _page(title: str, body: str) -> web.Response:
 
 def add_docs(app: web.Application, routes: tuple[Route, ...]) -> None:
     """Serve the reference of these routes."""
-    app[OPENAPI] = orjson.dumps(document(routes))
+    app[REFERENCE] = Reference(routes)
     app.router.add_get("/openapi.json", openapi_json)
     app.router.add_get("/docs", reference_page)
     app.router.add_get("/docs/errors", errors_page)

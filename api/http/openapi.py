@@ -1,5 +1,6 @@
 """OpenAPI 3.1, generated from the table of routes."""
 
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -140,14 +141,14 @@ def _operation(route: Route, schemas: dict[type[BaseModel], Any]) -> dict[str, A
 
 
 def _parameters(route: Route) -> list[dict[str, Any]]:
-    path_types = _PathParameters.model_json_schema()["properties"] | _PLAIN_PARAMETERS
+    path_types = _schema(_PathParameters)["properties"] | _PLAIN_PARAMETERS
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": _bare(path_types[name])}
         for name in _path_names(route.path)
     ]
     query = CommandQuery if route.command else route.query
     if query is not None:
-        schema = query.model_json_schema(by_alias=True)
+        schema = _schema(query)
         required = schema.get("required", [])
         for name, field in schema["properties"].items():
             parameters.append(
@@ -161,6 +162,12 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
             )
     headers = (*route.headers, *(("Idempotency-Key",) if route.command else ()))
     return parameters + [{"name": name, "in": "header", **_HEADERS[name]} for name in headers]
+
+
+@cache
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    """What many routes share, made once. Never change what it returns."""
+    return model.model_json_schema(by_alias=True)
 
 
 def _path_names(path: str) -> list[str]:
