@@ -5,8 +5,8 @@ from typing import Any
 import click
 
 from api.cli.access_requests import ask_for, ask_option
+from api.cli.client import all_pages
 from api.cli.context import Cli, pass_cli
-from api.cli.prompts import all_pages
 from domain.access import PERMISSIONS
 
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
-from api.cli.client import project_path, prompt_path
+from api.cli.client import all_pages, project_path, prompt_path
 from api.cli.context import PROMPT, Cli, pass_cli
 from api.cli.promoting import expires_option
-from api.cli.prompts import Ref, all_pages, chosen_version
+from api.cli.prompts import Ref, chosen_version
 from api.cli.signing import key_option, signature
 
 reason_option = click.option("--reason", "-m", help="Why.")

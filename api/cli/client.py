@@ -209,6 +209,19 @@ def run(target: Target, work: Callable[[Client], Awaitable[T]]) -> T:
     return asyncio.run(with_client(target, work))
 
 
+async def all_pages(client: Client, path: str, params: list[tuple[str, str]]) -> list[Any]:
+    """The items of every page of a list."""
+    items: list[Any] = []
+    cursor: str | None = None
+    while True:
+        more = [("cursor", cursor)] if cursor is not None else []
+        page = await client.call("GET", path, params=[*params, ("limit", "500"), *more])
+        items += page["items"]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return items
+
+
 def project_path(project: str) -> str:
     """The route of a project."""
     return f"/v1/projects/{quote(project, safe='')}"

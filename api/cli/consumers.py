@@ -2,9 +2,9 @@
 
 import click
 
-from api.cli.client import prompt_path
+from api.cli.client import all_pages, prompt_path
 from api.cli.context import PROMPT, Cli, pass_cli
-from api.cli.prompts import Ref, all_pages
+from api.cli.prompts import Ref
 
 
 @click.group()

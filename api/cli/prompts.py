@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from api.cli.client import (
-    Client,
     ServerRefusedError,
     UnreachableError,
+    all_pages,
     project_path,
     prompt_path,
 )
@@ -223,19 +223,6 @@ def list_prompts(cli: Cli, /, project: str, tags: Any, any_tags: Any, **options:
     ]
     columns = ("name", "type", "versions", "labels", "tags", "updated")
     cli.output.table({"items": items}, columns, rows)
-
-
-async def all_pages(client: Client, path: str, params: list[tuple[str, str]]) -> list[Any]:
-    """The items of every page of a list."""
-    items: list[Any] = []
-    cursor: str | None = None
-    while True:
-        more = [("cursor", cursor)] if cursor is not None else []
-        page = await client.call("GET", path, params=[*params, ("limit", "500"), *more])
-        items += page["items"]
-        cursor = page["next_cursor"]
-        if cursor is None:
-            return items
 
 
 @prompt.command("show")

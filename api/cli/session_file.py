@@ -4,14 +4,12 @@ import fcntl
 import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 import orjson
-
-from ledger.ids import now
 
 OLD_SECONDS = 30
 
@@ -47,7 +45,7 @@ class StoredSession:
     def is_old(self) -> bool:
         """Whether the access token is over within OLD_SECONDS."""
         end = datetime.fromisoformat(self.access_expires_at)
-        return end <= now() + timedelta(seconds=OLD_SECONDS)
+        return end <= datetime.now(UTC) + timedelta(seconds=OLD_SECONDS)
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,8 @@ from typing import Any
 
 import click
 
-from api.cli.client import ServerRefusedError, Target, UnreachableError, address, run
+from api.cli.client import ServerRefusedError, Target, UnreachableError, address, all_pages, run
 from api.cli.context import Cli, pass_cli
-from api.cli.prompts import all_pages
 from api.cli.session_file import StoredSession
 
 _FROM_STDIN = click.option(

@@ -8,9 +8,8 @@ from typing import Any
 import click
 import orjson
 
-from api.cli.client import Client, UnreachableError
+from api.cli.client import Client, UnreachableError, all_pages
 from api.cli.context import Cli, pass_cli
-from api.cli.prompts import all_pages
 
 RECONNECT_SECONDS = 1.0
 

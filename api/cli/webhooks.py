@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
+from api.cli.client import all_pages
 from api.cli.context import Cli, pass_cli
-from api.cli.prompts import all_pages
 
 
 @click.group()

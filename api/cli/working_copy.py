@@ -14,9 +14,8 @@ from typing import Any, Literal
 
 import click
 
-from api.cli.client import Client, ServerRefusedError, project_path, prompt_path
+from api.cli.client import Client, ServerRefusedError, all_pages, project_path, prompt_path
 from api.cli.context import EXIT_PARTLY, EXIT_REFUSED, Cli, pass_cli
-from api.cli.prompts import all_pages
 from domain.commit_commands import COMMIT_ITEMS_MAX
 from domain.errors import InvalidNameError
 from domain.names import check_prompt_name
