@@ -115,15 +115,19 @@ class AccessCommands(SignInCommands):
     ) -> None:
         """LastAdminError where taking grants away would leave nobody to administer the registry.
 
-        Where some things take two people, two have to be left; not where it is `for_now`, which
-        one of two has to be able to do. Whoever remains is read, and so a condition of the unit:
-        two cannot remove each other.
+        Where some things take two people, two have to be left, of whom one may be suspended now;
+        not where it is `for_now`, which one of two has to be able to do. Whoever remains is read,
+        and so a condition of the unit: two cannot remove each other.
         """
         kept = principal.grants.keys() - set(taken)
-        if not principal.is_admin or any(administers(principal.grants[one]) for one in kept):
+        held = any(administers(grant) for grant in principal.grants.values())
+        if not held or any(administers(principal.grants[one]) for one in kept):
             return
         rules = self._session.load(AccessRules, ACCESS_RULES_ID)
         two = not for_now and rules is not None and bool(rules.second_person)
+        two = two and principal.type == "person"
+        if not two and not principal.is_admin:
+            return
         others = (self._session.load(Principal, one) for one in candidates if one != principal.id)
         left = [one for one in others if one is not None and one.is_admin]
         if two:

@@ -15,7 +15,7 @@ REQUEST_STATUSES = ("open", "approved", "rejected", "applied", "lapsed")
 
 
 class AccessRequest(Aggregate):
-    """An intent (`domain/access_intent.py`), who asked for it and who agreed.
+    """An intent (`domain/second_person.py`), who asked for it and who agreed.
 
     Who asked does it, once somebody else has agreed; until ACCESS_REQUEST_DAYS after asking.
     """
@@ -33,11 +33,12 @@ class AccessRequest(Aggregate):
         reason: ContentRef | None
 
     class Approved(Aggregate.Event):
-        """Somebody else agreed."""
+        """Somebody else agreed. `credentials_sha256`: what one acts by as who gains from it."""
 
         TOPIC = "io.scrinia.accessrequest.approved.v1"
         by: str
         comment: ContentRef | None
+        credentials_sha256: str | None
 
     class Rejected(Aggregate.Event):
         """Somebody said no, or who asked wants it no more."""
@@ -69,6 +70,7 @@ class AccessRequest(Aggregate):
         self.reason = reason
         self.decided: RequestStatus = "open"
         self.approved_by: str | None = None
+        self.credentials_sha256: str | None = None
         self.rejected_by: str | None = None
 
     @classmethod
@@ -86,12 +88,17 @@ class AccessRequest(Aggregate):
         waits = self.decided in ("open", "approved")
         return "lapsed" if waits and now >= self.lapses_at else self.decided
 
-    def approve(self, by: str, comment: ContentRef | None, at: datetime) -> bool:
+    def approve(
+        self, by: str, comment: ContentRef | None, credentials_sha256: str | None, at: datetime
+    ) -> bool:
         """Agree; False where the same principal has. AccessRequestClosedError."""
         if self.approved_by == by and self.status(at) == "approved":
             return False
         self._check_status(at, "open")
-        self.trigger_event(self.Approved, timestamp=at, by=by, comment=comment)
+        self.trigger_event(
+            self.Approved, timestamp=at, by=by, comment=comment,
+            credentials_sha256=credentials_sha256,
+        )  # fmt: skip
         return True
 
     def reject(self, by: str, comment: ContentRef | None, at: datetime) -> bool:
@@ -110,13 +117,17 @@ class AccessRequest(Aggregate):
     def _check_status(self, at: datetime, *allowed: RequestStatus) -> None:
         status = self.status(at)
         if status not in allowed:
-            how = "somebody else has to approve it first" if status == "open" else "ask again"
+            how = {
+                "open": "somebody else has to approve it first",
+                "approved": "who asked for it applies it",
+            }.get(status, "ask again")
             raise AccessRequestClosedError(f"The access request is {status}: {how}.", state=status)
 
     @event(Approved)
-    def _apply_approved(self, by: str) -> None:
+    def _apply_approved(self, by: str, credentials_sha256: str | None) -> None:
         self.decided = "approved"
         self.approved_by = by
+        self.credentials_sha256 = credentials_sha256
 
     @event(Rejected)
     def _apply_rejected(self, by: str) -> None:

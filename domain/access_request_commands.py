@@ -3,21 +3,33 @@
 from dataclasses import replace
 from uuid import UUID
 
+from eventsourcing.domain import CanMutateAggregate
+
 from domain import access, commands
 from domain.access import ACCESS_WRITE, REGISTRY, Resource
 from domain.access_commands import AccessCommands
 from domain.access_request import AccessRequest
 from domain.access_rules import ACCESS_RULES_ID, AccessRules, check_protected
-from domain.decision import Answer, Decision, Provenance, changes_of
+from domain.decision import Answer, Before, Decision, Provenance, changes_of
 from domain.errors import (
     ConflictError,
     ErasedError,
     ForbiddenError,
+    InvalidError,
     LastAdminError,
     SecondPersonNeededError,
 )
 from domain.principal import Principal
-from domain.second_person import Intent, command_for, intent_of, takes_two
+from domain.role import Role
+from domain.second_person import (
+    Intent,
+    command_for,
+    credentials_sha256,
+    intent_of,
+    takes_two,
+    why_not_asked,
+)
+from domain.sign_in import SignIn
 from domain.standing import standing
 
 
@@ -51,28 +63,44 @@ class AccessRequestCommands(AccessCommands):
 
     def check_alone(self, decision: Decision) -> None:
         """SecondPersonNeededError where one person alone may not do what was decided."""
-        if self._takes_two(decision):
-            raise SecondPersonNeededError(
-                "This gives what one person alone gives to nobody here (GET /v1/access/rules): ask"
-                " for it (POST /v1/access/requests, --ask on the command line), have somebody else"
-                " approve it, then apply it."
-            )
-
-    def _takes_two(self, decision: Decision) -> bool:
-        return any(
-            takes_two(self._session, event, self._caller.principal_id, self._now)
-            for change in decision.changes
-            for event in change.events
+        event = self._takes_two(decision)
+        if event is None:
+            return
+        how = (
+            "ask for it (POST /v1/access/requests, --ask on the command line), have somebody else"
+            " approve it, then apply it."
         )
+        if isinstance(event, Role.Changed):
+            how = "define another role, and ask for grants of it."
+        if isinstance(event, SignIn.TotpRemoved):
+            how = "ask for a recovery code that goes on without it."
+        raise SecondPersonNeededError(
+            f"One person alone gives this to nobody here (GET /v1/access/rules): {how}"
+        )
+
+    def _takes_two(self, decision: Decision) -> CanMutateAggregate[UUID] | None:
+        """The first event that one person alone may not make happen."""
+        who = self._caller.principal_id
+        for change in decision.changes:
+            for event in change.events:
+                if takes_two(self._found, event, who, self._now):
+                    return event
+        return None
+
+    @property
+    def _found(self) -> Before:
+        return Before(self._session)
 
     # Requests
 
     def request_access(self, command: commands.RequestAccess) -> Decision:
         """Ask for what takes a second person: it is decided as if it were done now."""
-        intent = self._intent(self._tried(command.wanted))
         request_id = self._ids.new_id()
         resource = access.access_request_resource(str(request_id))
-        provenance = self._authorise(ACCESS_WRITE, resource, on=intent.place)
+        provenance = self._authorise(ACCESS_WRITE, resource, on=_place(command.wanted))
+        if provenance.actor["type"] != "person":
+            raise ForbiddenError("Only people ask for access: who holds a service's token?")
+        intent = self._tried(command.wanted)
         request = AccessRequest.ask(
             request_id, self._now, action=intent.action, intent=intent.details,
             text=self._text(_words(command.wanted), "/text"), by=self._caller.principal_id,
@@ -88,7 +116,8 @@ class AccessRequestCommands(AccessCommands):
         if provenance.actor["type"] != "person":
             raise ForbiddenError("Only people approve access requests.")
         comment = self._text(command.comment, "/comment")
-        request.approve(self._caller.principal_id, comment, self._now)
+        credentials = credentials_sha256(self._found, Intent(request.action, request.intent))
+        request.approve(self._caller.principal_id, comment, credentials, self._now)
         return self._decision(provenance, self._request_answer(request), request)
 
     def reject_access(self, command: commands.RejectAccess) -> Decision:
@@ -106,7 +135,10 @@ class AccessRequestCommands(AccessCommands):
         intent = Intent(request.action, request.intent)
         request.apply(self._caller.principal_id, self._now)
         self._check_approver(request, intent)
-        done = self._done(command_for(intent, self._words_of(request)))
+        wanted = command_for(intent, self._words_of(request))
+        if isinstance(wanted, commands.SetAccessRules):
+            wanted = replace(wanted, admins=command.admins)
+        done = self._done(wanted)
         if self._intent(done) != intent:
             raise ConflictError("This would not come to what was asked for: ask again.")
         applied = replace(changes_of(request)[0], provenance=provenance)
@@ -125,13 +157,18 @@ class AccessRequestCommands(AccessCommands):
         return request, provenance
 
     def _check_approver(self, request: AccessRequest, intent: Intent) -> None:
-        """ConflictError where who agreed may not give this any more."""
+        """ConflictError where who agreed may not give this any more, or agreed to less."""
         rights = standing(self._session, str(request.approved_by), None)
         allowed = rights is not None and rights.active
         if rights is None or not allowed or not access.decide(
             rights.grants, ACCESS_WRITE, intent.place, self._now
         ).allowed:  # fmt: skip
             raise ConflictError("Who approved it may not give this any more: ask again.")
+        if request.credentials_sha256 != credentials_sha256(self._found, intent):
+            raise ConflictError(
+                "Since it was approved, tokens or ways to sign in of who gains by it have changed:"
+                " ask again."
+            )
 
     def _words_of(self, request: AccessRequest) -> str | None:
         if request.text is None:
@@ -141,14 +178,18 @@ class AccessRequestCommands(AccessCommands):
             raise ErasedError("What was asked for was erased: ask again.")
         return held.body.decode()
 
-    def _tried(self, wanted: commands.Wanted) -> Decision:
-        """What would be decided; none of it is kept."""
+    def _tried(self, wanted: commands.Wanted) -> Intent:
+        """What it would come to; none of it is kept. ConflictError, InvalidError."""
         texts = len(self._contents)
         decision = self._done(wanted)
         del self._contents[texts:]
-        if self._takes_two(decision):
-            return decision
-        raise ConflictError("This takes no second person here, or is so already: do it directly.")
+        if self._takes_two(decision) is None:
+            raise ConflictError("This takes no second person, or is so already: do it directly.")
+        intent = self._intent(decision)
+        why_not = why_not_asked(self._found, intent)
+        if why_not is not None:
+            raise InvalidError(why_not)
+        return intent
 
     def _done(self, wanted: commands.Command) -> Decision:
         """What a command decides that can be asked for."""
@@ -163,8 +204,6 @@ class AccessRequestCommands(AccessCommands):
                 return self.set_login(wanted)
             case commands.IssueRecovery():
                 return self.issue_recovery(wanted)
-            case commands.DefineRole():
-                return self.define_role(wanted)
             case commands.SetAccessRules():
                 return self.set_access_rules(wanted)
         raise TypeError(f"{type(wanted).__name__} cannot be asked for")
@@ -172,7 +211,7 @@ class AccessRequestCommands(AccessCommands):
     def _intent(self, decision: Decision) -> Intent:
         """What a decision comes to; ConflictError where it comes to nothing."""
         events = [event for change in decision.changes for event in change.events]
-        intent = intent_of(self._session, events[-1]) if events else None
+        intent = intent_of(self._found, events[-1]) if events else None
         if intent is None:
             raise ConflictError("What was asked for is so already: reject the request.")
         return intent
@@ -190,6 +229,13 @@ def _words(wanted: commands.Wanted) -> str | None:
             return wanted.login
         case commands.IssueRecovery():
             return wanted.reason
-        case commands.IssueToken() | commands.DefineRole():
+        case commands.IssueToken():
             return wanted.description
     return None
+
+
+def _place(wanted: commands.Wanted) -> Resource:
+    """Where access would be given."""
+    if isinstance(wanted, commands.GiveGrant):
+        return access.Scope(wanted.project, wanted.folder, wanted.environment).resource
+    return REGISTRY

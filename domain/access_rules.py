@@ -9,6 +9,7 @@ from uuid import UUID
 from eventsourcing.domain import Aggregate, event
 
 from domain.access import (
+    ACCESS_WRITE,
     IN_ENVIRONMENT,
     PERMISSIONS,
     PROMPT_READ,
@@ -59,13 +60,19 @@ def protected_from(data: Iterable[dict[str, Any]]) -> tuple[Protected, ...]:
 
 
 def check_protected(given: Iterable[Protected]) -> tuple[Protected, ...]:
-    """Sorted, each once; InvalidError for what is no permission, or has no environments."""
+    """Sorted, each once; InvalidError for what is no permission, or has no environments.
+
+    `access.write` is among them, or none is: who gives it gives everything.
+    """
     wanted = sorted(set(given), key=lambda one: (one.permission, one.environment or ""))
     faults = [
         Fault(f"/second_person/{index}", code, detail)
         for index, one in enumerate(given)
         for code, detail in _faults(one)
     ]
+    if wanted and Protected(ACCESS_WRITE) not in wanted:
+        detail = f"name {ACCESS_WRITE} too: who has it gives the others"
+        faults.append(Fault("/second_person", "incomplete", detail))
     if len(wanted) > PROTECTED_MAX:
         faults.append(Fault("/second_person", "wrong_number", f"at most {PROTECTED_MAX}"))
     if faults:
@@ -98,10 +105,9 @@ class AccessRules(Aggregate):
         second_person: list[dict[str, Any]]
 
     class Changed(Aggregate.Event):
-        """The rules are others from now on; `before`: what they were."""
+        """The rules are others from now on."""
 
         TOPIC = "io.scrinia.accessrules.changed.v1"
-        before: list[dict[str, Any]]
         second_person: list[dict[str, Any]]
 
     def __init__(self, second_person: list[dict[str, Any]]) -> None:
@@ -120,7 +126,6 @@ class AccessRules(Aggregate):
         self.trigger_event(
             self.Changed,
             timestamp=at,
-            before=[one.as_data() for one in self.second_person],
             second_person=[one.as_data() for one in second_person],
         )
         return True

@@ -18,6 +18,9 @@ class Session(Protocol):
     def load(self, kind: type[AggregateT], aggregate_id: UUID) -> AggregateT | None:
         """A private copy of an aggregate, None where its stream is empty."""
 
+    def before(self, kind: type[AggregateT], aggregate_id: UUID) -> AggregateT | None:
+        """An aggregate as it was before this decision. Never change what it returns."""
+
     def content(self, commitment: str) -> Content | None:
         """A text that an event refers to, None where it was erased."""
 
@@ -54,6 +57,17 @@ class Ids(Protocol):
 
     def sign_in_key_id(self) -> str:
         """What events call the key that second factors' secrets derive from."""
+
+
+@dataclass(frozen=True)
+class Before:
+    """What a decision found, whatever it has decided meanwhile (`domain.standing.Streams`)."""
+
+    session: Session
+
+    def load(self, kind: type[AggregateT], aggregate_id: UUID) -> AggregateT | None:
+        """An aggregate as it was, None where its stream was empty."""
+        return self.session.before(kind, aggregate_id)
 
 
 @dataclass(frozen=True)

@@ -46,13 +46,11 @@ class Registry(
         """Decide one command; DomainError where it is refused."""
         method: Callable[[Any], Decision] = getattr(self, _METHODS[type(command)])
         decision = method(command)
-        if not isinstance(command, _AGREED_TO):
+        if not isinstance(command, commands.ApplyAccess):
             self.check_alone(decision)
         return decision
 
 
-# What a second person agreed to, or an identity provider says.
-_AGREED_TO = (commands.ApplyAccess, commands.BeginProvidedSession)
 _METHODS: dict[type[Any], str] = {
     commands.CreateProject: "create_project",
     commands.SetGuardrail: "set_guardrail",

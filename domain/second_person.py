@@ -5,9 +5,11 @@ about to record, and by verification of what it reads.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
+import rfc8785
 from eventsourcing.domain import CanMutateAggregate
 
 from domain import commands
@@ -21,52 +23,57 @@ from domain.standing import Streams, resolved
 # What can take a second person; rules are looked up for nothing else.
 _GIVING = (
     Role.Changed, Principal.GrantGiven, Principal.Joined, Principal.TokenIssued,
-    SignIn.RecoveryIssued, SignIn.Created, SignIn.Changed, AccessRules.Changed,
+    SignIn.RecoveryIssued, SignIn.Created, SignIn.Changed, SignIn.TotpRemoved,
+    AccessRules.Changed,
 )  # fmt: skip
 
 
 def takes_two(
     streams: Streams, event: CanMutateAggregate[UUID], actor_id: str, now: datetime
 ) -> bool:
-    """Whether `actor_id` alone may not do this, by the rules in `streams`.
+    """Whether `actor_id` alone may not do this, by the rules; `streams` are as before it.
 
-    What gives a protected permission: grants, groups that have it, roles that permit it; what lets
-    one act as somebody else who has it: tokens, login names, recovery codes; and the rules.
+    What gives a protected permission: grants, groups that have it, roles that come to permit it;
+    what lets one act as somebody else who has it: tokens, login names, recovery codes, the end of
+    a second factor; and the rules.
     """
-    if not isinstance(event, _GIVING):
-        return False
-    if isinstance(event, AccessRules.Changed):
-        return bool(event.before)
-    rules = streams.load(AccessRules, ACCESS_RULES_ID)
-    protected = rules.second_person if rules is not None else ()
-    if not protected:
+    if not isinstance(event, _GIVING) or not _protected(streams):
         return False
     match event:
+        case AccessRules.Changed():
+            return True
         case Role.Changed():
-            return any(one.permission in event.permissions for one in protected)
+            role = streams.load(Role, event.originator_id)
+            added = frozenset(event.permissions) - (role.permissions if role else frozenset())
+            return any(one.permission in added for one in _protected(streams))
         case Principal.GrantGiven():
-            return _reached(streams, protected, [_grant_of(event)], now) != []
+            return bool(_reached(streams, [_grant_of(event)], now))
         case Principal.Joined():
-            return _reached(streams, protected, _grants_of(streams, event.group_id), now) != []
-        case (
-            Principal.TokenIssued() | SignIn.Created() | SignIn.Changed() | SignIn.RecoveryIssued()
-        ):
-            owner = str(event.originator_id)
-            reached = _reached(streams, protected, _grants_of(streams, owner), now)
-            if isinstance(event, Principal.TokenIssued) and event.scopes is not None:
-                scopes = [scope_from(one) for one in event.scopes]
-                reached = [one for one in reached if any(map(one.reached_within, scopes))]
-            return owner != actor_id and reached != []
-    return False
+            return bool(reached_by(streams, event.group_id, now))
+        case Principal.TokenIssued() if event.scopes is not None:
+            scopes = [scope_from(one) for one in event.scopes]
+            reached = reached_by(streams, str(event.originator_id), now)
+            used = any(one.reached_within(scope) for one in reached for scope in scopes)
+            return str(event.originator_id) != actor_id and used
+    owner = str(event.originator_id)
+    return owner != actor_id and bool(reached_by(streams, owner, now))
 
 
-def _reached(
-    streams: Streams, protected: Iterable[Protected], grants: Iterable[Grant], now: datetime
-) -> list[Protected]:
+def reached_by(streams: Streams, principal_id: str, now: datetime) -> list[Protected]:
+    """What of that which takes two people a principal has, by itself or its groups."""
+    return _reached(streams, _grants_of(streams, principal_id), now)
+
+
+def _protected(streams: Streams) -> tuple[Protected, ...]:
+    rules = streams.load(AccessRules, ACCESS_RULES_ID)
+    return rules.second_person if rules is not None else ()
+
+
+def _reached(streams: Streams, grants: Iterable[Grant], now: datetime) -> list[Protected]:
     """What of it grants give, those that have expired left out."""
     held = resolved(streams, grants)
     lasting = [one for one in held if one.expires_at is None or now < one.expires_at]
-    return [one for one in protected if any(map(one.reached_by, lasting))]
+    return [one for one in _protected(streams) if any(map(one.reached_by, lasting))]
 
 
 def _grant_of(event: Principal.GrantGiven) -> Grant:
@@ -97,8 +104,7 @@ class Intent:
 
 
 ACTIONS = (
-    "give_grant", "join_group", "issue_token", "set_login", "issue_recovery", "define_role",
-    "set_access_rules",
+    "give_grant", "join_group", "issue_token", "set_login", "issue_recovery", "set_access_rules",
 )  # fmt: skip
 
 
@@ -118,13 +124,40 @@ def intent_of(streams: Streams, event: CanMutateAggregate[UUID]) -> Intent | Non
             return Intent("set_login", whose | {"login_id": event.login_id})
         case SignIn.RecoveryIssued():
             return Intent("issue_recovery", whose | {"second_factor": event.second_factor})
-        case Role.Changed():
-            role = streams.load(Role, event.originator_id)
-            name = role.name if role is not None else ""
-            return Intent("define_role", {"role": name, "permissions": event.permissions})
         case AccessRules.Changed():
-            return Intent("set_access_rules", {"second_person": event.second_person})
+            held = [one.as_data() for one in _protected(streams)]
+            told = {"before": held, "second_person": event.second_person}
+            return Intent("set_access_rules", told)
     return None
+
+
+def why_not_asked(streams: Streams, intent: Intent) -> str | None:
+    """Why this is done by nobody, however many agree; None where it can be asked for."""
+    whose = UUID(intent.details["principal_id"]) if "principal_id" in intent.details else None
+    target = streams.load(Principal, whose) if whose is not None else None
+    if target is not None and intent.action == "give_grant" and target.type == "group":
+        return "What takes two people is given to people and services, not to groups."
+    if target is not None and intent.action == "issue_token" and target.type == "person":
+        return "People who may do what takes two people issue their tokens themselves."
+    return None
+
+
+def credentials_sha256(streams: Streams, intent: Intent) -> str | None:
+    """What lets one act as who gains by an intent, as a SHA-256 (hex); None where nobody does.
+
+    Whoever agrees agrees to this: nobody else is to slip in before it is applied.
+    """
+    if intent.action not in ("give_grant", "join_group"):
+        return None
+    principal_id = UUID(intent.details["principal_id"])
+    principal, sign_in = streams.load(Principal, principal_id), streams.load(SignIn, principal_id)
+    tokens = principal.tokens.values() if principal is not None else ()
+    held: dict[str, Any] = {"tokens": sorted(one.id for one in tokens if not one.revoked)}
+    if sign_in is not None:
+        recovery = sign_in.recovery.secret_sha256 if sign_in.recovery is not None else None
+        held |= {"login_id": sign_in.login_id, "password": sign_in.password}
+        held |= {"recovery": recovery, "subject": sign_in.subject}
+    return sha256(rfc8785.dumps(held)).hexdigest()
 
 
 def command_for(intent: Intent, words: str | None) -> commands.Command:
@@ -147,6 +180,4 @@ def command_for(intent: Intent, words: str | None) -> commands.Command:
             return commands.SetLogin(whose, words or "")
         case "issue_recovery":
             return commands.IssueRecovery(whose, told["second_factor"], words)
-        case "define_role":
-            return commands.DefineRole(told["role"], tuple(told["permissions"]), words)
     return commands.SetAccessRules(protected_from(told["second_person"]))

@@ -16,6 +16,7 @@ from domain.errors import (
 )
 from domain.granting import hash_secret
 from domain.principal import GROUPS_MAX, Principal
+from domain.second_person import reached_by
 from domain.sign_in import SignIn
 from domain.user_session import REFRESHES_MAX, UserSession
 
@@ -81,7 +82,10 @@ class SessionCommands(Deciding):
     def _follow_groups(
         self, member: Principal, groups: tuple[UUID, ...], among: tuple[UUID, ...]
     ) -> None:
-        """Be in exactly these of the groups that the provider has names for."""
+        """Be in exactly these of the groups that the provider has names for.
+
+        Into those that have what takes two people, nobody is let by the provider's word.
+        """
         for group_id in among:
             group, named = (
                 self._session.load(Principal, group_id), self._session.load(SignIn, group_id)
@@ -89,7 +93,8 @@ class SessionCommands(Deciding):
             if group is None or group.gone or named is None or named.login_id is None:
                 continue
             if group_id in groups and len(member.groups) < GROUPS_MAX:
-                member.join(str(group_id), self._now)
+                if not reached_by(self._session, str(group_id), self._now):
+                    member.join(str(group_id), self._now)
             elif group_id not in groups:
                 member.leave(str(group_id), None, self._now)
 

@@ -23,7 +23,7 @@ from domain.standing import standing
 from ledger import payload
 from ledger.facts import Facts, PromptFacts
 from ledger.mapper import RecordedEvent
-from ledger.second_person import access_request_fault, access_rules_fault
+from ledger.second_person import access_request_fault
 from ledger.signing import is_signed
 
 NOT_OPEN = "is about a change request that was not open"
@@ -46,8 +46,6 @@ def agreement_fault(facts: Facts, recorded: RecordedEvent, rights: Rights) -> st
         return _consumer_fault(facts, recorded, rights)
     if recorded.stream.startswith("accessrequest/"):
         return access_request_fault(facts, recorded)
-    if recorded.stream.startswith("accessrules/"):
-        return access_rules_fault(facts, recorded)
     if recorded.stream.startswith("change/"):
         return _change_fault(facts, recorded)
     return None

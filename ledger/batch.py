@@ -365,6 +365,11 @@ class CommandSession:
             self.copies[stream] = None if aggregate is None else private_copy(aggregate)
         return cast("AggregateT | None", self.copies[stream])
 
+    def before(self, kind: type[AggregateT], aggregate_id: UUID) -> AggregateT | None:
+        """See `domain.decision.Session`."""
+        self.load(kind, aggregate_id)  # a condition of the unit, as all that is looked at
+        return self._batch.state(kind, aggregate_id).aggregate
+
     def content(self, commitment: str) -> Content | None:
         """See `domain.decision.Session`."""
         return self._batch.content(commitment)

@@ -5,8 +5,13 @@ from typing import Any, cast
 
 from domain import access
 from domain.access_request import AccessRequest
-from domain.access_rules import ACCESS_RULES_ID, AccessRules
-from domain.second_person import Intent, intent_of, takes_two
+from domain.second_person import (
+    Intent,
+    credentials_sha256,
+    intent_of,
+    takes_two,
+    why_not_asked,
+)
 from domain.sign_in import LoginName
 from domain.standing import standing
 from ledger.facts import Facts
@@ -36,26 +41,14 @@ def alone_fault(
         request_id, command = agreed
         request = facts.access_requests[request_id]
         if recorded.payload["request"]["id"] == command and (
-            goes_before(recorded)
-            or intent_of(facts, recorded.event) == Intent(request.action, request.intent)
+            goes_before(recorded) or intent_of(facts, recorded.event) == _intent(request)
         ):
             return None
         return f"follows access request {request_id}, and is not what it asked for"
-    if recorded.payload["authz"]["policy"] != access.POLICY:
-        return None
     at = datetime.fromisoformat(recorded.time)
     if takes_two(facts, recorded.event, recorded.payload["actor"]["id"], at):
         return "takes a second person, and nobody else agreed"
     return None
-
-
-def access_rules_fault(facts: Facts, recorded: RecordedEvent) -> str | None:
-    """Why the rules were not changed from what they were; None where they were."""
-    if not isinstance(recorded.event, AccessRules.Changed):
-        return None
-    rules = facts.access_rules.get(str(ACCESS_RULES_ID))
-    held = [one.as_data() for one in rules.second_person] if rules is not None else None
-    return None if recorded.event.before == held else "changes other rules than there were"
 
 
 def access_request_fault(facts: Facts, recorded: RecordedEvent) -> str | None:
@@ -64,12 +57,17 @@ def access_request_fault(facts: Facts, recorded: RecordedEvent) -> str | None:
     if event.by != actor["id"]:
         return "names somebody else than who did it"
     if isinstance(event, AccessRequest.Created):
-        return None
+        if actor["type"] != "person":
+            return "was asked for by nobody"
+        why_not = why_not_asked(facts, Intent(event.action, event.intent))
+        return f"asks for what nobody gives: {why_not}" if why_not else None
     request = facts.access_requests[str(event.originator_id)]
     status = request.status(datetime.fromisoformat(recorded.time))
     if isinstance(event, AccessRequest.Approved):
         if actor["type"] != "person" or request.asked_by == event.by:
             return "approves what takes another person"
+        if event.credentials_sha256 != credentials_sha256(facts, _intent(request)):
+            return "agrees to other credentials than there were"
         return None if status == "open" else f"approves a request that was {status}"
     if isinstance(event, AccessRequest.Rejected):
         return None if status in ("open", "approved") else f"rejects a request that was {status}"
@@ -82,8 +80,14 @@ def _approver_fault(facts: Facts, request: AccessRequest, recorded: RecordedEven
     rights = standing(facts, str(request.approved_by), None)
     if rights is None or not rights.active:
         return "applies a request whose approver was deactivated"
-    place = Intent(request.action, request.intent).place
+    place = _intent(request).place
     at = datetime.fromisoformat(recorded.time)
     if not access.decide(rights.grants, access.ACCESS_WRITE, place, at).allowed:
         return "applies a request whose approver may not give this any more"
+    if request.credentials_sha256 != credentials_sha256(facts, _intent(request)):
+        return "applies a request after the credentials of who gains by it changed"
     return None
+
+
+def _intent(request: AccessRequest) -> Intent:
+    return Intent(request.action, request.intent)

@@ -174,10 +174,6 @@ _CHANGES: dict[str, Callable[[Data], tuple[State, State]]] = {
     "accessrequest.created": lambda data: (None, {"status": "open", **_without(data, "reason")}),
     "accessrequest.approved": _decided,
     "accessrequest.rejected": _decided,
-    "accessrules.changed": lambda data: (
-        {"second_person": data["before"]},
-        {"second_person": data["second_person"]},
-    ),
     "change.suspended": lambda data: ({"status": "open"}, {"status": "suspended", **data}),
     "change.withdrawn": lambda data: (None, {"status": "withdrawn", "by": data["by"]}),
     "change.retracted": lambda data: ({"approved_by": data["by"]}, None),

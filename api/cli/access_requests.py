@@ -38,8 +38,8 @@ def _shown(protected: dict[str, str]) -> str:
 @pass_cli
 def access_rules(cli: Cli, given: tuple[str, ...], none: bool, ask: str | None) -> None:
     """What takes two people to give; with --second-person or --none, set it."""
-    if given and none:
-        raise click.UsageError("Name what takes two people, or --none.")
+    if (given and none) or (ask is not None and not (given or none)):
+        raise click.UsageError("Name all that takes two people, or --none.")
     body = {"second_person": [_protected(one) for one in given]}
     if ask is not None:
         ask_for(cli, "rules", body, ask)

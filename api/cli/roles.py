@@ -28,16 +28,10 @@ def list_roles(cli: Cli) -> None:
 @click.argument("name")
 @click.argument("permissions", nargs=-1, required=True, type=click.Choice(PERMISSIONS))
 @click.option("--description", help="What it is for.")
-@ask_option
 @pass_cli
-def define(
-    cli: Cli, name: str, permissions: tuple[str, ...], description: str | None, ask: str | None
-) -> None:
+def define(cli: Cli, name: str, permissions: tuple[str, ...], description: str | None) -> None:
     """Let role NAME permit PERMISSIONS, wherever it was and will be given."""
     body = {"permissions": list(permissions), "description": description}
-    if ask is not None:
-        ask_for(cli, "role", {"role": name, **body}, ask)
-        return
     answer = cli.call("PUT", f"/v1/roles/{name}", body)
     cli.output.say(answer, f"{name} permits {', '.join(answer['permissions'])}.")
 

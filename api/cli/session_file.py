@@ -4,12 +4,14 @@ import fcntl
 import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 import orjson
+
+from ledger.ids import now
 
 OLD_SECONDS = 30
 
@@ -45,7 +47,7 @@ class StoredSession:
     def is_old(self) -> bool:
         """Whether the access token is over within OLD_SECONDS."""
         end = datetime.fromisoformat(self.access_expires_at)
-        return end <= datetime.now(UTC) + timedelta(seconds=OLD_SECONDS)
+        return end <= now() + timedelta(seconds=OLD_SECONDS)
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,9 @@ from pydantic import Field, WithJsonSchema
 from api.http import edge
 from api.http.access import issue_command
 from api.http.access_schemas import (
-    DefineRoleRequest,
     GiveGrantRequest,
     IssueTokenRequest,
     PermissionName,
-    RoleName,
 )
 from api.http.changes import texts_of
 from api.http.commanding import submit
@@ -48,7 +46,7 @@ class ProtectedRequest(Request):
 
 
 class AccessRulesRequest(Request):
-    """All of what takes two people to give; an empty list: nothing does."""
+    """All of what takes two people to give, `access.write` among it; an empty list: nothing."""
 
     second_person: Annotated[list[ProtectedRequest], Field(max_length=PROTECTED_MAX)]
 
@@ -78,12 +76,6 @@ class RecoveryForRequest(RecoveryRequest):
     principal_id: Id
 
 
-class RoleRequest(DefineRoleRequest):
-    """What a role is to permit."""
-
-    role: RoleName
-
-
 class AskRequest(Request):
     """What is asked for, in the form of the command that does it: exactly one."""
 
@@ -92,7 +84,6 @@ class AskRequest(Request):
     token: IssueTokenRequest | None = None
     login: LoginRequest | None = None
     recovery: RecoveryForRequest | None = None
-    role: RoleRequest | None = None
     rules: AccessRulesRequest | None = None
     reason: FreeText | None = Field(None, description="Why, for who is to agree.")
 
@@ -157,7 +148,7 @@ async def request_access(request: web.Request) -> web.StreamResponse:
     wanted = await edge.body(request, AskRequest)
     given = list(_wanted(request, wanted))
     if len(given) != 1:
-        detail = "name exactly one of grant, membership, token, login, recovery, role, rules"
+        detail = "name exactly one of grant, membership, token, login, recovery, rules"
         fault = Fault("/grant", "contradiction", detail)
         raise EdgeError(422, "invalid_request", f"{detail.capitalize()}.", [fault])
     command = commands.RequestAccess(given[0], wanted.reason)
@@ -176,9 +167,6 @@ def _wanted(request: web.Request, wanted: AskRequest) -> Iterator[commands.Wante
         yield commands.SetLogin(**dict(wanted.login))
     if wanted.recovery is not None:
         yield commands.IssueRecovery(**dict(wanted.recovery))
-    if wanted.role is not None:
-        role = wanted.role
-        yield commands.DefineRole(role.role, tuple(role.permissions), role.description)
     if wanted.rules is not None:
         yield _rules(request, wanted.rules)
 
@@ -202,7 +190,8 @@ async def reject_access(request: web.Request) -> web.StreamResponse:
 async def apply_access(request: web.Request) -> web.StreamResponse:
     """Do what one asked for and somebody agreed to; answers as the command for it does."""
     who = edge.caller(request)
-    command = commands.ApplyAccess(edge.path_id(request))
+    admins = edge.services(request).access.admins()
+    command = commands.ApplyAccess(edge.path_id(request), admins)
     response = await submit(request, who, command, followed=True)
     response.headers["Cache-Control"] = "no-store"
     return response

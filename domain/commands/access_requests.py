@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from domain.access_rules import Protected
-from domain.commands.access import DefineRole, GiveGrant, IssueToken, JoinGroup
+from domain.commands.access import GiveGrant, IssueToken, JoinGroup
 from domain.commands.sign_in import IssueRecovery, SetLogin
 
 
@@ -19,7 +19,7 @@ class SetAccessRules:
     admins: tuple[UUID, ...] = ()
 
 
-Wanted = GiveGrant | JoinGroup | IssueToken | SetLogin | IssueRecovery | DefineRole | SetAccessRules
+Wanted = GiveGrant | JoinGroup | IssueToken | SetLogin | IssueRecovery | SetAccessRules
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class RejectAccess:
 
 @dataclass(frozen=True)
 class ApplyAccess:
-    """Do what one asked for and somebody agreed to."""
+    """Do what one asked for and somebody agreed to; `admins` as of `SetAccessRules`."""
 
     request_id: UUID
+    admins: tuple[UUID, ...] = ()

@@ -23,7 +23,9 @@ ABOUT_SIGN_INS = (
     "DELETE /v1/principals/{id}/sessions",
 )  # fmt: skip
 SCIM_PATCH = {"Operations": [{"op": "replace", "value": {"displayName": "patched"}}]}
-TWO_PEOPLE = {"second_person": [{"permission": "projection.operate"}]}
+TWO_PEOPLE = {
+    "second_person": [{"permission": "access.write"}, {"permission": "projection.operate"}],
+}
 GUARDRAIL = {"prompt": "support/triage@1", "folder": "empty"}
 
 

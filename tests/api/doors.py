@@ -20,7 +20,9 @@ ABOUT_REQUESTS = (
     "set_access_rules", "request_access", "get_access_request", "approve_access", "reject_access",
     "apply_access",
 )  # fmt: skip
-TWO_PEOPLE = {"second_person": [{"permission": "projection.operate"}]}
+TWO_PEOPLE = {
+    "second_person": [{"permission": "access.write"}, {"permission": "projection.operate"}],
+}
 
 
 @dataclass

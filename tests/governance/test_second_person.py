@@ -10,7 +10,7 @@ import pytest
 
 from domain import access_request
 from tests.harness import Answer, Api, registry, verify
-from tests.sign_in.people import new_person
+from tests.sign_in.people import enrol, new_person
 
 RULES = "/v1/access/rules"
 REQUESTS = "/v1/access/requests"
@@ -32,6 +32,8 @@ class Two:
         self.second_admin = await self.first.make_caller({"role": "admin"}, type_="person")
         self.second = self.second_admin.api
         self.newcomer = await self.principal("service")
+        self.admins = await self.principal("group")
+        await self.first.ok("POST", "/v1/grants", {"principal_id": self.admins, "role": "admin"})
         self.outsider = await self.first.make_caller({"role": "viewer", "project": "acme"})
         await self.first.ok("PUT", RULES, {"second_person": PROTECTED})
         return self
@@ -136,24 +138,23 @@ async def test_a_token_of_oneself_is_the_same_person(two: Two) -> None:
     assert (await other.call("POST", f"{path}/approve")).code == "forbidden"
 
 
-async def test_services_agree_to_nothing(two: Two) -> None:
+async def test_services_ask_for_nothing_and_agree_to_nothing(two: Two) -> None:
+    """Whoever holds their tokens may be the one who asks, or agrees."""
     assert (await two.agreed(grant=two.grant())).status == 201
     issued = await two.agreed(token={"principal_id": two.newcomer})
     service = two.first.as_token(issued.body["token"])
-    path = await two.ask(grant=two.grant("admin", project="acme"))
+    wanted = two.grant("admin", project="acme")
+    path = await two.ask(grant=wanted)
     assert (await service.call("POST", f"{path}/approve")).code == "forbidden"
+    assert (await service.call("POST", REQUESTS, {"grant": wanted})).code == "forbidden"
 
 
 # The ways around
 
 
 async def test_a_group_that_has_it_is_joined_by_two(two: Two) -> None:
-    group = await two.principal("group")
+    group = two.admins
     path = f"/v1/principals/{two.newcomer}/groups/{group}"
-    assert alone(
-        await two.first.call("POST", "/v1/grants", {"principal_id": group, "role": "admin"})
-    )
-    assert (await two.agreed(grant={"principal_id": group, "role": "admin"})).status == 201
     assert alone(await two.first.call("PUT", path))
     login = {"login": "admins"}
     assert alone(await two.first.call("PUT", f"/v1/principals/{group}/login", login))
@@ -162,6 +163,53 @@ async def test_a_group_that_has_it_is_joined_by_two(two: Two) -> None:
     assert alone(await two.first.call("POST", "/v1/tokens", {"principal_id": two.newcomer}))
     await two.first.ok("POST", f"/v1/principals/{group}/suspend")
     assert alone(await two.first.call("POST", "/v1/tokens", {"principal_id": two.newcomer}))
+
+
+async def test_groups_and_tokens_of_people_are_never_given_it(two: Two) -> None:
+    group = {"principal_id": await two.principal("group"), "role": "admin"}
+    assert alone(await two.first.call("POST", "/v1/grants", group))
+    for wanted in ({"grant": group}, {"token": {"principal_id": two.second_admin.principal_id}}):
+        answer = await two.first.call("POST", REQUESTS, wanted)
+        assert (answer.status, answer.code) == (422, "invalid")
+
+
+async def test_who_gains_stays_who_was_agreed_to(two: Two) -> None:
+    """Nobody slips in between approval and application."""
+    person = await new_person(two.first, "grace@example.com")
+    whom = {"principal_id": person.principal_id}
+    for name, meddle in (
+        ("token", ("POST", "/v1/tokens", whom)),
+        ("code", ("POST", f"/v1/principals/{person.principal_id}/recovery", None)),
+        ("login", ("PUT", f"/v1/principals/{person.principal_id}/login", {"login": "m@x.org"})),
+    ):
+        path = await two.ask(grant=whom | {"role": "admin"})
+        two.second.position = two.first.position
+        await two.second.ok("POST", f"{path}/approve")
+        await two.first.ok(*meddle)
+        answer = await two.first.call("POST", f"{path}/apply")
+        assert (answer.status, answer.code) == (409, "conflict"), name
+        await two.second.ok("POST", f"{path}/reject")
+    assert (await two.agreed(membership=whom | {"group_id": two.admins})).status == 201
+
+
+async def test_what_one_asks_for_oneself_is_agreed_to_as_well(two: Two) -> None:
+    """And verification, in the end, finds what was so when it was asked for."""
+    me = (await two.first.ok("GET", "/v1/whoami"))["principal_id"]
+    soon = "2099-01-01T00:00:00Z"
+    asked = {"principal_id": me, "role": "admin", "expires_at": soon}
+    assert (await two.agreed(grant=asked)).status == 201
+    member = {"principal_id": me, "group_id": two.admins}
+    assert (await two.agreed(membership=member)).status == 201
+
+
+async def test_the_second_factor_of_another_stays(two: Two) -> None:
+    person = await new_person(two.first, "grace@example.com")
+    await enrol(await person.session())
+    whom = {"principal_id": person.principal_id}
+    assert (await two.agreed(grant=whom | {"role": "admin"})).status == 201
+    path = f"/v1/principals/{person.principal_id}/totp"
+    assert alone(await two.first.call("DELETE", path))
+    assert (await two.agreed(recovery=whom | {"second_factor": True})).status == 201
 
 
 async def test_nobody_else_is_acted_as(two: Two) -> None:
@@ -199,15 +247,14 @@ async def test_a_token_is_told_to_who_asked_once(two: Two) -> None:
     assert [one["description"] for one in listed["items"]] == ["CI"]
 
 
-async def test_a_role_is_widened_by_two(two: Two) -> None:
+async def test_a_role_that_is_given_is_not_widened(two: Two) -> None:
     role = "/v1/roles/shipper"
     await two.first.ok("PUT", role, {"permissions": ["prompt.read"]})
     await two.first.ok("POST", "/v1/grants", two.grant("shipper"))
     wider = ["access.write", "prompt.read"]
     assert alone(await two.first.call("PUT", role, {"permissions": wider}))
-    asked = {"role": "shipper", "permissions": wider, "description": "All"}
-    assert (await two.agreed(role=asked)).status == 200
-    assert (await two.first.call("PUT", role, {"permissions": ["prompt.read"]})).status == 200
+    other = {"permissions": ["prompt.read", "prompt.write"], "description": "More"}
+    assert (await two.first.call("PUT", role, other)).status == 200
     await two.first.ok("PUT", "/v1/roles/other", {"permissions": ["access.write"]})
     assert alone(await two.first.call("POST", "/v1/grants", two.grant("other")))
 
@@ -222,7 +269,9 @@ async def test_the_rules_are_changed_by_two(two: Two) -> None:
 async def test_provisioning_is_held_to_it_too(two: Two) -> None:
     named = {"schemas": [GROUP], "displayName": "admins"}
     group = (await two.first.call("POST", "/scim/v2/Groups", named)).body["id"]
-    await two.agreed(grant={"principal_id": group, "role": "admin"})
+    assert (await two.agreed(rules={"second_person": []})).status == 200
+    await two.first.ok("POST", "/v1/grants", {"principal_id": group, "role": "admin"})
+    await two.first.ok("PUT", RULES, {"second_person": PROTECTED})
     user = {"schemas": [USER], "userName": "grace@example.com"}
     person = (await two.first.call("POST", "/scim/v2/Users", user)).body["id"]
     body = {
@@ -251,10 +300,10 @@ async def test_an_approver_who_may_not_any_more_does_not_count(two: Two) -> None
 
 
 async def test_who_gives_access_in_a_project_agrees_there(two: Two) -> None:
-    chief = await two.principal("person")
-    await two.agreed(grant={"principal_id": chief, "role": "admin", "project": "acme"})
-    issued = await two.agreed(token={"principal_id": chief})
-    api = two.first.as_token(issued.body["token"])
+    chief = await two.first.make_caller(type_="person")
+    here = {"principal_id": chief.principal_id, "role": "admin", "project": "acme"}
+    assert (await two.agreed(grant=here)).status == 201
+    api = chief.api
     everywhere = await two.ask(grant=two.grant())
     assert (await api.call("POST", f"{everywhere}/approve")).code == "forbidden"
     assert (await api.call("GET", everywhere)).status == 404
@@ -333,12 +382,16 @@ async def test_what_needs_nobody_is_not_asked_for(two: Two) -> None:
 
 
 @pytest.mark.parametrize(
-    "entry",
-    [{"permission": "x.y"}, {"permission": "prompt.write", "environment": "production"}],
+    "entries",
+    [
+        [PROTECTED[0], {"permission": "x.y"}],
+        [PROTECTED[0], {"permission": "prompt.write", "environment": "production"}],
+        PROTECTED[1:],  # who may give access gives everything
+    ],
 )
-async def test_rules_that_mean_nothing_are_refused(two: Two, entry: dict[str, str]) -> None:
-    answer = await two.first.call("PUT", RULES, {"second_person": [entry]})
-    assert answer.status in (400, 422), answer.body
+async def test_rules_that_mean_nothing_are_refused(two: Two, entries: list[dict[str, str]]) -> None:
+    answer = await two.first.call("PUT", RULES, {"second_person": entries})
+    assert (answer.status, answer.code) == (422, "invalid"), answer.body
 
 
 async def test_two_people_are_there_before_and_after(tmp_path: Path) -> None:
@@ -355,6 +408,8 @@ async def test_two_people_are_there_before_and_after(tmp_path: Path) -> None:
             answer = await attempt
             assert (answer.status, answer.code) == (409, "last_admin")
         await api.ok("POST", f"{whom}/suspend")  # one of two has to be able to
+        refused = await api.call("PATCH", whom, {"active": False})
+        assert (refused.status, refused.code) == (409, "last_admin")
 
 
 async def test_a_person_with_a_password_is_no_way_in(two: Two) -> None:

@@ -56,8 +56,10 @@ class Asked:
     request_id: str
     wanted: Wanted
     by: str
+    rules: set[tuple[str, str | None]]
     status: str = "open"
     approved_by: str | None = None
+    tokens: int = 0
 
 
 @dataclass
@@ -65,6 +67,7 @@ class Holder:
     principal_id: str
     grants: set[tuple[str, str | None]] = field(default_factory=set)
     member: bool = False
+    tokens: int = 0
 
 
 class SecondPersonMachine(RuleBasedStateMachine):
@@ -147,14 +150,17 @@ class SecondPersonMachine(RuleBasedStateMachine):
         body = {"principal_id": self.holders["service"].principal_id}
         return Wanted(
             "token", body, ("POST", "/v1/tokens", body), lambda: self._reached(self._holds()),
-            lambda: True, lambda: None,
+            lambda: True, self._issued,
         )  # fmt: skip
+
+    def _issued(self) -> None:
+        self.holders["service"].tokens += 1
 
     def _widened(self, permissions: set[str]) -> Wanted:
         body = {"permissions": sorted(permissions)}
         return Wanted(
             "role", {"role": self.role, **body}, ("PUT", f"/v1/roles/{self.role}", body),
-            lambda: any(permission in permissions for permission, _ in self.rules),
+            lambda: any(permission in permissions - self.permits for permission, _ in self.rules),
             lambda: permissions != self.permits,
             lambda: setattr(self, "permits", frozenset(permissions)),
         )  # fmt: skip
@@ -177,6 +183,8 @@ class SecondPersonMachine(RuleBasedStateMachine):
         answer = self.callers[by].call(*wanted.path)
         if self.away and by == "ben":
             assert answer.status == 401
+        elif self._incomplete(wanted):
+            assert (answer.status, answer.code) == (422, "invalid"), answer.body
         elif wanted.changes() and wanted.takes_two():
             assert (answer.status, answer.code) == (403, "second_person_needed"), answer.body
             type(self).refused += 1
@@ -185,6 +193,11 @@ class SecondPersonMachine(RuleBasedStateMachine):
         else:
             assert answer.status in (200, 201), answer.body
             wanted.done()
+
+    def _incomplete(self, wanted: Wanted) -> bool:
+        """Who gives access gives everything: rules name that, or nothing."""
+        entries = wanted.body.get("second_person")
+        return bool(entries) and {"permission": GIVE} not in entries
 
     def _enough(self, wanted: Wanted) -> bool:
         """Two people are there before one of them needs the other."""
@@ -213,24 +226,30 @@ class SecondPersonMachine(RuleBasedStateMachine):
 
     # Together
 
-    @command("request_access", by=ADMINS, which=st.integers(0, 4), whose=st.booleans(),
-             grant=GRANTS, permissions=PERMISSIONS, entries=ENTRIES, at_once=st.booleans())  # fmt: skip
+    @command("request_access", by=ADMINS, which=st.integers(0, 3), whose=st.booleans(),
+             grant=GRANTS, entries=ENTRIES, at_once=st.booleans())  # fmt: skip
     def ask(
         self, by: str, which: int, whose: bool, grant: tuple[str, str | None],
-        permissions: set[str], entries: set[tuple[str, str | None]], at_once: bool,
+        entries: set[tuple[str, str | None]], at_once: bool,
     ) -> None:  # fmt: skip
         holder = "service" if whose else "group"
         wanted = (
             self._grant(holder, grant) if which == 0 else self._membership() if which == 1
-            else self._token() if which == 2 else self._widened(permissions) if which == 3
-            else self._ruled(entries)
+            else self._token() if which == 2 else self._ruled(entries)
         )  # fmt: skip
         answer = self._as(by, "POST", "/v1/access/requests", {wanted.kind: wanted.body})
         if answer is None:
             return
-        if wanted.changes() and wanted.takes_two():
+        if by not in PEOPLE:
+            assert (answer.status, answer.code) == (403, "forbidden")
+        elif self._incomplete(wanted):
+            assert (answer.status, answer.code) == (422, "invalid")
+        elif wanted.changes() and wanted.takes_two():
+            if which == 0 and not whose:
+                assert (answer.status, answer.code) == (422, "invalid")  # nobody gives it to groups
+                return
             assert answer.status == 201, answer.body
-            self.asked.append(Asked(answer.body["request_id"], wanted, by))
+            self.asked.append(Asked(answer.body["request_id"], wanted, by, set(self.rules)))
             if at_once:
                 self.agree(len(self.asked) - 1)
         else:
@@ -260,6 +279,7 @@ class SecondPersonMachine(RuleBasedStateMachine):
         elif asked.status == "open":
             assert answer.status == 200, answer.body
             asked.status, asked.approved_by = "approved", by
+            asked.tokens = self.holders["service"].tokens
         else:
             assert (answer.status, answer.code) == (409, "access_request_closed")
 
@@ -287,15 +307,22 @@ class SecondPersonMachine(RuleBasedStateMachine):
             assert (answer.status, answer.code) == (403, "forbidden")
         elif asked.status != "approved":
             assert (answer.status, answer.code) == (409, "access_request_closed")
-        elif (self.away and asked.approved_by == "ben") or not asked.wanted.changes():
-            assert (answer.status, answer.code) == (409, "conflict"), answer.body
-        elif not self._enough(asked.wanted):
-            assert answer.status == 409
+        elif self._moved(asked) or not asked.wanted.changes():
+            assert answer.status == 409 and answer.code in ("conflict", "last_admin"), answer.body
         else:
             assert answer.status in (200, 201), answer.body
             asked.status = "applied"
             asked.wanted.done()
             type(self).given += 1
+
+    def _moved(self, asked: Asked) -> bool:
+        """Whether it is not what was agreed to any more."""
+        if self.away and asked.approved_by == "ben":
+            return True
+        if asked.wanted.kind == "rules":
+            return asked.rules != self.rules
+        gains = asked.wanted.kind in ("grant", "membership")
+        return gains and asked.tokens != self.holders["service"].tokens
 
     @precondition(lambda self: self.asked)
     @rule(index=INDEX)

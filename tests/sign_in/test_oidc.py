@@ -223,6 +223,23 @@ async def test_groups_follow_what_it_says(api: Api, idp: Provider, ada: Person) 
     assert (await sign_in(api, idp)).status == 200
 
 
+async def test_what_takes_two_people_no_provider_gives(
+    api: Api, idp: Provider, ada: Person
+) -> None:
+    group = (await api.ok("POST", "/v1/principals", {"type": "group", "name": "chiefs"}))[
+        "principal_id"
+    ]
+    await api.ok("PUT", f"/v1/principals/{group}/login", {"login": "Chiefs"})
+    await api.ok("POST", "/v1/grants", {"principal_id": group, "role": "admin"})
+    await api.make_caller({"role": "admin"}, type_="person")
+    rules = {"second_person": [{"permission": "access.write"}]}
+    await api.ok("PUT", "/v1/access/rules", rules)
+    idp.user["groups"] = ["Chiefs"]
+    answer = await sign_in(api, idp)
+    who = await api.as_token(None).ok("GET", "/v1/whoami", headers=cookies(answer))
+    assert who["groups"] == []
+
+
 async def test_a_person_who_left_is_not_let_in(api: Api, idp: Provider, ada: Person) -> None:
     await api.ok("PATCH", f"/v1/principals/{ada.principal_id}", {"active": False})
     assert (await sign_in(api, idp)).code == "invalid_credentials"
