@@ -15,7 +15,7 @@ from domain.commitment import ContentRef
 from domain.errors import InactivePrincipalError, NotFoundError, TooManyError
 
 PRINCIPAL_TYPES = ("person", "service", "group", "plugin", "system")
-MADE_BY_HAND = ("person", "service", "group")
+MADE_BY_HAND = ("person", "service", "plugin", "group")
 GROUPS_MAX = 64
 KEYS_MAX = 8
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from ledger.follower import wait_at_most
 from ledger.ids import now
@@ -27,8 +27,7 @@ SWEEP_SECONDS = 600.0
 log = logging.getLogger("scrinia.reads")
 
 
-@dataclass(frozen=True, slots=True)
-class Reader:
+class Reader(NamedTuple):
     """Who read a label of a prompt: with which credential, in which instance of a client."""
 
     project: str

@@ -28,9 +28,12 @@ async def api(tmp_path: Path, database_url: str | None) -> AsyncIterator[Api]:
 
 
 @pytest.fixture
-def server(tmp_path: Path, database_url: str | None) -> Iterator[Process]:
-    """A fresh registry as a process of its own."""
-    process = Process(tmp_path / "data", {"SCRINIA_DATABASE_URL": database_url or ""})
+def server(
+    request: pytest.FixtureRequest, tmp_path: Path, database_url: str | None
+) -> Iterator[Process]:
+    """A fresh registry as a process of its own; started as users do where a module says so."""
+    real = getattr(request.module, "REAL_PROCESSES", False)
+    process = Process(tmp_path / "data", {"SCRINIA_DATABASE_URL": database_url or ""}, real=real)
     process.start()
     yield process
     if process.process.poll() is None:

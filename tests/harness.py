@@ -5,13 +5,13 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import aiohttp
@@ -24,8 +24,8 @@ from api.http.services import Services
 from api.main import initialise_if_missing, running, store_of
 from api.settings import Settings
 from ledger.verify import Report, verify_ledger
+from tests.launching import COMMAND, ROOT, Forked, completed
 
-ROOT = Path(__file__).parent.parent
 STORES = ("sqlite", "postgres")
 COLLECTIONS = Path(os.environ.get("SCRINIA_TEST_COLLECTIONS", ROOT.parent / "shared" / "data"))
 
@@ -207,7 +207,8 @@ class Process:
 
     data_dir: Path
     env: dict[str, str] = field(default_factory=dict)
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | Forked | None = None
+    real: bool = False
 
     @property
     def environment(self) -> dict[str, str]:
@@ -221,32 +222,31 @@ class Process:
     def start(self) -> str:
         address = self.data_dir / "address"
         address.unlink(missing_ok=True)
-        self.log = open(self.data_dir.parent / "serve.log", "ab")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "api.cli.main", "serve"],
-            cwd=ROOT,
-            env=self.environment,
-            stdout=self.log,
-            stderr=self.log,
-        )
+        log = self.data_dir.parent / "serve.log"
+        self.process = self._serve(log)
         deadline = time.monotonic() + 30
         while not address.exists() or not address.read_text().endswith("\n"):
-            assert self.process.poll() is None, (self.data_dir.parent / "serve.log").read_text()
+            assert self.process.poll() is None, log.read_text()
             assert time.monotonic() < deadline
             time.sleep(0.01)
         self.url = address.read_text().strip()
         return self.url
 
+    def _serve(self, log: Path) -> subprocess.Popen[bytes] | Forked:
+        if not self.real:
+            return Forked(["serve"], self.environment, log, log)
+        with log.open("ab") as out:
+            return subprocess.Popen(
+                [*COMMAND, "serve"], cwd=ROOT, env=self.environment, stdout=out, stderr=out
+            )
+
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
-        self.log.close()
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(20)
-        self.log.close()
-        return code
+        return self.process.wait(20)
 
     @property
     def token(self) -> str:
@@ -255,15 +255,16 @@ class Process:
     def client(self) -> Sync:
         return Sync(self.url, self.token)
 
-    def cli(self, *args: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess:
-        done = subprocess.run(
-            [sys.executable, "-m", "api.cli.main", *args],
-            cwd=ROOT,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            **options,
-        )
+    def cli(
+        self, *args: str, check: bool = True, input: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        if self.real:
+            done = subprocess.run(
+                [*COMMAND, *args], cwd=ROOT, env=self.environment, capture_output=True, text=True,
+                timeout=120, input=input,
+            )  # fmt: skip
+        else:
+            with TemporaryDirectory() as folder:
+                done = completed(list(args), self.environment, Path(folder), input, timeout=120)
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done

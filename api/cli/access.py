@@ -46,7 +46,9 @@ def _signs_in(principal: dict[str, Any]) -> tuple[str, str]:
 
 @principal.command("create")
 @click.argument("name")
-@click.option("--type", "type_", type=click.Choice(["person", "service"]), default="service")
+@click.option(
+    "--type", "type_", type=click.Choice(["person", "service", "plugin"]), default="service"
+)
 @pass_cli
 def create(cli: Cli, name: str, type_: str) -> None:
     """Make a principal without grants."""

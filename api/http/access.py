@@ -100,7 +100,7 @@ async def list_principals(request: web.Request) -> web.StreamResponse:
 
 
 async def create_principal(request: web.Request) -> web.StreamResponse:
-    """Make a person or a service, without grants."""
+    """Make a person, a service or a plugin, without grants; or a group."""
     who = edge.caller(request)
     wanted = await edge.body(request, CreatePrincipalRequest)
     command = commands.CreatePrincipal(wanted.type, wanted.name, wanted.login)

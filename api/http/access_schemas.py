@@ -27,7 +27,7 @@ PermissionName = Annotated[str, WithJsonSchema({"enum": list(PERMISSIONS)})]
 class CreatePrincipalRequest(Request):
     """A new principal. The name is shown to people and never enters an event."""
 
-    type: Literal["person", "service", "group"]
+    type: Literal["person", "service", "plugin", "group"]
     name: Annotated[FreeText, Field(min_length=1)]
     login: Annotated[FreeText, Field(min_length=1, max_length=LOGIN_CHARS_MAX)] | None = Field(
         None, description="The name a person signs in by; of a group, an identity provider's."

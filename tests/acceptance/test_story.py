@@ -11,6 +11,7 @@ import pytest
 
 from tests.harness import Api, Process, text_content
 
+REAL_PROCESSES = True
 PROMPT = "/v1/projects/acme/prompts/support/triage"
 NO_POSITION = {"Scrinia-Min-Position": "0"}
 

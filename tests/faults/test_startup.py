@@ -17,6 +17,8 @@ from ledger.ids import SystemIds
 from tests.contracts.recorder import event, unit
 from tests.harness import Api, Process, registry, settings_in
 
+REAL_PROCESSES = True
+
 
 async def _run(folder: Path) -> None:
     async with running(settings_in(folder)):
@@ -131,7 +133,7 @@ async def test_sealing_goes_on_after_a_passing_failure(
 def test_no_secret_is_left_anywhere(server: Process) -> None:
     principal = server.cli("principal", "create", "ci").stdout.strip()
     token = server.cli("token", "issue", principal).stdout.strip()
-    guest = Process(server.data_dir, {"SCRINIA_TOKEN": token})
+    guest = Process(server.data_dir, {"SCRINIA_TOKEN": token}, real=True)
     guest.cli("whoami")
     server.stop()
     secrets = [token.encode(), server.token.encode()]
@@ -226,7 +228,7 @@ async def test_an_old_event_that_was_changed_is_found_while_the_server_runs(
 
 
 def test_json_logs_tell_of_commands_and_never_of_secrets(tmp_path: Path) -> None:
-    server = Process(tmp_path / "data", {"SCRINIA_LOG_FORMAT": "json"})
+    server = Process(tmp_path / "data", {"SCRINIA_LOG_FORMAT": "json"}, real=True)
     server.start()
     client = server.client()
     made = client.call("POST", "/v1/projects", {"project": "acme"})

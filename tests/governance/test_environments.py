@@ -89,6 +89,17 @@ async def test_each_rule_keeps_a_label_where_it_is(team: Team) -> None:
     assert await team.live() is None
 
 
+async def test_a_plugin_posts_as_ci_does(team: Team) -> None:
+    plugin = await team.admin.make_caller({"role": "checker", "project": "acme"}, type_="plugin")
+    await team.admin.ok("PUT", PRODUCTION, {"checks": [{"name": "toxicity"}]})
+    body = {"name": "toxicity", "state": "passed", "summary": "0 of 120"}
+    await plugin.api.ok("POST", f"{PROMPT}/-/versions/2/checks", body)
+    team.releaser.position = plugin.api.position
+    assert (await team.promote(2)).status == 200
+    newest = (await team.admin.ok("GET", "/v1/audit?action=check"))["items"][-1]
+    assert newest["actor"]["type"] == "plugin"
+
+
 async def test_checks_gate_the_version_they_were_posted_on(team: Team) -> None:
     await team.admin.ok("PUT", PRODUCTION, {"checks": [{"name": "lint", "max_age_hours": 1}]})
     path = f"{PROMPT}/-/versions/2/checks"
