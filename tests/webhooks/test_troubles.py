@@ -310,5 +310,7 @@ async def test_what_is_long_ago_is_read_once_for_all(
         wanted = [item["position"] for item in events["items"]]
         for each in far:
             await each.until(len(wanted), seconds=30)
-            assert list(dict.fromkeys(each.positions)) == wanted[: len(set(each.positions))]
+            # Its own creation may have come before it was asked for all of it again.
+            told = list(dict.fromkeys(each.positions[each.positions.index(wanted[0]) :]))
+            assert told == wanted[: len(told)] and len(told) >= len(wanted) - 1
     assert reads < len(wanted)
