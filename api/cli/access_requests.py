@@ -34,10 +34,15 @@ def _shown(protected: dict[str, str]) -> str:
     help="All that takes two people to give.",
 )  # fmt: skip
 @click.option("--none", is_flag=True, help="Nothing takes two people any more.")
+@click.option("--as-of", help="A position or an RFC 3339 time.")
 @ask_option
 @pass_cli
-def access_rules(cli: Cli, given: tuple[str, ...], none: bool, ask: str | None) -> None:
+def access_rules(
+    cli: Cli, given: tuple[str, ...], none: bool, as_of: str | None, ask: str | None
+) -> None:
     """What takes two people to give; with --second-person or --none, set it."""
+    if as_of is not None and (given or none or ask):
+        raise click.UsageError("The past is read, not set.")
     if (given and none) or (ask is not None and not (given or none)):
         raise click.UsageError("Name all that takes two people, or --none.")
     body = {"second_person": [_protected(one) for one in given]}
@@ -47,7 +52,8 @@ def access_rules(cli: Cli, given: tuple[str, ...], none: bool, ask: str | None) 
     if given or none:
         answer = cli.call("PUT", "/v1/access/rules", body)
     else:
-        answer = cli.call("GET", "/v1/access/rules")
+        params = [("as_of", as_of)] if as_of is not None else []
+        answer = cli.call("GET", "/v1/access/rules", params=params)
     told = ", ".join(_shown(one) for one in answer["second_person"])
     cli.output.say(answer, f"Takes two people: {told or 'nothing'}")
 

@@ -7,7 +7,7 @@ from aiohttp import web
 from pydantic import Field, WithJsonSchema
 
 from api.http import edge
-from api.http.access import issue_command
+from api.http.access import issue_command, view_at
 from api.http.access_schemas import (
     GiveGrantRequest,
     IssueTokenRequest,
@@ -55,6 +55,12 @@ class AccessRulesAnswer(Answer):
     """What takes two people to give."""
 
     second_person: list[dict[str, Any]]
+
+
+class AccessRulesQuery(Request):
+    """At which moment (default: now)."""
+
+    as_of: str | None = Field(None, description="A ledger position or an RFC 3339 time.")
 
 
 class MembershipRequest(Request):
@@ -118,11 +124,11 @@ class AccessRequestsQuery(Request):
 
 
 async def get_access_rules(request: web.Request) -> web.StreamResponse:
-    """What takes two people to give."""
+    """What takes two people to give, now or as of a moment."""
     edge.caller(request)
-    edge.no_query(request)
+    wanted = edge.query(request, AccessRulesQuery)
     await edge.fresh_memory(request)
-    view = edge.services(request).access
+    view, _ = await view_at(request, wanted.as_of)
     body = {"second_person": [one.as_data() for one in view.second_person]}
     return edge.view_answer(request, body, view.position)
 
@@ -270,7 +276,7 @@ _DONE: dict[int, Any] = {200: AccessRequestCommandAnswer}
 ROUTES = (
     Route(
         "GET", "/v1/access/rules", get_access_rules, "Read what takes two people", "access",
-        answers={200: AccessRulesAnswer}, headers=_FRESH,
+        query=AccessRulesQuery, answers={200: AccessRulesAnswer}, headers=_FRESH,
     ),
     Route(
         "PUT", "/v1/access/rules", set_access_rules, "Set what takes two people", "access",

@@ -262,8 +262,11 @@ async def test_a_role_that_is_given_is_not_widened(two: Two) -> None:
 async def test_the_rules_are_changed_by_two(two: Two) -> None:
     assert (await two.first.ok("GET", RULES))["second_person"] == PROTECTED
     assert alone(await two.first.call("PUT", RULES, {"second_person": []}))
+    before = two.first.position
     assert (await two.agreed(rules={"second_person": []})).status == 200
     assert (await two.first.call("POST", "/v1/grants", two.grant())).status == 201
+    assert (await two.first.ok("GET", RULES))["second_person"] == []
+    assert (await two.first.ok("GET", f"{RULES}?as_of={before}"))["second_person"] == PROTECTED
 
 
 async def test_provisioning_is_held_to_it_too(two: Two) -> None:
