@@ -312,6 +312,7 @@ SYSTEM_ACTOR = {"type": "system", "id": "system", "via": "delivery", "credential
 SYSTEM_EXPIRY_ACTOR = {**SYSTEM_ACTOR, "via": "expiry"}
 SYSTEM_SCHEDULE = {**SYSTEM_ACTOR, "via": "schedule"}
 SYSTEM_DOOR_ACTOR = {**SYSTEM_ACTOR, "via": "sign-in"}
+SYSTEM_HOST_ACTOR = {**SYSTEM_ACTOR, "via": "host"}
 SYSTEM_RESTORE_ACTOR = {**SYSTEM_ACTOR, "via": "restore"}
 RESTORE_PERMISSION = "restore"
 

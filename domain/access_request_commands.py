@@ -52,6 +52,16 @@ class AccessRequestCommands(AccessCommands):
         body = {"second_person": [one.as_data() for one in wanted]}
         return self._decision(provenance, Answer(body, made=made), rules)
 
+    def lift_access_rules(self, command: commands.LiftAccessRules) -> Decision:
+        """Let one person alone give anything again: whoever has the host, where nobody is left."""
+        resource = Resource("access-rules")
+        provenance = self._as_system(ACCESS_WRITE, resource, access.SYSTEM_HOST_ACTOR)
+        rules = self._session.load(AccessRules, ACCESS_RULES_ID)
+        if rules is None:
+            raise ConflictError("Nothing takes two people here: there is nothing to lift.")
+        rules.change((), self._now, self._text(command.reason, "/reason"))
+        return self._decision(provenance, Answer({"second_person": []}), rules)
+
     def _check_two_administer(self, candidates: tuple[UUID, ...]) -> None:
         people = [self._session.load(Principal, one) for one in sorted(set(candidates))]
         able = [one for one in people if one is not None and one.is_admin and one.type == "person"]

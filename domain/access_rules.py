@@ -17,6 +17,7 @@ from domain.access import (
     Scope,
     TokenScope,
 )
+from domain.commitment import ContentRef
 from domain.errors import Fault, InvalidError, InvalidNameError
 from domain.names import check_label
 
@@ -105,10 +106,11 @@ class AccessRules(Aggregate):
         second_person: list[dict[str, Any]]
 
     class Changed(Aggregate.Event):
-        """The rules are others from now on."""
+        """The rules are others from now on. `reason`: where they were lifted on the host."""
 
         TOPIC = "io.scrinia.accessrules.changed.v1"
         second_person: list[dict[str, Any]]
+        reason: ContentRef | None
 
     def __init__(self, second_person: list[dict[str, Any]]) -> None:
         self.second_person = protected_from(second_person)
@@ -119,7 +121,9 @@ class AccessRules(Aggregate):
         wanted = [one.as_data() for one in second_person]
         return cls._create(cls.Created, id=ACCESS_RULES_ID, timestamp=at, second_person=wanted)
 
-    def change(self, second_person: tuple[Protected, ...], at: datetime) -> bool:
+    def change(
+        self, second_person: tuple[Protected, ...], at: datetime, reason: ContentRef | None = None
+    ) -> bool:
         """Other rules; False where they are so already."""
         if second_person == self.second_person:
             return False
@@ -127,6 +131,7 @@ class AccessRules(Aggregate):
             self.Changed,
             timestamp=at,
             second_person=[one.as_data() for one in second_person],
+            reason=reason,
         )
         return True
 

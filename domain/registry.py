@@ -46,7 +46,7 @@ class Registry(
         """Decide one command; DomainError where it is refused."""
         method: Callable[[Any], Decision] = getattr(self, _METHODS[type(command)])
         decision = method(command)
-        if not isinstance(command, commands.ApplyAccess):
+        if not isinstance(command, commands.ApplyAccess | commands.LiftAccessRules):
             self.check_alone(decision)
         return decision
 
@@ -126,6 +126,7 @@ _METHODS: dict[type[Any], str] = {
     commands.RefreshSession: "refresh_session",
     commands.EndSession: "end_session",
     commands.SetAccessRules: "set_access_rules",
+    commands.LiftAccessRules: "lift_access_rules",
     commands.RequestAccess: "request_access",
     commands.ApproveAccess: "approve_access",
     commands.RejectAccess: "reject_access",

@@ -19,6 +19,7 @@ from domain.access import (
     SYSTEM_POLICY,
     Rights,
 )
+from domain.access_rules import AccessRules
 from domain.change_request import ChangeRequest
 from domain.genesis import GENESIS_EVENTS, SYSTEM_ACTOR
 from domain.keys import KeyRing, key_id_of
@@ -112,7 +113,8 @@ class Authority:
 
     def _system_fault(self, recorded: RecordedEvent) -> str | None:
         """What the registry itself does: it disables webhooks that fail, ends labels whose time is
-        over, lets a scheduled promotion wait, locks out who tries too often, says what was lost.
+        over, lets a scheduled promotion wait, locks out who tries too often, says what was lost;
+        on the host, what takes two people can be lifted.
         """
         event, authz = recorded.event, recorded.payload["authz"]
         need, actor = need_of(self.facts, recorded), access.SYSTEM_ACTOR
@@ -124,6 +126,8 @@ class Authority:
             actor = access.SYSTEM_SCHEDULE
         elif is_lock(self.facts, recorded):
             actor = access.SYSTEM_DOOR_ACTOR
+        elif isinstance(event, AccessRules.Changed) and not event.second_person:
+            actor = access.SYSTEM_HOST_ACTOR
         elif isinstance(event, KeyRing.EpochBegun):
             need = Need(access.RESTORE_PERMISSION, REGISTRY.text, (REGISTRY,))
             actor = access.SYSTEM_RESTORE_ACTOR

@@ -60,6 +60,7 @@ COMMANDS = {
     "session": "sign_in.session",
     "sign-in-rules": "sign_in.sign_in_rules",
     "access-rules": "access_requests.access_rules",
+    "lift-access-rules": "operations.lift_rules",
     "access-request": "access_requests.access_request",
     "whoami": "access.whoami",
     "principal": "access.principal",
@@ -98,7 +99,7 @@ def cli(ctx: click.Context, as_json: bool, dry_run: bool, data_dir: Path | None)
 
 # What works on a data directory or database by itself.
 LOCAL = ("init", "migrate", "serve", "worker", "verify", "doctor", "projections", "copy", "backup",
-         "restore")  # fmt: skip
+         "restore", "lift-access-rules")  # fmt: skip
 
 
 def main() -> None:
@@ -130,13 +131,14 @@ def _refusals() -> tuple[type[Exception], ...]:
     import psycopg  # noqa: PLC0415
     from eventsourcing.persistence import PersistenceError  # noqa: PLC0415
 
+    from domain.errors import DomainError  # noqa: PLC0415
     from ledger.errors import LedgerError  # noqa: PLC0415
     from plugins.importer import UnknownFormatError  # noqa: PLC0415
     from projections.errors import ProjectionError  # noqa: PLC0415
 
     return (
-        LedgerError, ProjectionError, UnknownFormatError, PersistenceError, OSError, sqlite3.Error,
-        psycopg.Error,
+        DomainError, LedgerError, ProjectionError, UnknownFormatError, PersistenceError, OSError,
+        sqlite3.Error, psycopg.Error,
     )  # fmt: skip
 
 

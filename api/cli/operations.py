@@ -20,6 +20,7 @@ from api.cli.context import (
     settings_with,
 )
 from api.doctor import examine
+from api.lifting import lift_access_rules
 from api.main import initialise_if_missing, projections, serve, store_of, views_of, work
 from api.settings import Settings
 from api.supervisor import Supervisor
@@ -98,6 +99,16 @@ def worker(cli: Cli) -> None:
     """Keep read models and seals up to date, without a port (see SCRINIA_WORKER)."""
     _log(cli.settings)
     uvloop.run(work(cli.settings, lambda name: click.echo(f"Scrinia works as {name}")))
+
+
+@click.command("lift-access-rules")
+@click.option("--reason", "-m", required=True, help="Why; it is in the ledger for good.")
+@pass_cli
+def lift_rules(cli: Cli, reason: str) -> None:
+    """Let one person alone give anything again, where nobody is left to agree."""
+    outcome = asyncio.run(lift_access_rules(cli.settings, reason))
+    value = {"position": outcome.position, "changed": outcome.changed, **outcome.body}
+    cli.output.say(value, f"Nothing takes two people any more (position {outcome.position}).")
 
 
 def _log(settings: Settings) -> None:

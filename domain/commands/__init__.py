@@ -19,6 +19,7 @@ from domain.commands.access import (
 from domain.commands.access_requests import (
     ApplyAccess,
     ApproveAccess,
+    LiftAccessRules,
     RejectAccess,
     RequestAccess,
     SetAccessRules,
@@ -102,7 +103,7 @@ Command = (
     | LockSignIn | SetSignInRules | BeginSession | BeginProvidedSession | RefreshSession
     | EndSession | SetRollout | StopRollout | TakeRampStep
     | RenamePrincipal | SuspendPrincipal | ResumePrincipal | SetAccessRules | RequestAccess
-    | ApproveAccess | RejectAccess | ApplyAccess
+    | ApproveAccess | RejectAccess | ApplyAccess | LiftAccessRules
 )  # fmt: skip
 
 __all__ = [
@@ -142,6 +143,7 @@ __all__ = [
     "IssueToken",
     "JoinGroup",
     "LeaveGroup",
+    "LiftAccessRules",
     "LockSignIn",
     "MergeBranch",
     "MovePrompt",

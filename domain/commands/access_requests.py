@@ -19,6 +19,13 @@ class SetAccessRules:
     admins: tuple[UUID, ...] = ()
 
 
+@dataclass(frozen=True)
+class LiftAccessRules:
+    """On the registry's host: let one person alone give anything again."""
+
+    reason: str
+
+
 Wanted = GiveGrant | JoinGroup | IssueToken | SetLogin | IssueRecovery | SetAccessRules
 
 

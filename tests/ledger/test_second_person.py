@@ -89,6 +89,7 @@ CASES = [
     ("signin.granted", -1, data(login_id="another"), "is not what it asked for"),
     ("login.claimed", -1, of_request, "is not what it asked for"),
     ("accessrules.changed", -1, data(second_person=[]), "is not what it asked for"),
+    ("accessrules.changed", -1, authz(policy="system/1", grants=[]), "claims system/1"),
     ("accessrules.set", -1, authz(resource="registry"), "needs access.write on"),
 ]  # fmt: skip
 
@@ -116,6 +117,36 @@ def test_what_it_rested_on_cannot_be_left_out(
 ) -> None:
     index, fault = past.fault(past.find(left_out, 0), None)
     assert past.events[index].kind_verb == objected and words in fault, fault
+
+
+def lifted(**given: object) -> Edit:
+    """Said to be done on the host."""
+
+    def edit(fields: dict, names: dict) -> None:
+        fields["authz"] |= {"policy": "system/1", "grants": []}
+        fields["actor"] = {"type": "system", "id": "system", "via": "host", "credential": None}
+        fields["actor"] |= given.get("actor", {})
+        fields["data"] |= given.get("data", {})
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lifted(), "claims system/1"),  # to other rules than none
+        (lifted(data={"second_person": []}, actor={"via": "schedule"}), "another actor"),
+    ],
+)
+def test_the_host_lifts_rules_and_nothing_else(past: TwoPeople, edit: Edit, words: str) -> None:
+    del_at = past.find("accessrequest.applied", -1)
+    events = [*past.events]
+    past.events = events[:del_at] + events[del_at + 1 :]
+    try:
+        index, fault = past.fault(past.find("accessrules.changed", -1), edit)
+    finally:
+        past.events = events
+    assert words in fault, fault
 
 
 def test_what_was_asked_for_cannot_be_left_out(past: TwoPeople) -> None:
