@@ -33,12 +33,12 @@ class AccessRequest(Aggregate):
         reason: ContentRef | None
 
     class Approved(Aggregate.Event):
-        """Somebody else agreed. `credentials_sha256`: what one acts by as who gains from it."""
+        """Somebody else agreed. `target_sha256`: what was so of whom it is about."""
 
         TOPIC = "io.scrinia.accessrequest.approved.v1"
         by: str
         comment: ContentRef | None
-        credentials_sha256: str | None
+        target_sha256: str | None
 
     class Rejected(Aggregate.Event):
         """Somebody said no, or who asked wants it no more."""
@@ -70,7 +70,7 @@ class AccessRequest(Aggregate):
         self.reason = reason
         self.decided: RequestStatus = "open"
         self.approved_by: str | None = None
-        self.credentials_sha256: str | None = None
+        self.target_sha256: str | None = None
         self.rejected_by: str | None = None
 
     @classmethod
@@ -89,7 +89,7 @@ class AccessRequest(Aggregate):
         return "lapsed" if waits and now >= self.lapses_at else self.decided
 
     def approve(
-        self, by: str, comment: ContentRef | None, credentials_sha256: str | None, at: datetime
+        self, by: str, comment: ContentRef | None, target_sha256: str | None, at: datetime
     ) -> bool:
         """Agree; False where the same principal has. AccessRequestClosedError."""
         if self.approved_by == by and self.status(at) == "approved":
@@ -97,7 +97,7 @@ class AccessRequest(Aggregate):
         self._check_status(at, "open")
         self.trigger_event(
             self.Approved, timestamp=at, by=by, comment=comment,
-            credentials_sha256=credentials_sha256,
+            target_sha256=target_sha256,
         )  # fmt: skip
         return True
 
@@ -124,10 +124,10 @@ class AccessRequest(Aggregate):
             raise AccessRequestClosedError(f"The access request is {status}: {how}.", state=status)
 
     @event(Approved)
-    def _apply_approved(self, by: str, credentials_sha256: str | None) -> None:
+    def _apply_approved(self, by: str, target_sha256: str | None) -> None:
         self.decided = "approved"
         self.approved_by = by
-        self.credentials_sha256 = credentials_sha256
+        self.target_sha256 = target_sha256
 
     @event(Rejected)
     def _apply_rejected(self, by: str) -> None:

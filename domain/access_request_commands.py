@@ -24,9 +24,9 @@ from domain.role import Role
 from domain.second_person import (
     Intent,
     command_for,
-    credentials_sha256,
     intent_of,
     takes_two,
+    target_sha256,
     why_not_asked,
 )
 from domain.sign_in import SignIn
@@ -126,8 +126,8 @@ class AccessRequestCommands(AccessCommands):
         if provenance.actor["type"] != "person":
             raise ForbiddenError("Only people approve access requests.")
         comment = self._text(command.comment, "/comment")
-        credentials = credentials_sha256(self._found, Intent(request.action, request.intent))
-        request.approve(self._caller.principal_id, comment, credentials, self._now)
+        target = target_sha256(self._found, Intent(request.action, request.intent))
+        request.approve(self._caller.principal_id, comment, target, self._now)
         return self._decision(provenance, self._request_answer(request), request)
 
     def reject_access(self, command: commands.RejectAccess) -> Decision:
@@ -174,10 +174,10 @@ class AccessRequestCommands(AccessCommands):
             rights.grants, ACCESS_WRITE, intent.place, self._now
         ).allowed:  # fmt: skip
             raise ConflictError("Who approved it may not give this any more: ask again.")
-        if request.credentials_sha256 != credentials_sha256(self._found, intent):
+        if request.target_sha256 != target_sha256(self._found, intent):
             raise ConflictError(
-                "Since it was approved, tokens or ways to sign in of who gains by it have changed:"
-                " ask again."
+                "Since it was approved, whom it is about has got other tokens, ways to sign in or"
+                " grants: ask again."
             )
 
     def _words_of(self, request: AccessRequest) -> str | None:

@@ -1,6 +1,6 @@
 """What takes two people to give: one stream, so that it has a history."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,6 +10,8 @@ from eventsourcing.domain import Aggregate, event
 
 from domain.access import (
     ACCESS_WRITE,
+    ENVIRONMENT_BREAK_GLASS,
+    ENVIRONMENT_PROMOTE,
     IN_ENVIRONMENT,
     PERMISSIONS,
     PROMPT_READ,
@@ -27,18 +29,27 @@ PROTECTED_MAX = 32
 
 @dataclass(frozen=True)
 class Protected:
-    """A permission that one person alone gives to nobody; `environment`: there only."""
+    """A permission that one person alone gives to nobody; `environment`: there only.
+
+    To promote comprises to break glass, which promotes past the rules.
+    """
 
     permission: str
     environment: str | None = None
 
+    def is_among(self, permissions: Set[str]) -> bool:
+        """Whether permissions hold it."""
+        breaks = self.permission == ENVIRONMENT_PROMOTE and ENVIRONMENT_BREAK_GLASS in permissions
+        return breaks or self.permission in permissions
+
     def reached_by(self, grant: Grant) -> bool:
         """Whether a grant gives it."""
-        return grant.has(self.permission) and self._reached_in(grant.scope)
+        held = {one for one in PERMISSIONS if grant.has(one)}
+        return self.is_among(held) and self._reached_in(grant.scope)
 
     def reached_within(self, scope: TokenScope) -> bool:
         """Whether a token that is narrowed to this can still use it."""
-        allowed = scope.permissions is None or self.permission in scope.permissions
+        allowed = scope.permissions is None or self.is_among(scope.permissions)
         return allowed and self._reached_in(scope.scope)
 
     def _reached_in(self, scope: Scope) -> bool:

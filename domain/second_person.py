@@ -45,7 +45,7 @@ def takes_two(
         case Role.Changed():
             role = streams.load(Role, event.originator_id)
             added = frozenset(event.permissions) - (role.permissions if role else frozenset())
-            return any(one.permission in added for one in _protected(streams))
+            return any(one.is_among(added) for one in _protected(streams))
         case Principal.GrantGiven():
             return bool(_reached(streams, [_grant_of(event)], now))
         case Principal.Joined():
@@ -138,20 +138,26 @@ def why_not_asked(streams: Streams, intent: Intent) -> str | None:
     if target is not None and intent.action == "give_grant" and target.type == "group":
         return "What takes two people is given to people and services, not to groups."
     if target is not None and intent.action == "issue_token" and target.type == "person":
-        return "People who may do what takes two people issue their tokens themselves."
+        return "Nobody is given tokens of people who may do what takes two people: they sign in."
     return None
 
 
-def credentials_sha256(streams: Streams, intent: Intent) -> str | None:
-    """What lets one act as who gains by an intent, as a SHA-256 (hex); None where nobody does.
+def target_sha256(streams: Streams, intent: Intent) -> str | None:
+    """What is so of the principal an intent is about, as a SHA-256 (hex); None where of nobody.
 
-    Whoever agrees agrees to this: nobody else is to slip in before it is applied.
+    Of who is given more: what lets one act as them. Of whom somebody is let act as: what they
+    have. Whoever agrees agrees to this, and it is the same when it is applied.
     """
-    if intent.action not in ("give_grant", "join_group"):
+    if "principal_id" not in intent.details:
         return None
     principal_id = UUID(intent.details["principal_id"])
     principal, sign_in = streams.load(Principal, principal_id), streams.load(SignIn, principal_id)
-    tokens = principal.tokens.values() if principal is not None else ()
+    if principal is None:
+        return None
+    if intent.action not in ("give_grant", "join_group"):
+        has = {"grants": sorted(principal.grants), "groups": sorted(principal.groups)}
+        return sha256(rfc8785.dumps(has)).hexdigest()
+    tokens = principal.tokens.values()
     held: dict[str, Any] = {"tokens": sorted(one.id for one in tokens if not one.revoked)}
     if sign_in is not None:
         recovery = sign_in.recovery.secret_sha256 if sign_in.recovery is not None else None

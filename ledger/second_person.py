@@ -6,10 +6,11 @@ from typing import Any, cast
 from domain import access
 from domain.access_request import AccessRequest
 from domain.second_person import (
+    ACTIONS,
     Intent,
-    credentials_sha256,
     intent_of,
     takes_two,
+    target_sha256,
     why_not_asked,
 )
 from domain.sign_in import LoginName
@@ -61,15 +62,20 @@ def access_request_fault(facts: Facts, recorded: RecordedEvent) -> str | None:
     if isinstance(event, AccessRequest.Created):
         if actor["type"] != "person":
             return "was asked for by nobody"
-        why_not = why_not_asked(facts, Intent(event.action, event.intent))
+        try:
+            why_not = why_not_asked(facts, Intent(event.action, event.intent))
+        except (ValueError, TypeError, AttributeError):
+            why_not = "it names no principal"
+        if event.action not in ACTIONS:
+            why_not = "there is no such action"
         return f"asks for what nobody gives: {why_not}" if why_not else None
     request = facts.access_requests[str(event.originator_id)]
     status = request.status(datetime.fromisoformat(recorded.time))
     if isinstance(event, AccessRequest.Approved):
         if actor["type"] != "person" or request.asked_by == event.by:
             return "approves what takes another person"
-        if event.credentials_sha256 != credentials_sha256(facts, _intent(request)):
-            return "agrees to other credentials than there were"
+        if event.target_sha256 != target_sha256(facts, _intent(request)):
+            return "agrees to something else than there was"
         return None if status == "open" else f"approves a request that was {status}"
     if isinstance(event, AccessRequest.Rejected):
         return None if status in ("open", "approved") else f"rejects a request that was {status}"
@@ -86,8 +92,8 @@ def _approver_fault(facts: Facts, request: AccessRequest, recorded: RecordedEven
     at = datetime.fromisoformat(recorded.time)
     if not access.decide(rights.grants, access.ACCESS_WRITE, place, at).allowed:
         return "applies a request whose approver may not give this any more"
-    if request.credentials_sha256 != credentials_sha256(facts, _intent(request)):
-        return "applies a request after the credentials of who gains by it changed"
+    if request.target_sha256 != target_sha256(facts, _intent(request)):
+        return "applies a request after whom it is about has changed"
     return None
 
 

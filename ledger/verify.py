@@ -164,6 +164,9 @@ class Verification:
         if self._authority.unfinished is not None:
             detail = f"ends with a move of {self._authority.unfinished}, which was not applied"
             self.report.add(self._head, "E_AUTHZ", detail)
+        if self._authority.agreed is not None:
+            detail = "ends with an access request that was applied, and with nothing done by it"
+            self.report.add(self._head, "E_AUTHZ", detail)
         self._check_orphans()
         self._check_checkpoints()
         self.report.faults.sort(key=_by_position)

@@ -192,6 +192,26 @@ async def test_who_gains_stays_who_was_agreed_to(two: Two) -> None:
     assert (await two.agreed(membership=whom | {"group_id": two.admins})).status == 201
 
 
+async def test_whom_one_may_act_as_has_no_more_than_was_agreed_to(two: Two) -> None:
+    """A code that was approved for a releaser is no code of an admin."""
+    person = await new_person(two.first, "grace@example.com")
+    whom = {"principal_id": person.principal_id}
+    assert (await two.agreed(grant=whom | {"role": "releaser", "project": "acme"})).status == 201
+    code = await two.ask(recovery=whom)
+    two.second.position = two.first.position
+    await two.second.ok("POST", f"{code}/approve")
+    assert (await two.agreed(grant=whom | {"role": "admin"})).status == 201
+    refused = await two.first.call("POST", f"{code}/apply")
+    assert (refused.status, refused.code) == (409, "conflict")
+
+
+async def test_to_break_glass_is_to_promote(two: Two) -> None:
+    body = {"permissions": ["prompt.read", "environment.break_glass"]}
+    await two.first.ok("PUT", "/v1/roles/fireman", body)
+    given = two.grant("fireman", project="acme")
+    assert alone(await two.first.call("POST", "/v1/grants", given))
+
+
 async def test_what_one_asks_for_oneself_is_agreed_to_as_well(two: Two) -> None:
     """And verification, in the end, finds what was so when it was asked for."""
     me = (await two.first.ok("GET", "/v1/whoami"))["principal_id"]

@@ -60,6 +60,7 @@ class Asked:
     status: str = "open"
     approved_by: str | None = None
     tokens: int = 0
+    has: int = 0
 
 
 @dataclass
@@ -68,6 +69,7 @@ class Holder:
     grants: set[tuple[str, str | None]] = field(default_factory=set)
     member: bool = False
     tokens: int = 0
+    has: int = 0
 
 
 class SecondPersonMachine(RuleBasedStateMachine):
@@ -134,7 +136,7 @@ class SecondPersonMachine(RuleBasedStateMachine):
         }  # fmt: skip
         return Wanted(
             "grant", body, ("POST", "/v1/grants", body), lambda: self._reached({grant}),
-            lambda: grant not in holder.grants, lambda: holder.grants.add(grant),
+            lambda: grant not in holder.grants, lambda: self._had(holder, grant),
         )  # fmt: skip
 
     def _membership(self) -> Wanted:
@@ -143,7 +145,7 @@ class SecondPersonMachine(RuleBasedStateMachine):
         body = {"principal_id": service.principal_id, "group_id": group.principal_id}
         return Wanted(
             "membership", body, ("PUT", path, None), lambda: self._reached(group.grants),
-            lambda: not service.member, lambda: setattr(service, "member", True),
+            lambda: not service.member, self._joined,
         )  # fmt: skip
 
     def _token(self) -> Wanted:
@@ -152,6 +154,14 @@ class SecondPersonMachine(RuleBasedStateMachine):
             "token", body, ("POST", "/v1/tokens", body), lambda: self._reached(self._holds()),
             lambda: True, self._issued,
         )  # fmt: skip
+
+    def _had(self, holder: Holder, grant: tuple[str, str | None]) -> None:
+        holder.grants.add(grant)
+        holder.has += 1
+
+    def _joined(self) -> None:
+        self.holders["service"].member = True
+        self.holders["service"].has += 1
 
     def _issued(self) -> None:
         self.holders["service"].tokens += 1
@@ -280,6 +290,7 @@ class SecondPersonMachine(RuleBasedStateMachine):
             assert answer.status == 200, answer.body
             asked.status, asked.approved_by = "approved", by
             asked.tokens = self.holders["service"].tokens
+            asked.has = self.holders["service"].has
         else:
             assert (answer.status, answer.code) == (409, "access_request_closed")
 
@@ -321,8 +332,10 @@ class SecondPersonMachine(RuleBasedStateMachine):
             return True
         if asked.wanted.kind == "rules":
             return asked.rules != self.rules
-        gains = asked.wanted.kind in ("grant", "membership")
-        return gains and asked.tokens != self.holders["service"].tokens
+        service = self.holders["service"]
+        if asked.wanted.kind == "token":
+            return asked.has != service.has
+        return asked.tokens != service.tokens
 
     @precondition(lambda self: self.asked)
     @rule(index=INDEX)
@@ -351,6 +364,7 @@ class SecondPersonMachine(RuleBasedStateMachine):
                 self.client.ok("DELETE", f"/v1/grants/{one['grant_id']}")
                 role = "mine" if one["role"] == self.role else one["role"]
                 holder.grants.remove((role, one["scope"].get("environment")))
+                holder.has += 1
 
     def teardown(self) -> None:
         for holder in self.holders.values():
