@@ -10,11 +10,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+SETTLE_SECONDS = 0.2
 COMMAND = [sys.executable, "-m", "api.cli.main"]
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
@@ -87,4 +89,7 @@ def completed(
         running.send_signal(signal.SIGKILL)
         running.wait()
         raise
+    # What was committed is in the server's views by the time a process of its own would have ended
+    # and another one begun; who reads at once would need Scrinia-Min-Position.
+    time.sleep(SETTLE_SECONDS)
     return subprocess.CompletedProcess(arguments, code, out.read_text(), err.read_text())
