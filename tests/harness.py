@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import aiohttp
@@ -24,7 +23,7 @@ from api.http.services import Services
 from api.main import initialise_if_missing, running, store_of
 from api.settings import Settings
 from ledger.verify import Report, verify_ledger
-from tests.launching import COMMAND, ROOT, Forked, completed
+from tests.launching import COMMAND, ROOT, Forked
 
 STORES = ("sqlite", "postgres")
 COLLECTIONS = Path(os.environ.get("SCRINIA_TEST_COLLECTIONS", ROOT.parent / "shared" / "data"))
@@ -258,13 +257,9 @@ class Process:
     def cli(
         self, *args: str, check: bool = True, input: str | None = None
     ) -> subprocess.CompletedProcess[str]:
-        if self.real:
-            done = subprocess.run(
-                [*COMMAND, *args], cwd=ROOT, env=self.environment, capture_output=True, text=True,
-                timeout=120, input=input,
-            )  # fmt: skip
-        else:
-            with TemporaryDirectory() as folder:
-                done = completed(list(args), self.environment, Path(folder), input, timeout=120)
+        done = subprocess.run(
+            [*COMMAND, *args], cwd=ROOT, env=self.environment, capture_output=True, text=True,
+            timeout=120, input=input,
+        )  # fmt: skip
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done

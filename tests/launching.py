@@ -1,4 +1,4 @@
-"""Processes of the command line, forked from one that has read its modules already.
+"""Servers, forked from a process that has read their modules already.
 
 Reading them is nearly all of what a start costs, and the tests start hundreds. All else is as in
 any process: its own memory, environment, files and signals. Modules that say `REAL_PROCESSES`, and
@@ -10,13 +10,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-SETTLE_SECONDS = 0.2
 COMMAND = [sys.executable, "-m", "api.cli.main"]
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(
@@ -73,23 +71,3 @@ class Forked:
         """Signal it, if it runs."""
         if self.poll() is None:
             os.kill(self.pid, number)
-
-
-def completed(
-    arguments: list[str], environment: Mapping[str, str], folder: Path, given: str | None,
-    timeout: float,
-) -> subprocess.CompletedProcess[str]:  # fmt: skip
-    """Run a command to its end."""
-    out, err, stdin = folder / "out", folder / "err", folder / "in"
-    stdin.write_text(given or "")
-    running = Forked(arguments, environment, out, err, str(stdin))
-    try:
-        code = running.wait(timeout)
-    except subprocess.TimeoutExpired:
-        running.send_signal(signal.SIGKILL)
-        running.wait()
-        raise
-    # What was committed is in the server's views by the time a process of its own would have ended
-    # and another one begun; who reads at once would need Scrinia-Min-Position.
-    time.sleep(SETTLE_SECONDS)
-    return subprocess.CompletedProcess(arguments, code, out.read_text(), err.read_text())
