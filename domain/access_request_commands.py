@@ -126,7 +126,7 @@ class AccessRequestCommands(AccessCommands):
         if provenance.actor["type"] != "person":
             raise ForbiddenError("Only people approve access requests.")
         comment = self._text(command.comment, "/comment")
-        target = target_sha256(self._found, Intent(request.action, request.intent))
+        target = target_sha256(self._found, Intent.of(request))
         request.approve(self._caller.principal_id, comment, target, self._now)
         return self._decision(provenance, self._request_answer(request), request)
 
@@ -142,7 +142,7 @@ class AccessRequestCommands(AccessCommands):
         request, provenance = self._request(command.request_id)
         if request.asked_by != self._caller.principal_id:
             raise ForbiddenError("Who asked for it applies it.")
-        intent = Intent(request.action, request.intent)
+        intent = Intent.of(request)
         request.apply(self._caller.principal_id, self._now)
         self._check_approver(request, intent)
         wanted = command_for(intent, self._words_of(request))
@@ -158,7 +158,7 @@ class AccessRequestCommands(AccessCommands):
     def _request(self, request_id: UUID) -> tuple[AccessRequest, Provenance]:
         request = self._session.load(AccessRequest, request_id)
         resource = access.access_request_resource(str(request_id))
-        place = REGISTRY if request is None else Intent(request.action, request.intent).place
+        place = REGISTRY if request is None else Intent.of(request).place
         if not self._may(ACCESS_WRITE, place):
             place = REGISTRY  # whether there is such a request is not told
         provenance = self._authorise(ACCESS_WRITE, resource, on=place)

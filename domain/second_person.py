@@ -14,6 +14,7 @@ from eventsourcing.domain import CanMutateAggregate
 
 from domain import commands
 from domain.access import REGISTRY, Grant, Resource, Scope
+from domain.access_request import AccessRequest
 from domain.access_rules import ACCESS_RULES_ID, AccessRules, Protected, protected_from
 from domain.principal import Principal, parse_time, scope_from
 from domain.role import Role
@@ -96,6 +97,11 @@ class Intent:
 
     action: str
     details: dict[str, Any]
+
+    @classmethod
+    def of(cls, request: AccessRequest | AccessRequest.Created) -> "Intent":
+        """What a request asks for."""
+        return cls(request.action, request.intent)
 
     @property
     def place(self) -> Resource:

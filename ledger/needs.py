@@ -203,7 +203,7 @@ def _on_access_request(facts: Facts, recorded: RecordedEvent) -> Need | None:
         return None
     resource = access.access_request_resource(request_id)
     try:
-        place = Intent(about.action, about.intent).place
+        place = Intent.of(about).place
     except TypeError:  # somebody's word, in a log that is verified
         return None
     return Need(access.ACCESS_WRITE, resource.text, (place,))

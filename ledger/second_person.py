@@ -42,7 +42,7 @@ def alone_fault(
         request_id, command = agreed
         request = facts.access_requests[request_id]
         if recorded.payload["request"]["id"] == command and (
-            goes_before(recorded) or intent_of(facts, recorded.event) == _intent(request)
+            goes_before(recorded) or intent_of(facts, recorded.event) == Intent.of(request)
         ):
             return None
         return f"follows access request {request_id}, and is not what it asked for"
@@ -63,7 +63,7 @@ def access_request_fault(facts: Facts, recorded: RecordedEvent) -> str | None:
         if actor["type"] != "person":
             return "was asked for by nobody"
         try:
-            why_not = why_not_asked(facts, Intent(event.action, event.intent))
+            why_not = why_not_asked(facts, Intent.of(event))
         except (ValueError, TypeError, AttributeError):
             why_not = "it names no principal"
         if event.action not in ACTIONS:
@@ -74,7 +74,7 @@ def access_request_fault(facts: Facts, recorded: RecordedEvent) -> str | None:
     if isinstance(event, AccessRequest.Approved):
         if actor["type"] != "person" or request.asked_by == event.by:
             return "approves what takes another person"
-        if event.target_sha256 != target_sha256(facts, _intent(request)):
+        if event.target_sha256 != target_sha256(facts, Intent.of(request)):
             return "agrees to something else than there was"
         return None if status == "open" else f"approves a request that was {status}"
     if isinstance(event, AccessRequest.Rejected):
@@ -88,14 +88,10 @@ def _approver_fault(facts: Facts, request: AccessRequest, recorded: RecordedEven
     rights = standing(facts, str(request.approved_by), None)
     if rights is None or not rights.active:
         return "applies a request whose approver was deactivated"
-    place = _intent(request).place
+    place = Intent.of(request).place
     at = datetime.fromisoformat(recorded.time)
     if not access.decide(rights.grants, access.ACCESS_WRITE, place, at).allowed:
         return "applies a request whose approver may not give this any more"
-    if request.target_sha256 != target_sha256(facts, _intent(request)):
+    if request.target_sha256 != target_sha256(facts, Intent.of(request)):
         return "applies a request after whom it is about has changed"
     return None
-
-
-def _intent(request: AccessRequest) -> Intent:
-    return Intent(request.action, request.intent)

@@ -45,10 +45,9 @@ class Forked:
     """A running command, asked and signalled as a `subprocess.Popen` is."""
 
     def __init__(
-        self, arguments: list[str], environment: Mapping[str, str], out: Path, err: Path,
-        given: str = os.devnull,
-    ) -> None:  # fmt: skip
-        files = (given, str(out), str(err))
+        self, arguments: list[str], environment: Mapping[str, str], out: Path, err: Path
+    ) -> None:
+        files = (os.devnull, str(out), str(err))
         self._process: ForkServerProcess = _context.Process(
             target=_run, args=(arguments, dict(environment), files)
         )

@@ -1,7 +1,7 @@
 """What takes two people: the rules of it, asking for it, agreeing, and doing it."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from aiohttp import web
 from pydantic import Field, WithJsonSchema
@@ -30,7 +30,7 @@ from api.http.schemas import (
 )
 from domain import access, commands
 from domain.access import ACCESS_READ, ACCESS_WRITE
-from domain.access_request import REQUEST_STATUSES, AccessRequest
+from domain.access_request import REQUEST_STATUSES, AccessRequest, RequestStatus
 from domain.access_rules import PROTECTED_MAX, Protected
 from domain.errors import Fault
 from domain.second_person import ACTIONS, Intent
@@ -112,7 +112,7 @@ class AccessRequestsQuery(Request):
     """Which requests, oldest first, which page."""
 
     model_config = {"strict": False, "extra": "forbid"}
-    status: Literal["open", "approved", "rejected", "applied", "lapsed"] | None = None
+    status: RequestStatus | None = None
     awaiting: Annotated[str, Field(pattern="^me$")] | None = Field(
         None, description="Only what the caller may approve, or has asked for and may apply."
     )
@@ -234,7 +234,7 @@ async def get_access_request(request: web.Request) -> web.StreamResponse:
 
 
 def _may_see(rights: access.Rights, who: access.Caller, one: AccessRequest) -> bool:
-    place = Intent(one.action, one.intent).place
+    place = Intent.of(one).place
     return one.asked_by == who.principal_id or any(
         access.permitted(rights, permission, place, now()).allowed
         for permission in (ACCESS_READ, ACCESS_WRITE)
@@ -244,7 +244,7 @@ def _may_see(rights: access.Rights, who: access.Caller, one: AccessRequest) -> b
 def _awaits(rights: access.Rights, who: access.Caller, one: AccessRequest) -> bool:
     if one.asked_by == who.principal_id:
         return one.status(now()) == "approved"
-    place = Intent(one.action, one.intent).place
+    place = Intent.of(one).place
     may = access.permitted(rights, ACCESS_WRITE, place, now()).allowed
     return may and one.status(now()) == "open"
 
