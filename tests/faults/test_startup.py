@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 import sqlite3
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -145,7 +146,10 @@ def test_no_secret_is_left_anywhere(server: Process) -> None:
 
 
 def test_the_first_lines_of_serve_say_how_to_go_on(server: Process) -> None:
-    log = (server.data_dir.parent / "serve.log").read_text()
+    file = server.data_dir.parent / "serve.log"
+    until = time.monotonic() + 20
+    while "/v1/whoami" not in (log := file.read_text()) and time.monotonic() < until:
+        time.sleep(0.05)  # it answers a moment before it says so
     assert f"Scrinia listens on {server.url}" in log
     assert f"Admin token: {server.data_dir / 'admin.token'}" in log
     assert "curl -H" in log and "/v1/whoami" in log
