@@ -173,10 +173,11 @@ def list_grants(cli: Cli, principal_id: str | None, as_of: str | None) -> None:
     params = [(name, value) for name, value in given.items() if value is not None]
     items = cli.run(lambda client: all_pages(client, "/v1/grants", params))
     rows = [
-        (g["grant_id"], g["principal_id"], g["role"], g["scope"] or "registry", g["expires_at"])
+        (g["grant_id"], g["principal_id"], g["principal_name"], g["role"],
+         g["scope"] or "registry", g["expires_at"])
         for g in items
-    ]
-    columns = ("grant", "principal", "role", "scope", "expires")
+    ]  # fmt: skip
+    columns = ("grant", "principal", "name", "role", "scope", "expires")
     cli.output.table({"items": items}, columns, rows)
 
 
@@ -232,11 +233,20 @@ def list_tokens(cli: Cli, principal_id: str | None) -> None:
     params = [("principal_id", principal_id)] if principal_id is not None else []
     items = cli.run(lambda client: all_pages(client, "/v1/tokens", params))
     rows = [
-        (t["token_id"], t["principal_id"], t["description"], t["scopes"], t["expires_at"],
-         t["revoked"], t["last_used_at"])
+        (t["token_id"], t["principal_id"], t["principal_name"], t["description"], t["scopes"],
+         t["expires_at"], t["revoked"], t["last_used_at"])
         for t in items
     ]  # fmt: skip
-    columns = ("token", "principal", "description", "scopes", "expires", "revoked", "last used")
+    columns = (
+        "token",
+        "principal",
+        "name",
+        "description",
+        "scopes",
+        "expires",
+        "revoked",
+        "last used",
+    )
     cli.output.table({"items": items}, columns, rows)
 
 

@@ -6,6 +6,7 @@ import click
 
 from api.cli.client import all_pages
 from api.cli.context import Cli, pass_cli
+from api.cli.output import person
 
 ask_option = click.option(
     "--ask", metavar="REASON", help="Ask for it: somebody else approves it, then you apply it."
@@ -73,7 +74,14 @@ def list_requests(cli: Cli, status: str | None, awaiting: str | None) -> None:
     params = [(name, value) for name, value in given.items() if value is not None]
     items = cli.run(lambda client: all_pages(client, "/v1/access/requests", params))
     rows = [
-        (r["request_id"], r["status"], r["action"], r["asked_by"], r["reason"], r["lapses_at"][:16])
+        (
+            r["request_id"],
+            r["status"],
+            r["action"],
+            person(r, "asked_by"),
+            r["reason"],
+            r["lapses_at"][:16],
+        )
         for r in items
     ]
     columns = ("request", "status", "action", "asked by", "reason", "lapses")

@@ -7,6 +7,7 @@ import click
 
 from api.cli.client import all_pages, project_path, prompt_path
 from api.cli.context import PROMPT, Cli, pass_cli
+from api.cli.output import person
 from api.cli.promoting import expires_option
 from api.cli.prompts import Ref, chosen_version
 from api.cli.signing import key_option, signature
@@ -52,10 +53,18 @@ def list_changes(
     params = [(name, value) for name, value in given.items() if value is not None]
     items = cli.run(lambda client: all_pages(client, path, params))
     rows = [
-        (f"{i['project']}/{i['change_id']}", _status(i), i["environment"], _refs(i), i["title"])
+        (
+            f"{i['project']}/{i['change_id']}",
+            _status(i),
+            i["environment"],
+            _refs(i),
+            i["title"],
+            person(i, "proposed_by"),
+        )
         for i in items
     ]
-    cli.output.table({"items": items}, ("request", "status", "to", "prompts", "title"), rows)
+    columns = ("request", "status", "to", "prompts", "title", "proposed by")
+    cli.output.table({"items": items}, columns, rows)
 
 
 def _status(item: dict[str, Any]) -> str:
@@ -80,15 +89,15 @@ def show(cli: Cli, change: str) -> None:
     lines = [
         f"{answer['title']}: {', '.join(_refs(answer))} to {answer['environment']}",
         f"{answer['status']}, revision {answer['revision']}",
-        f"proposed by {answer['proposed_by']} at {answer['proposed_at'][:19]}",
+        f"proposed by {person(answer, 'proposed_by')} at {answer['proposed_at'][:19]}",
     ]
     lines += [f"why: {answer['reason']}"] if answer["reason"] else []
     lines += _terms(answer)
-    lines += [f"approved{_how(one)} by {one['by']}{_said(one)}" for one in answer["approvals"]]
+    lines += [f"approved{_how(one)} {_by(one)}" for one in answer["approvals"]]
     if answer["rejection"] is not None:
-        lines.append(f"rejected by {answer['rejection']['by']}{_said(answer['rejection'])}")
+        lines.append(f"rejected {_by(answer['rejection'])}")
     lines += [
-        f"{one['by']} at {one['at'][:19]}{_place(one['anchor'])}: {one['text']}"
+        f"{person(one, 'by')} at {one['at'][:19]}{_place(one['anchor'])}: {one['text']}"
         for one in answer["comments"]
     ]
     cli.output.say(answer, "\n".join([*lines, *_missing(answer)]))
@@ -125,8 +134,9 @@ def _place(anchor: dict[str, Any] | None) -> str:
     return f" on {anchor['name']}@{anchor['version']}{line}"
 
 
-def _said(verdict: dict[str, Any]) -> str:
-    return f": {verdict['comment']}" if verdict["comment"] else ""
+def _by(verdict: dict[str, Any]) -> str:
+    said = f": {verdict['comment']}" if verdict["comment"] else ""
+    return f"by {person(verdict, 'by')}{said}"
 
 
 def _missing(answer: dict[str, Any]) -> list[str]:

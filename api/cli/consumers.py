@@ -4,6 +4,7 @@ import click
 
 from api.cli.client import all_pages, prompt_path
 from api.cli.context import PROMPT, Cli, pass_cli
+from api.cli.output import person
 from api.cli.prompts import Ref
 
 
@@ -33,7 +34,7 @@ def readers(cli: Cli, ref: Ref) -> None:
     """Who was served which version within a day, and who has not what the label serves now."""
     answer = cli.call("GET", f"{prompt_path(*ref[:2])}/-/consumers")
     rows = [
-        (r["label"], r["version"], "" if r["current"] else "behind", r["principal_id"],
+        (r["label"], r["version"], "" if r["current"] else "behind", person(r, "principal_id"),
          r["instance"], r["position"], r["seen_at"][:19])
         for r in answer["readers"]
     ]  # fmt: skip
@@ -55,7 +56,7 @@ def reads(cli: Cli, /, from_: str | None, **given: str | None) -> None:
     items = cli.run(lambda client: all_pages(client, "/v1/access/reads", params))
     rows = [
         (r["first_at"][:19], r["resource"], r["label"], r["version"], r["reads"],
-         r["principal_id"], r["instance"])
+         person(r, "principal_id"), r["instance"])
         for r in items
     ]  # fmt: skip
     columns = ("from", "resource", "label", "version", "reads", "principal", "instance")

@@ -1,7 +1,8 @@
 """What a person sees: tables, diffs in colour on a terminal, progress; JSON with `--json`."""
 
+import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,6 +10,9 @@ import click
 import orjson
 
 CELL_CHARS_MAX = 72  # a key id fits
+# What steers a terminal or turns a line around (C0, C1, bidirectional controls): somebody else's
+# text could hide lines by it from who reviews them. Tabs and ends of lines stay.
+_STEERING = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]|\r(?!\n)")
 
 
 class Output:
@@ -28,7 +32,11 @@ class Output:
         if self.as_json:
             self.json(value)
         else:
-            click.echo(f"dry run, nothing committed: {text}" if self._dry_run else text)
+            self.text(f"dry run, nothing committed: {text}" if self._dry_run else text)
+
+    def text(self, text: str) -> None:
+        """Somebody's text: as it is where a program reads it, harmless on a terminal."""
+        click.echo(harmless(text) if sys.stdout.isatty() else text, color=True)
 
     def table(self, value: Any, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """The value as JSON, or rows under headings."""
@@ -50,7 +58,7 @@ class Output:
     def diff(self, unified: str) -> None:
         """A unified diff, coloured on a terminal."""
         for line in unified.splitlines():
-            click.secho(line, fg=_diff_colour(line))
+            click.secho(harmless(line), fg=_diff_colour(line))
 
     def words(self, texts: Sequence[dict[str, Any]]) -> None:
         """Changed texts word for word: coloured on a terminal, else `[-went-]` and `{+came+}`."""
@@ -59,7 +67,7 @@ class Output:
         for text in texts:
             click.secho(text["pointer"], bold=True)
             for piece in text["words"]:
-                marked = marks[piece["op"]].format(piece["text"])
+                marked = marks[piece["op"]].format(harmless(piece["text"]))
                 click.secho(marked, fg=colours[piece["op"]], nl=False)
             click.echo()
 
@@ -76,6 +84,19 @@ class Output:
             yield lambda done, of: bar.update(task, completed=done, total=of)
 
 
+def harmless(text: str) -> str:
+    """The text with the replacement character (U+FFFD) for what would steer a terminal."""
+    return _STEERING.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def person(told: Mapping[str, Any], field: str) -> str:
+    """Who a field names: as shown, with the end of the id, since names are not unique."""
+    principal_id, name = told[field], told.get(f"{field.removesuffix('_id')}_name")
+    if principal_id is None:
+        return "-"
+    return f"{name} ({principal_id[-12:]})" if name else str(principal_id)
+
+
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
@@ -90,7 +111,7 @@ def _cell(value: Any) -> str:
 
 def _short(value: Any) -> str:
     """On one line, of at most CELL_CHARS_MAX characters."""
-    text = " ".join(str(value).split())
+    text = harmless(" ".join(str(value).split()))
     return text if len(text) <= CELL_CHARS_MAX else text[: CELL_CHARS_MAX - 1] + "…"
 
 

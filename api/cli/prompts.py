@@ -17,6 +17,7 @@ from api.cli.client import (
 )
 from api.cli.context import PROMPT, STATUSES, Cli, pass_cli, selector
 from api.cli.lazy import LazyGroup
+from api.cli.output import person
 from domain.rendering import FORMATS
 from domain.semantic_diff import summary
 
@@ -257,12 +258,12 @@ def show(
     for message in content.get("messages", []):
         name, text = _shown(message)
         click.secho(f"[{name}]", fg="cyan")
-        click.echo(text)
+        cli.output.text(text)
     if "text" in content:
-        click.echo(content["text"])
+        cli.output.text(content["text"])
     shown = ("messages", "text", "type")
     rest = {k: v for k, v in content.items() if k not in shown}
-    click.echo(json.dumps(rest, ensure_ascii=False, indent=2))
+    cli.output.text(json.dumps(rest, ensure_ascii=False, indent=2))
     for name, state in answer["locales"].items():
         served = ", served" if name == answer["locale"] else ""
         click.secho(f"locale {name}{' (stale)' if state['stale'] else ''}{served}", fg="cyan")
@@ -311,7 +312,7 @@ def log(cli: Cli, ref: Ref, branch: str | None) -> None:
     items = cli.run(lambda client: all_pages(client, path, params))
     rows = [
         (v["version"], v["semver"] or v["branch"], v["committed_at"][:19], v["labels"],
-         v["message"], v["author"][-12:])
+         v["message"], person(v, "author"))
         for v in items
     ]  # fmt: skip
     columns = ("version", "semver", "committed", "labels", "message", "author")

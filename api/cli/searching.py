@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from api.cli.context import STATUSES, Cli, pass_cli
+from api.cli.output import harmless
 from api.cli.prompts import content_of
 
 
@@ -75,6 +76,6 @@ def _marked(excerpt: dict[str, Any]) -> str:
     """An excerpt on one line, its matches in bold."""
     text, marked, last = excerpt["text"], "", 0
     for start, end in excerpt["matches"]:
-        marked += text[last:start] + click.style(text[start:end], bold=True)
+        marked += harmless(text[last:start]) + click.style(harmless(text[start:end]), bold=True)
         last = max(last, end)
-    return " ".join((marked + text[last:]).split())
+    return " ".join((marked + harmless(text[last:])).split())

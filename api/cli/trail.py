@@ -10,6 +10,7 @@ import orjson
 
 from api.cli.client import Client, UnreachableError, all_pages
 from api.cli.context import Cli, pass_cli
+from api.cli.output import harmless, person
 
 RECONNECT_SECONDS = 1.0
 
@@ -72,7 +73,7 @@ def _print_event(cli: Cli, item: dict[str, Any]) -> None:
         click.echo(orjson.dumps(item).decode())
         return
     position, time, kind_verb, subject, data = _row(item)
-    pairs = " ".join(f"{name}={value}" for name, value in data.items())
+    pairs = harmless(" ".join(f"{name}={value}" for name, value in data.items()))
     click.echo(f"{position:>8}  {time}  {kind_verb:<18}  {subject}  {pairs}")
 
 
@@ -92,12 +93,16 @@ def audit(cli: Cli, /, export: bool, from_: str | None, **options: Any) -> None:
         return
     items = cli.run(lambda client: all_pages(client, "/v1/audit", params))
     rows = [
-        (r["position"], r["time"][:19], r["actor"]["id"][-12:], r["action"], r["resource"],
+        (r["position"], r["time"][:19], _actor(r), r["action"], r["resource"],
          _short(r["before"]), _short(r["after"]), r["reason"])
         for r in items
     ]  # fmt: skip
     columns = ("position", "time", "actor", "action", "resource", "before", "after", "reason")
     cli.output.table({"items": items}, columns, rows)
+
+
+def _actor(record: dict[str, Any]) -> str:
+    return person({"actor": record["actor"]["id"], "actor_name": record["actor_name"]}, "actor")
 
 
 def _short(state: dict[str, Any] | None) -> dict[str, Any] | None:

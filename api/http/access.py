@@ -20,6 +20,7 @@ from api.http.commanding import submit
 from api.http.problems import EdgeError
 from api.http.route import Route
 from api.http.schemas import CommandAnswer, Id, ObjectAnswer, PageAnswer, ReasonRequest, Request
+from api.http.texts import add_names, names_of, text_in, texts_of
 from domain import access, commands
 from domain.access import ACCESS_READ, ACCESS_WRITE, REGISTRY, Grant, Token, not_found
 from domain.errors import Fault
@@ -57,7 +58,7 @@ async def whoami(request: web.Request) -> web.StreamResponse:
     await edge.fresh_memory(request)
     view = edge.services(request).access
     principal = view.principals[who.principal_id].principal
-    names = await _names(request, [principal])
+    names = await names_of(request, [who.principal_id])
     token = principal.tokens.get(who.token_id)
     body = {
         "principal_id": who.principal_id,
@@ -83,7 +84,7 @@ async def list_principals(request: web.Request) -> web.StreamResponse:
     view.authorise(who, ACCESS_READ, REGISTRY, now())
     page, next_cursor = page_of(sorted(view.principals), wanted.cursor, wanted.limit)
     known = [view.principals[principal_id] for principal_id in page]
-    names = await _names(request, [k.principal for k in known])
+    names = await names_of(request, page)
     sign_ins = await _sign_ins(request, [k.principal for k in known])
     items = [
         {
@@ -162,7 +163,7 @@ async def get_principal(request: web.Request) -> web.StreamResponse:
     body = {
         "principal_id": principal_id,
         "type": principal.type,
-        "name": (await _names(request, [principal])).get(principal_id),
+        "name": (await names_of(request, [principal_id])).get(principal_id),
         "active": principal.active,
         "suspended": not principal.active and not principal.gone,
         "created_at": known.created_at,
@@ -193,33 +194,20 @@ async def _sign_ins(
     request: web.Request, principals: Iterable[Principal]
 ) -> dict[str, dict[str, Any] | None]:
     """How each signs in: the login name, and whether there is a password and a second factor."""
-    view, recorder = edge.services(request).access, edge.services(request).recorder
+    view = edge.services(request).access
     known = {str(p.id): view.sign_ins.get(p.id) for p in principals}
-    refs = [one.login for one in known.values() if one is not None and one.login is not None]
-    held = await edge.read(request, recorder.contents, [ref["commitment"] for ref in refs])
+    texts = await texts_of(request, (one.login for one in known.values() if one is not None))
     told: dict[str, dict[str, Any] | None] = dict.fromkeys(known)
     for principal_id, one in known.items():
         if one is not None and one.login is not None:
-            name = held.get(one.login["commitment"])
             told[principal_id] = {
-                "login": name.body.decode() if name is not None else None,
+                "login": text_in(texts, one.login),
                 "password": one.password is not None,
                 "second_factor": one.totp is not None,
                 "recovery_codes": len(one.recovery_codes),
                 "locked_until": one.locked_until.isoformat() if one.locked_until else None,
             }
     return told
-
-
-async def _names(request: web.Request, principals: Iterable[Principal]) -> dict[str, str]:
-    commitments = {str(p.id): p.name["commitment"] for p in principals}
-    recorder = edge.services(request).recorder
-    held = await edge.read(request, recorder.contents, list(commitments.values()))
-    return {
-        principal_id: held[commitment].body.decode()
-        for principal_id, commitment in commitments.items()
-        if commitment in held
-    }
 
 
 async def _holder(request: web.Request, who: access.Caller, held_id: str, kind: str) -> UUID:
@@ -254,6 +242,7 @@ async def list_grants(request: web.Request) -> web.StreamResponse:
         live.authorise(who, ACCESS_READ, REGISTRY, now())
     page, next_cursor = page_of(sorted(visible), wanted.cursor, wanted.limit)
     items = [visible[grant_id] for grant_id in page]
+    await add_names(request, items, "principal_id")
     return edge.view_answer(request, {"items": items, "next_cursor": next_cursor}, view.position)
 
 
@@ -335,19 +324,17 @@ async def list_tokens(request: web.Request) -> web.StreamResponse:
 
 async def _described(request: web.Request, owned: list[tuple[str, Token]]) -> list[dict[str, Any]]:
     """Tokens with their descriptions."""
-    refs = [token.description for _, token in owned if token.description is not None]
-    recorder = edge.services(request).recorder
-    held = await edge.read(request, recorder.contents, [ref["commitment"] for ref in refs])
-    texts = {commitment: content.body.decode() for commitment, content in held.items()}
+    texts = await texts_of(request, (token.description for _, token in owned))
     uses = await edge.read(
         request, edge.services(request).token_uses.last, [token.id for _, token in owned]
     )
-    return [
+    items = [
         _token_item(owner, token)
-        | {"last_used_at": uses.get(token.id)}
-        | {"description": texts.get(token.description["commitment"]) if token.description else None}
+        | {"last_used_at": uses.get(token.id), "description": text_in(texts, token.description)}
         for owner, token in owned
     ]
+    await add_names(request, items, "principal_id")
+    return items
 
 
 def _token_item(principal_id: str, token: Token) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from api.http.access_schemas import (
     IssueTokenRequest,
     PermissionName,
 )
-from api.http.changes import texts_of
 from api.http.commanding import submit
 from api.http.logins import LoginNameRequest, RecoveryRequest
 from api.http.problems import EdgeError
@@ -28,6 +27,7 @@ from api.http.schemas import (
     PageAnswer,
     Request,
 )
+from api.http.texts import add_names, text_in, texts_of
 from domain import access, commands
 from domain.access import ACCESS_READ, ACCESS_WRITE
 from domain.access_request import REQUEST_STATUSES, AccessRequest, RequestStatus
@@ -250,16 +250,15 @@ def _awaits(rights: access.Rights, who: access.Caller, one: AccessRequest) -> bo
 
 
 async def _described(request: web.Request, shown: list[AccessRequest]) -> list[dict[str, Any]]:
-    refs = [ref for one in shown for ref in (one.reason, one.text) if ref is not None]
-    texts = await texts_of(request, refs)
-    return [
+    texts = await texts_of(request, (ref for one in shown for ref in (one.reason, one.text)))
+    items: list[dict[str, Any]] = [
         {
             "request_id": str(one.id),
             "action": one.action,
             "status": one.status(now()),
             "details": {name: told for name, told in one.intent.items() if name != "login_id"},
-            "text": texts.get(one.text["commitment"]) if one.text is not None else None,
-            "reason": texts.get(one.reason["commitment"]) if one.reason is not None else None,
+            "text": text_in(texts, one.text),
+            "reason": text_in(texts, one.reason),
             "asked_by": one.asked_by,
             "asked_at": one.asked_at.isoformat(),
             "lapses_at": one.lapses_at.isoformat(),
@@ -268,6 +267,9 @@ async def _described(request: web.Request, shown: list[AccessRequest]) -> list[d
         }
         for one in shown
     ]
+    await add_names(request, items, "asked_by", "approved_by", "rejected_by")
+    await add_names(request, [item["details"] for item in items], "principal_id", "group_id")
+    return items
 
 
 _FRESH = ("Scrinia-Min-Position",)

@@ -12,6 +12,7 @@ from api.http import edge
 from api.http.moments import Moment
 from api.http.route import Route
 from api.http.schemas import Id, PageAnswer, Request
+from api.http.texts import names_of
 from domain import access
 from domain.access import AUDIT_READ, REGISTRY
 from ledger.ids import now
@@ -94,8 +95,15 @@ async def _records(
     (rows, next_cursor), position = await edge.read(
         request, services.views.read, question, Audit.name
     )
-    records = await edge.read(request, to_records, rows, services.recorder.contents)
-    return records, next_cursor, position
+    return await records_of(request, rows), next_cursor, position
+
+
+async def records_of(request: web.Request, rows: list[Any]) -> list[dict[str, Any]]:
+    """Rows as they are answered, with their texts and the names that actors have now."""
+    contents = edge.services(request).recorder.contents
+    records = await edge.read(request, to_records, rows, contents)
+    names = await names_of(request, (record["actor"]["id"] for record in records))
+    return [{**one, "actor_name": names.get(one["actor"]["id"])} for one in records]
 
 
 ROUTES = (

@@ -150,6 +150,7 @@ class ChangeAnswer(Answer):
     title: str | None
     reason: str | None
     proposed_by: str
+    proposed_by_name: str | None
     proposed_at: str
     editors: list[str]
     items: list[dict[str, Any]]
@@ -162,10 +163,11 @@ class ChangeAnswer(Answer):
     emergency: bool
     review_due_at: str | None
     overdue: bool
-    review: dict[str, str] | None
+    review: dict[str, str | None] | None
     approvals: list[dict[str, Any]]
     rejection: dict[str, Any] | None
     comments: list[dict[str, Any]]
     applied_by: str | None
+    applied_by_name: str | None
     applied_at: str | None
     intents: dict[str, Any]

@@ -1,6 +1,5 @@
 """Change requests: propose, discuss, approve, apply; what waits for whom."""
 
-from collections.abc import Iterable
 from functools import partial
 from typing import Annotated, Any
 
@@ -25,6 +24,7 @@ from api.http.commanding import ask, submit
 from api.http.route import Route
 from api.http.schemas import LabelName, PageAnswer, ReasonRequest, Request
 from api.http.signatures import change_to_sign, intents_of, item_intent, own_signature
+from api.http.texts import add_names, text_in, texts_of
 from domain import access, commands
 from domain.access import (
     CHANGE_COMMENT,
@@ -38,7 +38,6 @@ from domain.access import (
 )
 from domain.change_request import ChangeRequest, Verdict
 from domain.commands.changes import ChangeItem
-from domain.commitment import Content, ContentRef
 from domain.deciding import moment_text
 from domain.intent import Signed, approval_intent
 from domain.names import check_label
@@ -99,6 +98,7 @@ async def _page(
         request, services.views.read, question, Changes.name
     )
     titles = await texts_of(request, ({"commitment": item["title"]} for item in items))
+    await add_names(request, items, "proposed_by")
     for item in items:
         item["title"] = titles.get(item["title"])
         item["overdue"] = _overdue(item["review_due_at"], reviewed=item["reviewed"])
@@ -126,6 +126,9 @@ async def get_change(request: web.Request) -> web.StreamResponse:
     if change is None:
         raise not_found(access.change_resource(place[0], str(place[1])))
     body = {**told, **await _described(request, change), "intents": intents_of(change)}
+    said = [*body["approvals"], *body["comments"]]
+    said += [one for one in (body["rejection"], body["review"]) if one is not None]
+    await add_names(request, [body, *said], "proposed_by", "applied_by", "by")
     del body["position"]
     etag = f'"{change.version}"'
     return edge.view_answer(request, body, services.follower.position, ETag=etag)
@@ -135,12 +138,12 @@ async def _described(request: web.Request, change: ChangeRequest) -> dict[str, A
     verdicts = [*change.approvals.values(), *([change.rejection] if change.rejection else [])]
     refs = [change.title, change.reason, *(one.comment for one in verdicts)]
     refs += [comment.text for comment in change.comments]
-    texts = await texts_of(request, (ref for ref in refs if ref is not None))
+    texts = await texts_of(request, refs)
     due = moment_text(change.review_due_at)
     review = {"by": change.review[0], "outcome": change.review[1]} if change.review else None
     return {
-        "title": _text(texts, change.title),
-        "reason": _text(texts, change.reason),
+        "title": text_in(texts, change.title),
+        "reason": text_in(texts, change.reason),
         "proposed_by": change.proposed_by,
         "proposed_at": moment_text(change.proposed_at),
         "editors": list(change.editors),
@@ -157,7 +160,7 @@ async def _described(request: web.Request, change: ChangeRequest) -> dict[str, A
         "comments": [
             {
                 "comment_id": one.id, "by": one.by, "at": one.at.isoformat(),
-                "text": _text(texts, one.text), "anchor": one.anchor,
+                "text": text_in(texts, one.text), "anchor": one.anchor,
             }
             for one in change.comments
         ],
@@ -171,22 +174,9 @@ def _verdict(verdict: Verdict, texts: dict[str, str]) -> dict[str, Any]:
         "by": verdict.by,
         "at": verdict.at.isoformat(),
         "revision": verdict.revision,
-        "comment": _text(texts, verdict.comment),
+        "comment": text_in(texts, verdict.comment),
         "signature": verdict.signature,
     }
-
-
-async def texts_of(request: web.Request, refs: Iterable[Any]) -> dict[str, str]:
-    """What commitments in events refer to, by the commitment; what was erased is left out."""
-    commitments = [ref["commitment"] for ref in refs]
-    held: dict[str, Content] = await edge.read(
-        request, edge.services(request).recorder.contents, commitments
-    )
-    return {commitment: content.body.decode() for commitment, content in held.items()}
-
-
-def _text(texts: dict[str, str], ref: ContentRef | None) -> str | None:
-    return texts.get(ref["commitment"]) if ref is not None else None
 
 
 # Commands

@@ -10,12 +10,12 @@ from api.http.commanding import submit
 from api.http.history import entry_for
 from api.http.route import Route
 from api.http.schemas import CommandAnswer, FreeText, LabelName, PageAnswer, Request
+from api.http.texts import add_names, text_in, texts_of
 from api.http.versions import version_number
 from domain import commands
 from domain.access import CHECK_WRITE, PROMPT_READ
 from domain.check import Check, VersionChecks, checks_id
 from domain.check_commands import URL_CHARS_MAX
-from domain.commitment import Content
 
 
 class CheckRequest(Request):
@@ -59,26 +59,23 @@ async def list_checks(request: web.Request) -> web.StreamResponse:
         request, services.repository.load, VersionChecks, checks_id(prompt.id, number)
     )
     checks = loaded.aggregate.checks if loaded.aggregate is not None else {}
-    refs = [ref for one in checks.values() for ref in (one.summary, one.evidence_url) if ref]
-    commitments = [ref["commitment"] for ref in refs]
-    held = await edge.read(request, services.recorder.contents, commitments)
-    items = [_item(check, held) for _, check in sorted(checks.items())]
+    refs = [ref for one in checks.values() for ref in (one.summary, one.evidence_url)]
+    texts = await texts_of(request, refs)
+    items = [_item(check, texts) for _, check in sorted(checks.items())]
+    await add_names(request, items, "by")
     body = {"items": items, "next_cursor": None}
     return edge.view_answer(request, body, services.follower.position)
 
 
-def _item(check: Check, held: dict[str, Content]) -> dict[str, Any]:
-    texts = {
-        field: held[ref["commitment"]].body.decode() if ref and ref["commitment"] in held else None
-        for field, ref in (("summary", check.summary), ("evidence_url", check.evidence_url))
-    }
+def _item(check: Check, texts: dict[str, str]) -> dict[str, Any]:
     return {
         "name": check.name,
         "state": check.state,
         "by": check.by,
         "at": check.at.isoformat(),
+        "summary": text_in(texts, check.summary),
+        "evidence_url": text_in(texts, check.evidence_url),
         "evidence_digest": check.evidence_digest,
-        **texts,
     }
 
 

@@ -18,6 +18,7 @@ from api.http.schemas import (
     Request,
     VersionRange,
 )
+from api.http.texts import add_names
 from domain import commands
 from domain.access import CONSUMER_WRITE, PROMPT_READ, prompt_resource
 from domain.consumer import VARIABLES_MAX, Consumers, consumers_id
@@ -91,6 +92,8 @@ async def list_consumers(request: web.Request) -> web.StreamResponse:
         served = version.number if version is not None else None
         items.append({**consumer_body(prompt, consumer), "version": served, "broken": broken})
     readers = await _readers(request, prompt, live, {one.by for one in known.values()})
+    await add_names(request, items, "registered_by")
+    await add_names(request, readers, "principal_id")
     body = {
         "items": items, "next_cursor": None, "readers": readers,
         "converged": {

@@ -8,6 +8,7 @@ from aiohttp import web
 from pydantic import Field
 
 from api.http import edge
+from api.http.audit import records_of
 from api.http.route import Route
 from api.http.schemas import DiffAnswer, PageAnswer, Request
 from domain.access import PROMPT_READ, Rights, not_found, permitted, prompt_resource
@@ -20,7 +21,7 @@ from domain.semantic_diff import semantic_diff
 from domain.version import Version
 from ledger.ids import now
 from projections.answers import Kind, Resolved
-from projections.audit import Audit, AuditFilter, find_records, to_records
+from projections.audit import Audit, AuditFilter, find_records
 from projections.entry import Entry
 from projections.history import History, fold_history
 from projections.past import position_of
@@ -133,7 +134,7 @@ async def get_history(request: web.Request) -> web.StreamResponse:
     (rows, next_cursor), position = await edge.read(
         request, services.views.read, question, Audit.name
     )
-    records = await edge.read(request, to_records, rows, services.recorder.contents)
+    records = await records_of(request, rows)
     for record in records:
         del record["authz"], record["request_id"]
     return edge.view_answer(request, {"items": records, "next_cursor": next_cursor}, position)

@@ -23,6 +23,7 @@ from api.http.schemas import (
     SignatureRequest,
 )
 from api.http.signatures import own_signature, prompt_to_sign
+from api.http.texts import add_names, text_in, texts_of
 from domain import commands
 from domain.access import ENVIRONMENT_PROMOTE, PROMPT_READ, Caller, prompt_resource
 from domain.deciding import moment_text
@@ -76,6 +77,7 @@ async def list_labels(request: web.Request) -> web.StreamResponse:
         for label in history.prompt.labels_set
         if at is None or not history.prompt.labels[label].expired(at)
     ]
+    await add_names(request, items, "promoted_by")
     return edge.view_answer(request, {"items": items, "next_cursor": None}, position)
 
 
@@ -86,6 +88,7 @@ async def get_label(request: web.Request) -> web.StreamResponse:
     history.prompt.target_of(label, at)
     environments, rules = await _environments(request, history), await _rules(request, history)
     item = _label_item(history, label, environments, rules)
+    await add_names(request, [item], "promoted_by")
     etag = f'"{label_etag(history.prompt, label)}"'
     return edge.view_answer(request, item, position, ETag=etag)
 
@@ -100,13 +103,11 @@ async def get_label_history(request: web.Request) -> web.StreamResponse:
     if state is None:
         history.prompt.target_of(label)
     moves = state.history[::-1] if state else ()
-    commitments = [move.reason["commitment"] for move in moves if move.reason]
-    services = edge.services(request)
-    held = await edge.read(request, services.recorder.contents, commitments)
-    reasons = {commitment: content.body.decode() for commitment, content in held.items()}
+    reasons = await texts_of(request, (move.reason for move in moves))
     items = [_move_item(history, move, reasons) for move in moves]
+    await add_names(request, items, "by")
     body = {"items": items, "next_cursor": None}
-    return edge.view_answer(request, body, services.follower.position)
+    return edge.view_answer(request, body, edge.services(request).follower.position)
 
 
 async def _rules(request: web.Request, history: History) -> dict[str, Any]:
@@ -154,7 +155,7 @@ def _move_item(history: History, move: LabelMove, reasons: dict[str, str]) -> di
         "act": move.act,
         "expires_at": moment_text(move.expires_at),
         "change_id": move.change_id,
-        "reason": reasons.get(move.reason["commitment"]) if move.reason else None,
+        "reason": text_in(reasons, move.reason),
         "by": history.actor_at(move.stream_position),
         "at": history.events[move.stream_position - 1].time,
         "position": history.position_at(move.stream_position),

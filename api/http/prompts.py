@@ -43,6 +43,7 @@ from api.http.schemas import (
     VersionCommandAnswer,
 )
 from api.http.similar import beside_commit
+from api.http.texts import add_names
 from domain import access, commands
 from domain.access import PROMPT_READ, PROMPT_WRITE, Caller, not_found, prompt_resource
 from domain.errors import DomainError
@@ -273,6 +274,7 @@ async def list_prompts_of(request: web.Request) -> web.StreamResponse:
         ),
     )
     page, position = await ask_catalog(request, question, wanted.as_of)
+    await add_names(request, page.items, "created_by", "updated_by")
     return edge.view_answer(
         request, {"items": page.items, "next_cursor": page.next_cursor}, position
     )
@@ -315,6 +317,7 @@ async def get_metadata(request: web.Request) -> web.StreamResponse:
     if metadata is None:
         raise not_found(resource)
     metadata["forked_from"] = await _origin(request, who, project, name)
+    await add_names(request, [metadata], "created_by", "updated_by")
     etag = f'"{metadata.pop("stream_position")}"'
     return edge.view_answer(request, metadata, position, ETag=etag)
 

@@ -12,6 +12,7 @@ from api.http.moments import Moment
 from api.http.problems import EdgeError
 from api.http.route import Route
 from api.http.schemas import Id, LabelName, PageAnswer, ProjectName, PromptName, Request
+from api.http.texts import add_names
 from domain import access
 from domain.access import AUDIT_READ, REGISTRY, Caller, prompt_resource
 from domain.names import check_label, check_project_name, check_prompt_name
@@ -98,6 +99,7 @@ async def list_reads(request: web.Request) -> web.StreamResponse:
     )  # fmt: skip
     await services.reads.flush()
     items, next_cursor = await edge.read(request, services.reads.page, filtered)
+    await add_names(request, items, "principal_id")
     body = {"items": items, "next_cursor": next_cursor}
     return edge.view_answer(request, body, services.follower.position)
 

@@ -417,8 +417,10 @@ class MetadataAnswer(Answer):
     labels: dict[str, int]
     latest_version: int
     created_by: str
+    created_by_name: str | None
     created_at: datetime
     updated_by: str
+    updated_by_name: str | None
     updated_at: datetime
 
 
@@ -433,6 +435,7 @@ class VersionAnswer(Answer):
     digest: str | None
     message: str | None
     author: str
+    author_name: str | None
     committed_at: datetime
     position: int
 
@@ -446,6 +449,7 @@ class LabelAnswer(Answer):
     rollout: dict[str, Any] | None
     environment: bool
     promoted_by: str
+    promoted_by_name: str | None
     promoted_at: datetime
     position: int
 

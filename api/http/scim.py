@@ -33,6 +33,7 @@ from api.http.scim_schemas import (
     UserChange,
     UserRequest,
 )
+from api.http.texts import text_in, texts_of
 from domain import commands
 from domain.access import ACCESS_READ, ACCESS_WRITE, REGISTRY, Caller, not_found, principal_resource
 from domain.errors import InvalidError
@@ -160,21 +161,15 @@ def _filtered(request: web.Request, kind: Kind, filtered: str | None) -> list[Kn
 
 async def _resources(request: web.Request, kind: Kind, listed: list[Known]) -> list[dict[str, Any]]:
     """As they are answered."""
-    view, recorder = edge.services(request).access, edge.services(request).recorder
+    view = edge.services(request).access
     logins = {k.principal.id: view.sign_ins[k.principal.id].login for k in listed}
-    refs = [ref["commitment"] for ref in logins.values() if ref is not None]
-    refs += [k.principal.name["commitment"] for k in listed]
-    held = await edge.read(request, recorder.contents, refs)
-
-    def text(ref: Any) -> str:
-        content = held.get(ref["commitment"]) if ref is not None else None
-        return content.body.decode() if content is not None else ""
-
+    texts = await texts_of(request, [*logins.values(), *(k.principal.name for k in listed)])
     members = _members(request) if kind is GROUPS and listed else {}
     resources = []
     for known in listed:
         principal = known.principal
-        shown, login = text(principal.name), text(logins[principal.id])
+        shown = text_in(texts, principal.name) or ""
+        login = text_in(texts, logins[principal.id]) or ""
         resource: dict[str, Any] = {
             "schemas": [kind.schema],
             "id": str(principal.id),

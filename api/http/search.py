@@ -11,6 +11,7 @@ from api.http.moments import Moment
 from api.http.problems import EdgeError
 from api.http.route import Route
 from api.http.schemas import Id, LabelName, PageAnswer, ProjectName, PromptName, Request, Tag
+from api.http.texts import add_names
 from domain import access
 from domain.access import PROMPT_READ, Rights, not_found, project_resource
 from domain.names import check_project_name
@@ -86,6 +87,7 @@ async def search(request: web.Request) -> web.StreamResponse:
         request, services.views.read, question, Search.name
     )
     items = await edge.read(request, to_items, rows, asked, services.recorder.contents)
+    await add_names(request, items, "author")
     return edge.view_answer(request, {"items": items, "next_cursor": next_cursor}, position)
 
 

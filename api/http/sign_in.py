@@ -20,6 +20,7 @@ from api.http.commanding import commit, submit
 from api.http.passwords import PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN
 from api.http.route import Route
 from api.http.schemas import Answer, CommandAnswer, FreeText, Request
+from api.http.texts import text_in, texts_of
 from domain import commands
 from domain.access import SYSTEM_CALLER, VIA_SESSION, Caller
 from domain.credential import PASSWORD
@@ -350,9 +351,8 @@ async def propose_totp(request: web.Request) -> web.StreamResponse:
 
 async def _login_of(request: web.Request, sign_in: SignIn) -> str:
     """The login name as it was given; the id where that text is gone."""
-    recorder, ref = edge.services(request).recorder, sign_in.login
-    held = await edge.read(request, recorder.contents, [ref["commitment"]] if ref else [])
-    return next((text.body.decode() for text in held.values()), str(sign_in.id))
+    texts = await texts_of(request, [sign_in.login])
+    return text_in(texts, sign_in.login) or str(sign_in.id)
 
 
 async def enrol_totp(request: web.Request) -> web.StreamResponse:

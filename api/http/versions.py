@@ -24,6 +24,7 @@ from api.http.schemas import (
     VersionCommandAnswer,
 )
 from api.http.similar import beside_commit
+from api.http.texts import add_names
 from domain import commands
 from domain.access import PROMPT_READ, PROMPT_WRITE
 from domain.commitment import Content
@@ -117,6 +118,7 @@ async def list_versions(request: web.Request) -> web.StreamResponse:
     versions = found[-wanted.limit :][::-1]
     held = await _texts(request, versions)
     items = [_version_item(history, version, held) for version in versions]
+    await add_names(request, items, "author")
     more = len(found) > wanted.limit
     next_cursor = encode_cursor(versions[-1].number - 1) if more else None
     position = edge.services(request).follower.position
@@ -137,6 +139,7 @@ async def get_version(request: web.Request) -> web.StreamResponse:
         "variables": await edge.read(request, _variables, content),
         "content": orjson.Fragment(content),
     }
+    await add_names(request, [item], "author")
     return edge.view_answer(request, item, edge.services(request).follower.position)
 
 

@@ -23,6 +23,7 @@ from api.http.schemas import (
     ReasonRequest,
     Request,
 )
+from api.http.texts import text_in, texts_of
 from domain import access, commands
 from domain.access import (
     ACCESS_READ,
@@ -180,9 +181,8 @@ def _may_know(rights: Rights, scope: Scope) -> bool:
 
 async def _items(request: web.Request, known: list[KnownWebhook]) -> list[dict[str, Any]]:
     services = edge.services(request)
-    refs = [ref for one in known for ref in (one.webhook.url, one.webhook.description) if ref]
-    held = await edge.read(request, services.recorder.contents, [r["commitment"] for r in refs])
-    texts = {commitment: content.body.decode() for commitment, content in held.items()}
+    refs = [ref for one in known for ref in (one.webhook.url, one.webhook.description)]
+    texts = await texts_of(request, refs)
     states = await edge.read(request, services.deliveries.states) if known else {}
     head = services.follower.position
     items = []
@@ -197,12 +197,12 @@ def _item(known: KnownWebhook, texts: dict[str, str]) -> dict[str, Any]:
     webhook: Webhook = known.webhook
     return {
         "webhook_id": str(webhook.id),
-        "url": texts.get(webhook.url["commitment"]),
+        "url": text_in(texts, webhook.url),
         "project": webhook.scope.project,
         "folder": webhook.scope.folder,
         "types": list(webhook.types),
         "labels": list(webhook.labels),
-        "description": webhook.description and texts.get(webhook.description["commitment"]),
+        "description": text_in(texts, webhook.description),
         "enabled": webhook.enabled,
         "created_at": known.created_at,
         "secrets": [

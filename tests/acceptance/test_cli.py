@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import ROOT, Process, text_content
+from tests.launching import COMMAND
 from tests.servers import free_port
 
 
@@ -85,6 +87,25 @@ def test_long_trails_are_shown_whole(acme: Process) -> None:
     items = json.loads(acme.cli("audit", "--json").stdout)["items"]
     assert items[-1]["position"] == client.position
     assert "More: --after 50" in acme.cli("events").stdout
+
+
+def test_nobodys_text_steers_a_reviewers_terminal(acme: Process) -> None:
+    """What hides or turns around lines is shown as what cannot be shown; programs get it as is."""
+    steering = "fine\x1b[1A\x1b[2K\u202eevil"
+    body = {"content": text_content(steering), "message": steering}
+    acme.client().ok("POST", "/v1/projects/acme/prompts/text/-/versions", body)
+    for command in (["log", "acme/text"], ["diff", "acme/text", "1", "2"]):
+        shown = acme.cli("prompt", *command).stdout
+        assert "fine\ufffd[1A\ufffd[2K\ufffdevil" in shown, shown
+    assert acme.cli("prompt", "render", "acme/text@2").stdout == steering + "\n"
+    reader, terminal = pty.openpty()
+    subprocess.run(
+        [*COMMAND, "prompt", "render", "acme/text@2"], cwd=ROOT, env=acme.environment, check=True,
+        stdout=terminal, timeout=60,
+    )  # fmt: skip
+    os.close(terminal)
+    assert os.read(reader, 4096).decode().rstrip() == "fine\ufffd[1A\ufffd[2K\ufffdevil"
+    os.close(reader)
 
 
 def test_a_reference_that_was_left_empty_is_a_mistake(acme: Process) -> None:

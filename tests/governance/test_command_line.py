@@ -39,6 +39,8 @@ def test_the_second_tour_of_the_readme(server: Process, tmp_path: Path) -> None:
         and "You wrote" in done.stderr
     )
     assert "First greeting" in done.stdout and "is applied" in done.stdout
+    assert "proposed by Ann (" in done.stdout and "approved by Ben (" in done.stdout
+    assert "lint" in done.stdout and "Ben (" in done.stdout.split("is applied")[1]  # the trail
     assert "Greet {{name}} in one line." in done.stdout
     assert "change.approved" in done.stdout and "no fault" in done.stdout
 
