@@ -18,7 +18,7 @@ from api.http.schemas import (
     Request,
     VersionNumber,
 )
-from api.http.scim_schemas import SCIM_MEDIA_TYPE, ScimProblem
+from api.http.scim_schemas import SCIM_GROUP, SCIM_MEDIA_TYPE, SCIM_USER, ScimProblem
 
 _REFERENCE = "#/components/schemas/{model}"
 
@@ -40,6 +40,8 @@ _PLAIN_PARAMETERS: dict[str, dict[str, Any]] = {
     "id": {"type": "string", "format": "uuid"},
     "group_id": {"type": "string", "format": "uuid"},
     "projection": {"type": "string", "pattern": "^[a-z]+$"},
+    "kind": {"type": "string", "enum": ["User", "Group"]},
+    "schema": {"type": "string", "enum": [SCIM_USER, SCIM_GROUP]},
     "key_id": {"type": "string", "pattern": "^sha256:[0-9a-f]{64}$"},
 }
 _HEADERS: dict[str, dict[str, Any]] = {

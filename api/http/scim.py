@@ -21,10 +21,10 @@ from api.http.route import Route
 from api.http.schemas import Request
 from api.http.scim_patch import group_changes, user_changes
 from api.http.scim_schemas import (
+    COUNT_MAX,
     MEMBERS_MAX,
     SCIM_GROUP,
     SCIM_LIST,
-    SCIM_MEDIA_TYPE,
     SCIM_USER,
     GroupRequest,
     PatchRequest,
@@ -33,6 +33,7 @@ from api.http.scim_schemas import (
     UserChange,
     UserRequest,
 )
+from api.http.scim_service import scim_answer
 from api.http.texts import text_in, texts_of
 from domain import commands
 from domain.access import ACCESS_READ, ACCESS_WRITE, REGISTRY, Caller, not_found, principal_resource
@@ -43,7 +44,6 @@ from projections.access import Known
 from projections.errors import NotCaughtUpError
 
 COUNT_DEFAULT = 100
-COUNT_MAX = 500
 _FILTER = re.compile(r'\s*(?:urn:[\w.:-]+:)?(\w+)\s+[eE][qQ]\s+("(?:[^"\\]|\\.)*")\s*')
 
 
@@ -85,12 +85,6 @@ class Kind:
 
 USERS = Kind("User", "person", SCIM_USER, "userName")
 GROUPS = Kind("Group", "group", SCIM_GROUP, "displayName")
-
-
-def _answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    response = edge.answer(value, status=status, headers=headers)
-    response.content_type = SCIM_MEDIA_TYPE
-    return response
 
 
 def _reader(request: web.Request) -> Caller:
@@ -210,7 +204,7 @@ async def _listed(request: web.Request, kind: Kind) -> web.Response:
     everybody = _filtered(request, kind, wanted.filter)
     start, count = max(1, wanted.startIndex), max(0, min(wanted.count, COUNT_MAX))
     page = everybody[start - 1 : start - 1 + count]
-    return _answer(
+    return scim_answer(
         {
             "schemas": [SCIM_LIST],
             "totalResults": len(everybody),
@@ -231,7 +225,7 @@ async def _told(
     headers = _position(request)
     if status == 201:
         headers["Location"] = resource["meta"]["location"]
-    return _answer(_asked_for(resource, edge.query(request, ScimQuery)), status, headers)
+    return scim_answer(_asked_for(resource, edge.query(request, ScimQuery)), status, headers)
 
 
 def _position(request: web.Request) -> dict[str, str]:
@@ -264,7 +258,7 @@ async def _shown(request: web.Request, kind: Kind) -> web.Response:
     wanted = edge.query(request, ScimQuery)
     await edge.fresh_memory(request)
     (resource,) = await _resources(request, kind, [_one(request, kind)])
-    return _answer(_asked_for(resource, wanted))
+    return scim_answer(_asked_for(resource, wanted))
 
 
 # What changes
@@ -412,46 +406,10 @@ async def _delete(request: web.Request, kind: Kind) -> web.StreamResponse:
     return web.Response(status=204, headers=_position(request))
 
 
-# The service
-
-
-async def scim_service(request: web.Request) -> web.StreamResponse:
-    """What this service can do (RFC 7643 section 5)."""
-    no, yes = {"supported": False}, {"supported": True}
-    bearer = {"type": "oauthbearertoken", "name": "API token",
-              "description": "Of a principal with access.write and access.read"}  # fmt: skip
-    return _answer(
-        {
-            "schemas": ["urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"],
-            "patch": yes, "bulk": no | {"maxOperations": 0, "maxPayloadSize": 0},
-            "filter": yes | {"maxResults": COUNT_MAX}, "changePassword": no, "sort": no,
-            "etag": no, "authenticationSchemes": [bearer],
-        }
-    )  # fmt: skip
-
-
-async def scim_resource_types(request: web.Request) -> web.StreamResponse:
-    """Users and groups (RFC 7643 section 6)."""
-    types = [
-        {
-            "schemas": ["urn:ietf:params:scim:schemas:core:2.0:ResourceType"], "id": kind.name,
-            "name": kind.name, "endpoint": f"/{kind.name}s", "schema": kind.schema,
-        }
-        for kind in (USERS, GROUPS)
-    ]  # fmt: skip
-    return _answer({"schemas": [SCIM_LIST], "totalResults": 2, "startIndex": 1,
-                    "itemsPerPage": 2, "Resources": types})  # fmt: skip
-
-
 _ONE: dict[int, Any] = {200: ScimAnswer}
 _MADE: dict[int, Any] = {201: ScimAnswer}
 _GONE: dict[int, Any] = {204: "Gone"}
 _PAGE: dict[int, Any] = {200: ScimListAnswer}
-
-
-def _about(path: str, handler: Any, summary: str) -> Route:
-    return Route("GET", f"/scim/v2/{path}", handler, summary, "scim", None, scim=True, public=True,
-                 answers=_ONE)  # fmt: skip
 
 
 def _read(path: str, handler: Any, summary: str, query: Any, answers: dict[int, Any]) -> Route:
@@ -467,8 +425,6 @@ def _write(
 
 
 ROUTES = (
-    _about("ServiceProviderConfig", scim_service, "SCIM: what there is"),
-    _about("ResourceTypes", scim_resource_types, "SCIM: kinds"),
     _read("Users", list_users, "SCIM: list users", ScimListQuery, _PAGE),
     _write("POST", "Users", create_user, "SCIM: make a user", UserRequest, _MADE),
     _read("Users/{id}", get_user, "SCIM: read a user", ScimQuery, _ONE),

@@ -15,6 +15,7 @@ SCIM_LIST = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 SCIM_PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 OPERATIONS_MAX = 200
 MEMBERS_MAX = 1000
+COUNT_MAX = 500
 Text = Annotated[
     str, Field(min_length=1, max_length=254, pattern=r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$")
 ]

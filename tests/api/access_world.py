@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from ledger.signing import Signer
 from ledger.trust import possession_text
+from api.http.scim_schemas import SCIM_USER
 from tests.harness import Api, Caller, text_content
 from tests.sign_in.people import PASSWORD, Person, new_person
 
@@ -208,6 +209,7 @@ class World:
         elif "…" in route or route == PROMPT:
             prompt = await self.fresh_prompt()
         path = route.replace(PROMPT, prompt).replace("…", prompt)
+        path = path.replace("{kind}", "User").replace("{schema}", SCIM_USER)
         if "change-requests/{id}" in path:
             path = path.replace("{id}", await self.change(method, path.rpartition("/")[2]))
         if "environments/{label}" in path:

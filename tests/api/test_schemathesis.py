@@ -20,6 +20,7 @@ from schemathesis.specs.openapi.checks import (
 
 from api.http.openapi import document
 from api.http.routes import ROUTES
+from api.http.scim_schemas import SCIM_USER
 from api.http import sign_in
 from ledger.signing import Signer
 from ledger.trust import possession_text
@@ -121,6 +122,8 @@ def _existing(admin: Sync, operation_id: str) -> dict[str, str]:
         "group_id": group["principal_id"],
         "number": "1",
         "projection": "catalog",
+        "kind": "User",
+        "schema": SCIM_USER,
         "principal": principal_id,
         "ledger": ledger,
         "key_id": actor_key or key["key_id"],

@@ -297,6 +297,31 @@ async def test_deactivated_otherwise_frees_the_name_too(api: Api, scim: Api) -> 
     assert (await new_user(scim, "ada"))["id"] != made["id"]
 
 
+async def test_what_is_kept_is_what_the_schemas_say(api: Api, scim: Api) -> None:
+    """Every attribute that is answered is described, and found by the links between them."""
+    nobody = api.as_token(None)
+    for kind, made in (
+        ("User", await new_user(scim, "ada")),
+        ("Group", await scim.ok("POST", "/scim/v2/Groups", {"displayName": "staff"})),
+    ):
+        type_ = await nobody.ok("GET", f"/scim/v2/ResourceTypes/{kind}")
+        schema = await nobody.ok("GET", f"/scim/v2/Schemas/{type_['schema']}")
+        assert (await nobody.ok("GET", schema["meta"]["location"])) == schema
+        assert made["schemas"] == [schema["id"]] and schema["name"] == kind
+        described = {one["name"]: one for one in schema["attributes"]}
+        assert set(made) - {"schemas", "id", "meta"} == set(described)
+        required = {name for name, one in described.items() if one["required"]}
+        sent = {name: made[name] + "2" for name in required}
+        await scim.ok("POST", f"/scim/v2/{kind}s", sent)
+        one_less = {name: value for name, value in made.items() if name not in required}
+        refused(await scim.call("POST", f"/scim/v2/{kind}s", one_less), 400, "invalidValue")
+    listed = await nobody.ok("GET", "/scim/v2/Schemas")
+    assert [one["name"] for one in listed["Resources"]] == ["User", "Group"]
+    assert listed["totalResults"] == 2
+    refused(await nobody.call("GET", "/scim/v2/Schemas/urn:none"), 404)
+    refused(await nobody.call("GET", "/scim/v2/ResourceTypes/Robot"), 404)
+
+
 async def test_what_it_is_and_who_may(api: Api, scim: Api) -> None:
     nobody = api.as_token(None)
     config = await nobody.ok("GET", "/scim/v2/ServiceProviderConfig")
@@ -306,7 +331,7 @@ async def test_what_it_is_and_who_may(api: Api, scim: Api) -> None:
     refused(await nobody.call("GET", "/scim/v2/Users"), 401)
     viewer = (await api.make_caller({"role": "viewer"})).api
     refused(await viewer.call("GET", "/scim/v2/Users"), 403)
-    refused(await scim.call("GET", "/scim/v2/Schemas"), 404)
+    refused(await scim.call("GET", "/scim/v2/Me"), 404)
     refused(await scim.call("POST", "/scim/v2/Users", {}), 400, "invalidValue")
     unknown = await scim.call("GET", "/scim/v2/Users", params={"filter": 'userName sw "a"'})
     refused(unknown, 400, "invalidFilter")
