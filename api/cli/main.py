@@ -19,67 +19,11 @@ from api.cli.context import (
     Cli,
     settings_with,
 )
-from api.cli.lazy import LazyGroup
 from api.cli.output import Output
-
-# Command → module and attribute, in the order of the help.
-COMMANDS = {
-    "init": "operations.init",
-    "migrate": "operations.migrate",
-    "serve": "operations.serve_command",
-    "worker": "operations.worker",
-    "verify": "operations.verify",
-    "doctor": "operations.doctor",
-    "projections": "operations.projections_group",
-    "copy": "moving.copy_command",
-    "backup": "moving.backup",
-    "restore": "moving.restore",
-    "import": "importing.import_command",
-    "pull": "working_copy.pull",
-    "push": "working_copy.push",
-    "status": "working_copy.status",
-    "project": "projects.project",
-    "prompt": "prompts.prompt",
-    "branch": "branches.branch",
-    "guardrail": "composing.guardrail",
-    "label": "promoting.label",
-    "promote": "promoting.promote",
-    "rollback": "promoting.rollback",
-    "rollout": "rollouts.rollout",
-    "environment": "environments.environment",
-    "owners": "environments.owners",
-    "change-request": "changes.change_request",
-    "check": "changes.check",
-    "reads": "consumers.reads",
-    "consumer": "consumers.consumer",
-    "login": "sign_in.login",
-    "logout": "sign_in.logout",
-    "recover": "sign_in.recover",
-    "password": "sign_in.password",
-    "totp": "sign_in.totp",
-    "session": "sign_in.session",
-    "sign-in-rules": "sign_in.sign_in_rules",
-    "access-rules": "access_requests.access_rules",
-    "lift-access-rules": "operations.lift_rules",
-    "access-request": "access_requests.access_request",
-    "whoami": "access.whoami",
-    "principal": "access.principal",
-    "grant": "access.grant",
-    "role": "roles.role",
-    "group": "roles.group",
-    "explain": "roles.explain",
-    "token": "access.token",
-    "webhook": "webhooks.webhook",
-    "key": "keys.key",
-    "actor-key": "signing.actor_key",
-    "events": "trail.events",
-    "audit": "trail.audit",
-}
+from api.cli.overview import Overview
 
 
-@click.group(
-    cls=LazyGroup, later=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
-)
+@click.group(cls=Overview, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 @click.option("--dry-run", is_flag=True, help="Have commands decided and nothing committed.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="The data directory.")

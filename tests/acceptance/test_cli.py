@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -106,6 +107,24 @@ def test_nobodys_text_steers_a_reviewers_terminal(acme: Process) -> None:
     os.close(terminal)
     assert os.read(reader, 4096).decode().rstrip() == "fine\ufffd[1A\ufffd[2K\ufffdevil"
     os.close(reader)
+
+
+def test_help_and_completion_read_no_server() -> None:
+    scrinia = str(Path(sys.executable).parent / "scrinia")
+    shown = subprocess.run([scrinia, "--help"], capture_output=True, text=True, check=True).stdout
+    assert "change-request" in shown and "Prove it" in shown
+    asked = {
+        "_SCRINIA_COMPLETE": "bash_complete",
+        "COMP_WORDS": "scrinia access-",
+        "COMP_CWORD": "1",
+    }
+    done = subprocess.run([scrinia], capture_output=True, text=True, env={**os.environ, **asked})
+    assert done.stdout.split() == ["plain,access-rules", "plain,access-request"]
+    trace = subprocess.run(
+        [sys.executable, "-X", "importtime", scrinia, "--help"], capture_output=True, text=True
+    )
+    assert "api.cli.main" in trace.stderr
+    assert not {"aiohttp.web", "psycopg", "api.main"} & set(re.findall(r"[\w.]+", trace.stderr))
 
 
 def test_a_reference_that_was_left_empty_is_a_mistake(acme: Process) -> None:

@@ -11,7 +11,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from api.cli.main import COMMANDS
+from api.cli.overview import COMMANDS
 from api.settings import Settings
 from domain.keys import CHECKPOINT_PURPOSE, EVENT_PURPOSE, SIGN_IN_PURPOSE, WEBHOOK_PURPOSE
 from ledger.ids import SystemIds
