@@ -201,8 +201,12 @@ def owners() -> None:
 def list_owners(cli: Cli, project: str) -> None:
     """Who owns what in a project."""
     answer = cli.call("GET", f"{project_path(project)}/owners")
-    rows = [(i["folder"] or "(all)", i["owners"]) for i in answer["items"]]
-    cli.output.table(answer, ("folder", "owners"), rows)
+    rows = [
+        (i["folder"] or "(all)", one, i["names"].get(one))
+        for i in answer["items"]
+        for one in i["owners"]
+    ]
+    cli.output.table(answer, ("folder", "owner", "name"), rows)
 
 
 @owners.command("set")

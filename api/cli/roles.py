@@ -75,7 +75,8 @@ def list_groups(cli: Cli) -> None:
 def members(cli: Cli, group_id: str) -> None:
     """Who is in a group."""
     answer = cli.call("GET", f"/v1/principals/{group_id}")
-    cli.output.table(answer, ("principal",), [(one,) for one in answer["members"]])
+    rows = [(one, answer["names"].get(one)) for one in answer["members"]]
+    cli.output.table(answer, ("principal", "name"), rows)
 
 
 @group.command("add")

@@ -160,15 +160,18 @@ async def get_principal(request: web.Request) -> web.StreamResponse:
     view = edge.services(request).access
     known = principal_in_path(request, who)
     principal, principal_id = known.principal, str(known.principal.id)
+    members = view.members(principal_id) if principal.type == "group" else []
+    names = await names_of(request, [principal_id, *principal.groups, *members])
     body = {
         "principal_id": principal_id,
         "type": principal.type,
-        "name": (await names_of(request, [principal_id])).get(principal_id),
+        "name": names.pop(principal_id, None),
         "active": principal.active,
         "suspended": not principal.active and not principal.gone,
         "created_at": known.created_at,
         "groups": list(principal.groups),
-        "members": view.members(principal_id) if principal.type == "group" else [],
+        "members": members,
+        "names": names,
         "sign_in": (await _sign_ins(request, [principal]))[principal_id],
     }
     return edge.view_answer(request, body, view.position)

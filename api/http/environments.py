@@ -16,6 +16,7 @@ from api.http.environment_schemas import (
 from api.http.labels import AsOfQuery
 from api.http.route import Route
 from api.http.schemas import CommandAnswer, PageAnswer, ReasonRequest
+from api.http.texts import names_of
 from domain import access, commands
 from domain.access import PROJECT_WRITE, PROMPT_READ, not_found, project_resource
 from domain.environment_commands import environment_body
@@ -109,8 +110,14 @@ async def get_owners(request: web.Request) -> web.StreamResponse:
         for folder, owners in sorted(project.owners.items(), key=lambda one: one[0] or "")
         if readable is None or _lies_in(folder, readable)
     ]
+    names = await names_of(request, {one for _, owners in owned for one in owners})
     items: list[dict[str, Any]] = [
-        {"folder": folder, "owners": list(owners)} for folder, owners in owned
+        {
+            "folder": folder,
+            "owners": list(owners),
+            "names": {one: names[one] for one in owners if one in names},
+        }
+        for folder, owners in owned
     ]
     return edge.view_answer(request, {"items": items, "next_cursor": None}, position)
 

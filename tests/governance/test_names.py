@@ -72,6 +72,23 @@ async def test_what_people_hold_and_used(team: Team) -> None:
     assert "The viewer" in {one["principal_name"] for one in told["readers"]}
 
 
+async def test_members_and_owners(team: Team) -> None:
+    await call_by_their_roles(team)
+    author = team.callers["author"].principal_id
+    body = {"folder": "support", "owners": [author]}
+    await team.admin.ok("PUT", "/v1/projects/acme/owners", body)
+    (owned,) = (await team.viewer.ok("GET", "/v1/projects/acme/owners"))["items"]
+    assert owned["names"] == {author: "The author"}
+    group = await team.admin.ok("POST", "/v1/principals", {"type": "group", "name": "Writers"})
+    group_id = group["principal_id"]
+    await team.admin.ok("PUT", f"/v1/principals/{author}/groups/{group_id}")
+    told = await team.admin.ok("GET", f"/v1/principals/{group_id}")
+    assert (told["name"], told["names"]) == ("Writers", {author: "The author"})
+    assert (await team.author.ok("GET", f"/v1/principals/{author}"))["names"] == {
+        group_id: "Writers"
+    }
+
+
 async def test_a_name_is_that_of_now(team: Team) -> None:
     """It is no part of the history, nor of what a past moment answers."""
     await call_by_their_roles(team)
