@@ -349,6 +349,12 @@ def authenticate(rights: Rights | None, now: datetime, *, limited: bool = False)
     return rights
 
 
+def check_whole(rights: Rights) -> None:
+    """ForbiddenError for a token that was narrowed to anything."""
+    if rights.token is None or rights.token.scopes is not None:
+        raise ForbiddenError("This takes a token that is not narrowed to anything.")
+
+
 def lasting(rights: Rights | None) -> Rights | None:
     """The standing by which something is done later for somebody who asked for it once.
 

@@ -64,8 +64,7 @@ class Deciding:
         rights = self._rights(limited=limited)
         if self._caller.principal_id != str(principal_id):
             raise ForbiddenError("Only the principal itself does this.")
-        if rights.token is None or rights.token.scopes is not None:
-            raise ForbiddenError("This takes a token that is not narrowed to anything.")
+        access.check_whole(rights)
         authz = {
             "policy": access.SELF_POLICY,
             "permission": access.SELF_PERMISSION,

@@ -136,10 +136,7 @@ class SessionCommands(Deciding):
 
     def refresh_session(self, command: commands.RefreshSession) -> Decision:
         """Exchange a refresh token; one that was exchanged before ends the session."""
-        session = self._session.load(UserSession, command.session_id)
-        if session is None or session.is_over(self._now) or not self._is_kept(session):
-            raise SessionOverError("The session is over: sign in again.")
-        provenance = self._as_signing_in(UUID(session.principal_id), "refresh", str(session.id))
+        session, provenance = self._at_the_door(command.session_id)
         given = command.number
         if given == session.number:
             if session.number >= REFRESHES_MAX:
@@ -156,6 +153,14 @@ class SessionCommands(Deciding):
             raise SessionOverError("The refresh token is not known: sign in again.")
         return self._decision(provenance, _told(session, tokens), session)
 
+    def _at_the_door(self, session_id: UUID) -> tuple[UserSession, Provenance]:
+        """A session whose refresh token was shown; SessionOverError."""
+        session = self._session.load(UserSession, session_id)
+        if session is None or session.is_over(self._now) or not self._is_kept(session):
+            raise SessionOverError("The session is over: sign in again.")
+        owner = UUID(session.principal_id)
+        return session, self._as_signing_in(owner, "refresh", str(session.id))
+
     def _is_kept(self, session: UserSession) -> bool:
         """Whether its owner is active and has not ended it by other means."""
         principal = self._session.load(Principal, UUID(session.principal_id))
@@ -169,6 +174,8 @@ class SessionCommands(Deciding):
 
     def end_session(self, command: commands.EndSession) -> Decision:
         """End a session: one's own, or as who gives access."""
+        if command.number is not None:
+            return self._sign_out(command.session_id, command.number)
         session = self._session.load(UserSession, command.session_id)
         resource = access.Resource(f"sessions/{command.session_id}")
         if session is not None and session.principal_id == self._caller.principal_id:
@@ -183,8 +190,19 @@ class SessionCommands(Deciding):
             raise access.not_found(resource)
         if session.ended is None:
             session.end(cause, self._now)
-        body = {"session_id": str(session.id), "principal_id": session.principal_id}
-        return self._decision(provenance, Answer(body), session)
+        return self._decision(provenance, Answer(_ended(session)), session)
+
+    def _sign_out(self, session_id: UUID, number: int) -> Decision:
+        """End a session by its refresh token, also by an old one: as who has that may."""
+        session, provenance = self._at_the_door(session_id)
+        if number > session.number:
+            raise SessionOverError("The refresh token is not known: sign in again.")
+        session.end("logout", self._now)
+        return self._decision(provenance, Answer(_ended(session)), session)
+
+
+def _ended(session: UserSession) -> dict[str, Any]:
+    return {"session_id": str(session.id), "principal_id": session.principal_id}
 
 
 def _told(session: UserSession, tokens: tuple[str, str]) -> Answer:

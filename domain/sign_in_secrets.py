@@ -87,7 +87,8 @@ class SignInSecrets:
 
     def subject(self, issuer: str, subject: str) -> str:
         """A keyed hash of an account at an identity provider: hex."""
-        return self._derive(b"subject", issuer.encode(), subject.encode()).hex()
+        account = subject.encode("utf-8", "surrogatepass")
+        return self._derive(b"subject", issuer.encode(), account).hex()
 
     def of_state(self, purpose: str, state: str) -> str:
         """What belongs to one trip to an identity provider: its nonce, its verifier (RFC 7636)."""
@@ -102,6 +103,12 @@ class SignInSecrets:
 def fold_login(login: str) -> str:
     """A login name as it is compared: without case and outer spaces, however it was composed."""
     return normalize("NFKC", login.strip()).casefold()
+
+
+def recovery_code_text(code: str) -> str:
+    """A recovery code as it is compared: in groups of four, whatever people put between them."""
+    plain = "".join(one for one in code.lower() if one.isalnum())
+    return "-".join(plain[at : at + 4] for at in range(0, len(plain), 4))
 
 
 def base32(secret: bytes) -> str:

@@ -7,7 +7,7 @@ from time import time_ns
 from uuid import UUID
 
 from domain.commitment import SALT_BYTES
-from domain.sign_in_secrets import SignInSecrets
+from domain.sign_in_secrets import SignInSecrets, recovery_code_text
 from domain.webhook_signing import derive_secret, key_id_of
 from ledger.errors import KeyFileError
 
@@ -71,8 +71,7 @@ class SystemIds:
 
     def recovery_code(self) -> str:
         """A code people can type: base32 without padding, in groups of four."""
-        code = b32encode(secrets.token_bytes(RECOVERY_CODE_BYTES)).decode().lower()
-        return "-".join(code[at : at + 4] for at in range(0, len(code), 4))
+        return recovery_code_text(b32encode(secrets.token_bytes(RECOVERY_CODE_BYTES)).decode())
 
     def sign_in_key_id(self) -> str:
         """What events call the sign-in key; KeyFileError as `login_id`."""

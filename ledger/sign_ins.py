@@ -118,9 +118,11 @@ def _ended(facts: Facts, recorded: RecordedEvent) -> str | None:
     if isinstance(session, str):
         return session
     cause, via = cast("Any", recorded.event).cause, recorded.payload["actor"]["via"]
-    if via == "refresh":
+    if via == "refresh" and cause != "logout":
         reuse = cause == "reuse" and session.number > 1
         return None if reuse else "ends a session at the door that was not used again"
+    if via == "refresh":
+        return None
     return None if cause == "replaced" else "ends a session while another begins"
 
 

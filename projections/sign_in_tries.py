@@ -29,10 +29,11 @@ class SignInTries:
                 "CREATE INDEX IF NOT EXISTS sign_in_tries_by_since ON sign_in_tries (since)"
             )
 
-    def count(self, place: str, now: datetime) -> tuple[int, float]:
+    def count(self, place: str, now: datetime, *, address: bool = False) -> tuple[int, float]:
         """One more try: how many there were in this window, and the seconds until it ends.
 
-        A place that is known to have had more than any may costs nothing more until then.
+        An address that is known to have had more than any may costs nothing more until then. Names
+        are not kept in mind: once somebody comes in by one, no process lets it wait.
         """
         known = self._full.get(place)
         if known is not None and known > now:
@@ -52,7 +53,7 @@ class SignInTries:
             )
             row = cursor.fetchone()
         end = datetime.fromisoformat(row["since"]) + timedelta(minutes=WINDOW_MINUTES)
-        if row["count"] > ADDRESS_TRIES_MAX:
+        if address and row["count"] > ADDRESS_TRIES_MAX:
             self._full = {one: at for one, at in self._full.items() if at > now} | {place: end}
         return int(row["count"]), max(0.0, (end - now).total_seconds())
 

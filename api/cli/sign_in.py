@@ -10,6 +10,7 @@ from api.cli.client import ServerRefusedError, Target, UnreachableError, address
 from api.cli.context import Cli, pass_cli
 from api.cli.session_file import StoredSession
 
+CODE_TRIES = 3
 _FROM_STDIN = click.option(
     "--password-stdin", is_flag=True, help="Read the password from standard input, one line."
 )
@@ -120,10 +121,23 @@ def enrol(cli: Cli, password_stdin: bool) -> None:
     body = {"password": _password("Password", from_stdin=password_stdin)}
     proposed = cli.call("POST", "/v1/auth/totp", body)
     click.echo(f"Add this to your authenticator app:\n  {proposed['uri']}", err=True)
-    body |= {"nonce": proposed["nonce"], "code": click.prompt("Code it shows", err=True)}
-    answer = cli.call("PUT", "/v1/auth/totp", body)
+    body["nonce"] = proposed["nonce"]
+    answer = _enrolled(cli, body)
     click.echo("The second factor is on. Keep these recovery codes; each goes once:", err=True)
     cli.output.say(answer, "\n".join(answer["recovery_codes"]))
+
+
+def _enrolled(cli: Cli, body: dict[str, str]) -> Any:
+    """The proposed secret stays: a digit that was mistyped throws it out of no app."""
+    for left in range(CODE_TRIES - 1, -1, -1):
+        code = click.prompt("Code it shows", err=True)
+        try:
+            return cli.call("PUT", "/v1/auth/totp", {**body, "code": code})
+        except ServerRefusedError as refusal:
+            if refusal.code != "invalid_credentials" or not left:
+                raise
+            click.echo(f"{refusal} Try again.", err=True)
+    return None
 
 
 @totp.command("remove")

@@ -220,11 +220,18 @@ def _admit(request: web.Request, found: Rights, moment: datetime) -> None:
 def address_of(request: web.Request) -> str | None:
     """Where a request comes from: the last hop that is no proxy of one's own."""
     address, proxies = request.remote, services(request).proxies
-    told = request.headers.get("X-Forwarded-For", "") if proxies else ""
-    hops = [hop.strip() for hop in told.split(",") if hop.strip()]
+    told = request.headers.getall("X-Forwarded-For", ()) if proxies else ()
+    hops = [_without_port(hop.strip()) for line in told for hop in line.split(",") if hop.strip()]
     while hops and is_within(address, proxies):
         address = hops.pop()
     return address
+
+
+def _without_port(hop: str) -> str:
+    """The address of `192.0.2.1:4711` and `[2001:db8::1]:4711`, as some proxies write them."""
+    if hop.startswith("["):
+        return hop[1:].partition("]")[0]
+    return hop.partition(":")[0] if hop.count(":") == 1 else hop
 
 
 async def _meet_caller(request: web.Request) -> None:

@@ -7,16 +7,17 @@ to satisfy is Core 3.1.3.7, and which algorithms may sign it RFC 8725.
 import asyncio
 import hmac
 import time
-from base64 import urlsafe_b64encode
+from base64 import b64encode, urlsafe_b64encode
+from contextlib import suppress
 from hashlib import sha256
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote_plus, urlencode, urlsplit
 
 import aiohttp
 import orjson
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
+from joserfc.jwk import JWKRegistry, KeySet
 
 from api.http.problems import EdgeError
 from api.provider_settings import ProviderSettings
@@ -29,6 +30,7 @@ KEYS_SECONDS = 3600.0
 KEYS_AGAIN_SECONDS = 60.0
 FAILED_SECONDS = 5.0
 CLOCK_SECONDS_ASIDE = 60
+_METHODS = "token_endpoint_auth_methods_supported"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -70,13 +72,27 @@ class IdentityProvider:
             "grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri,
             "client_id": self.settings.client_id, "code_verifier": verifier,
         }  # fmt: skip
-        if self.settings.client_secret is not None:
-            form["client_secret"] = self.settings.client_secret
-        answer = await self._ask("POST", str(self._metadata["token_endpoint"]), form)
+        headers = self._authenticate(form)
+        answer = await self._ask("POST", str(self._metadata["token_endpoint"]), form, headers)
         token = answer.get("id_token")
         if not isinstance(token, str):
             raise InvalidCredentialsError("The identity provider let nobody in with this code.")
         return await self._checked(token, nonce)
+
+    def _authenticate(self, form: dict[str, str]) -> dict[str, str]:
+        """Show the client's secret as the provider takes it (Core 9); the headers for it.
+
+        In the form where the provider says that it may be; else `client_secret_basic`, the default
+        of Discovery 1.0, for which RFC 6749 section 2.3.1 encodes both parts.
+        """
+        secret, methods = self.settings.client_secret, self._metadata.get(_METHODS)
+        if secret is None:
+            return {}
+        if isinstance(methods, list) and "client_secret_post" in methods:
+            form["client_secret"] = secret
+            return {}
+        both = f"{quote_plus(self.settings.client_id)}:{quote_plus(secret)}"
+        return {"Authorization": f"Basic {b64encode(both.encode()).decode()}"}
 
     async def _checked(self, token: str, nonce: str) -> dict[str, Any]:
         try:
@@ -90,7 +106,9 @@ class IdentityProvider:
                 raise InvalidCredentialsError(f"The ID token proves nothing: {error}.") from None
         said, audience = claims.get("nonce"), claims["aud"]
         several = isinstance(audience, list) and len(audience) > 1
-        if not isinstance(said, str) or not hmac.compare_digest(said.encode(), nonce.encode()):
+        if not isinstance(said, str) or not hmac.compare_digest(
+            said.encode("utf-8", "surrogatepass"), nonce.encode()
+        ):
             raise InvalidCredentialsError("The ID token is of another sign-in.")
         if claims.get("azp", self.settings.client_id) != self.settings.client_id or (
             several and "azp" not in claims
@@ -133,20 +151,19 @@ class IdentityProvider:
         for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
             _check_url(metadata.get(name))
         keys = await self._ask("GET", str(metadata["jwks_uri"]))
-        try:
-            self._keys = KeySet.import_key_set(keys)  # type: ignore[arg-type]
-        except (JoseError, KeyError, TypeError, ValueError):
-            raise _unusable("its keys cannot be read") from None
+        self._keys = _usable_keys(keys)
         self._metadata, self._known_at = metadata, time.monotonic()
 
-    async def _ask(self, method: str, url: str, form: Any = None) -> dict[str, Any]:
+    async def _ask(
+        self, method: str, url: str, form: Any = None, headers: dict[str, str] | None = None
+    ) -> dict[str, Any]:
         _check_url(url)
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
             self._session = aiohttp.ClientSession(timeout=timeout)
         try:
             async with self._session.request(
-                method, url, data=form, allow_redirects=False
+                method, url, data=form, headers=headers, allow_redirects=False
             ) as response:
                 raw = await response.content.read(ANSWER_BYTES_MAX + 1)
                 if response.status >= 500 or len(raw) > ANSWER_BYTES_MAX:
@@ -162,8 +179,22 @@ class IdentityProvider:
         return answer
 
 
+def _usable_keys(told: dict[str, Any]) -> KeySet:
+    """The keys of a set, without those of kinds that are not known here (RFC 7517 section 5)."""
+    listed, usable = told.get("keys"), []
+    for one in listed if isinstance(listed, list) else []:
+        with suppress(JoseError, KeyError, TypeError, ValueError, AttributeError):
+            usable.append(JWKRegistry.import_key(one))
+    if not usable:
+        raise _unusable("none of its keys can be read")
+    return KeySet(usable)
+
+
 def _check_url(url: Any) -> None:
-    parts = urlsplit(url if isinstance(url, str) else "")
+    try:
+        parts = urlsplit(url if isinstance(url, str) else "")
+    except ValueError:
+        raise _unusable(f"{url!r} is no address") from None
     inside = parts.scheme == "http" and parts.hostname in LOOPBACK
     if not parts.hostname or (parts.scheme != "https" and not inside):
         raise _unusable(f"{url!r} is no https address")

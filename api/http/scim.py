@@ -30,6 +30,7 @@ from api.http.scim_schemas import (
     PatchRequest,
     ScimAnswer,
     ScimListAnswer,
+    ScimName,
     UserChange,
     UserRequest,
 )
@@ -306,7 +307,11 @@ async def patch_user(request: web.Request) -> web.StreamResponse:
     changes: dict[str, Any] = {}
     for operation in wanted.Operations:
         changes |= user_changes(operation)
+    given, family = (changes.pop(part, None) for part in ("givenname", "familyname"))
     try:
+        parts = ScimName(givenName=given, familyName=family)
+        if parts.is_whole:
+            changes.setdefault("displayName", parts.whole)
         change = UserChange.model_validate(changes)
     except ValidationError as error:
         raise validation_problem(error) from None
@@ -333,10 +338,12 @@ async def _suspend(request: web.Request, who: Caller, principal_id: UUID) -> Non
 
 
 async def replace_group(request: web.Request) -> web.StreamResponse:
-    """Have a group be as it says, with exactly these users; others in it are not touched."""
+    """Have a group be as it says, with exactly these users where it says any; others in it stay."""
     who, known = _writer(request), _one(request, GROUPS)
     wanted = await edge.body(request, GroupRequest)
-    members = [one.value for one in wanted.members or []]
+    members = _members(request).get(str(known.principal.id), [])
+    if "members" in wanted.model_fields_set:
+        members = [one.value for one in wanted.members or []]
     await _change_group(request, who, known, wanted.displayName, members)
     return await _told(request, GROUPS, str(known.principal.id))
 

@@ -50,18 +50,20 @@ def _kept(path: str, value: Any) -> dict[str, Any]:
     """The part of a change to a user that is kept here; EdgeError 400 `invalid_path`."""
     match path.lower():
         case "active":
-            words = {"true": True, "false": False}  # as Microsoft Entra sends them
-            return {"active": words.get(value.lower(), value) if isinstance(value, str) else value}
+            return {"active": value}
         case "username":
             return {"userName": value}
         case "displayname" | "name.formatted":
             return {"displayName": value}
         case "name":
             try:
-                whole = ScimName.model_validate(value or {}).whole
+                named = ScimName.model_validate(value or {})
             except ValidationError as error:
                 raise validation_problem(error) from None
-            return {"displayName": whole} if whole else {}
+            whole = named.whole
+            return {"displayName": whole} if whole and named.is_whole else {}
+        case "name.givenname" | "name.familyname":
+            return {path[5:].lower(): value}
         case other if re.match(r"(active|username|displayname)\b", other):
             raise EdgeError(400, "invalid_path", f"{path[:64]} has no parts.")
         case _:
@@ -89,15 +91,16 @@ def group_changes(
                 name, members = group_changes(single, name, members)
         return name, members
     attribute = (path or "").lower()
-    if attribute == "externalid":
-        return name, members  # is not kept
     if attribute == "displayname" and not removes:
         return _name(value), members
     one = _MEMBER.fullmatch(path or "")
     if removes and one is not None:
-        return name, [member for member in members if member != one[1]]
+        return name, [member for member in members if member != one[1].lower()]
     if attribute != "members":
-        raise EdgeError(400, "invalid_path", "Change displayName or members.")
+        known = _PATH.fullmatch(path or "")
+        if known is None or known[1].lower() in (*_READ_ONLY, "displayname", "members"):
+            raise EdgeError(400, "invalid_path", "Change displayName or members.")
+        return name, members  # is not kept, as of users
     if value is None and not removes:
         raise EdgeError(400, "invalid_path", "Say which members.")
     listed = [] if value is None else _member_ids(value)

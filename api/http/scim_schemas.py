@@ -5,7 +5,7 @@ What is sent may hold more than is known here, which is let be (RFC 7644 section
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 SCIM_MEDIA_TYPE = "application/scim+json"
 SCIM_USER = "urn:ietf:params:scim:schemas:core:2.0:User"
@@ -17,15 +17,42 @@ OPERATIONS_MAX = 200
 MEMBERS_MAX = 1000
 COUNT_MAX = 500
 Text = Annotated[
-    str, Field(min_length=1, max_length=254, pattern=r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$")
+    str,
+    Field(
+        min_length=1,
+        max_length=254,
+        pattern=r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$",
+    ),
 ]
-Part = Annotated[str, Field(max_length=254)]
+Part = Annotated[str, Field(max_length=254, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+
+def _truth(value: Any) -> Any:
+    """`true` and `false` as words too, as Microsoft Entra sends them."""
+    words = {"true": True, "false": False}
+    return words.get(value.lower(), value) if isinstance(value, str) else value
+
+
+Truth = Annotated[bool, BeforeValidator(_truth)]
+
+
+def _present(value: Any) -> Any:
+    """An empty text is none (RFC 7643 section 2.5 says so of what is unassigned)."""
+    return None if isinstance(value, str) and not value.strip() else value
 
 
 class Sent(BaseModel):
-    """Something sent; what is not known is let be."""
+    """Something sent: what is not known is let be, names have no case (RFC 7643 section 2.1)."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_case(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        known = {name.lower(): name for name in cls.model_fields}
+        return {known.get(str(name).lower(), name): one for name, one in value.items()}
 
 
 class ScimName(Sent):
@@ -36,10 +63,15 @@ class ScimName(Sent):
     familyName: Part | None = None
 
     @property
+    def is_whole(self) -> bool:
+        """Whether it says all of a name, so that it may stand for another one."""
+        return bool(self.formatted) or (self.givenName is not None and self.familyName is not None)
+
+    @property
     def whole(self) -> str:
         """As it is written out, or from its parts; empty where there is none."""
         parts = " ".join(part for part in (self.givenName, self.familyName) if part)
-        return self.formatted or parts
+        return (self.formatted or "").strip() or parts.strip()
 
 
 class UserRequest(Sent):
@@ -47,9 +79,9 @@ class UserRequest(Sent):
 
     schemas: list[str] = []
     userName: Text
-    displayName: Text | None = None
+    displayName: Annotated[Text | None, BeforeValidator(_present)] = None
     name: ScimName | None = None
-    active: bool | None = None
+    active: Truth | None = None
 
     @property
     def shown(self) -> str:
@@ -61,14 +93,14 @@ class UserChange(Sent):
     """What of a user is changed; what is null is left."""
 
     userName: Text | None = None
-    displayName: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
-    active: bool | None = None
+    displayName: Annotated[Text | None, BeforeValidator(_present)] = None
+    active: Truth | None = None
 
 
 class MemberRequest(Sent):
     """A member, by id."""
 
-    value: Annotated[str, Field(max_length=64)]
+    value: Annotated[str, Field(max_length=64), AfterValidator(str.lower)]
 
 
 class GroupRequest(Sent):

@@ -4,6 +4,7 @@ import asyncio
 import hmac
 import logging
 from datetime import datetime, timedelta
+from functools import partial
 from ipaddress import IPv6Address, ip_address, ip_network
 from secrets import token_hex
 from typing import Annotated, Any
@@ -22,7 +23,7 @@ from api.http.route import Route
 from api.http.schemas import Answer, CommandAnswer, FreeText, Request
 from api.http.texts import text_in, texts_of
 from domain import commands
-from domain.access import SYSTEM_CALLER, VIA_SESSION, Caller
+from domain.access import SYSTEM_CALLER, VIA_SESSION, Caller, check_whole
 from domain.credential import PASSWORD
 from domain.errors import (
     ConflictError,
@@ -30,12 +31,13 @@ from domain.errors import (
     InvalidCredentialsError,
     SessionOverError,
     SignInLockedError,
+    UnauthenticatedError,
 )
 from domain.granting import hash_secret
 from domain.session_commands import NO_ENTRY
 from domain.sign_in import SignIn
 from domain.sign_in_commands import LOGIN_CHARS_MAX
-from domain.sign_in_secrets import base32, fold_login
+from domain.sign_in_secrets import base32, fold_login, recovery_code_text
 from ledger.batch import Outcome
 from ledger.errors import LedgerError
 from ledger.ids import now
@@ -179,11 +181,7 @@ async def refresh(request: web.Request) -> web.StreamResponse:
     if token is None and REFRESH_COOKIE in request.cookies:
         edge.check_origin(request)
         token, cookie = request.cookies[REFRESH_COOKIE], True
-    # Looked at before anybody else is kept waiting for it.
-    found = edge.services(request).door.secrets.refresh_of(token) if token is not None else None
-    if found is None:
-        raise SessionOverError("Send the refresh token that signing in gave you.")
-    session_id, number = found
+    session_id, number = _refresh_token(request, token)
     command = commands.RefreshSession(session_id, number, client_of(request))
     outcome = await commit(request, Caller("", str(session_id), "refresh"), command)
     if outcome.body.get("ended") is not None:
@@ -195,17 +193,38 @@ async def refresh(request: web.Request) -> web.StreamResponse:
 
 
 async def logout(request: web.Request) -> web.StreamResponse:
-    """End the session that the token is of."""
-    who = edge.limited_caller(request)
-    if who.via != VIA_SESSION:
-        raise ConflictError("This is an API token, of no session: revoke it instead.")
-    command = commands.EndSession(UUID(who.token_id))
+    """End the session that the token is of; in a browser its refresh cookie will do."""
+    try:
+        who = edge.limited_caller(request)
+    except UnauthenticatedError:
+        if REFRESH_COOKIE not in request.cookies:
+            raise
+        who, command = _at_the_door(request)
+    else:
+        if who.via != VIA_SESSION:
+            raise ConflictError("This is an API token, of no session: revoke it instead.")
+        command = commands.EndSession(UUID(who.token_id))
     response = await submit(request, who, command, followed=True)
     for name in (edge.ACCESS_COOKIE, REFRESH_COOKIE):
         response.set_cookie(
             name, "", max_age=0, secure=True, httponly=True, samesite="Strict", path="/"
         )
     return response
+
+
+def _at_the_door(request: web.Request) -> tuple[Caller, commands.EndSession]:
+    """Who signs out where access is over, as it is after minutes, by the refresh cookie."""
+    edge.check_origin(request)
+    session_id, number = _refresh_token(request, request.cookies[REFRESH_COOKIE])
+    return Caller("", str(session_id), "refresh"), commands.EndSession(session_id, number)
+
+
+def _refresh_token(request: web.Request, token: str | None) -> tuple[UUID, int]:
+    """The session and number of a refresh token; SessionOverError before anybody waits for it."""
+    found = edge.services(request).door.secrets.refresh_of(token) if token is not None else None
+    if found is None:
+        raise SessionOverError("Send the refresh token that signing in gave you.")
+    return found
 
 
 def session_answer(outcome: Outcome, *, cookie: bool) -> web.Response:
@@ -244,11 +263,14 @@ async def _count_try(
 ) -> None:
     """SignInLockedError after too many tries with a name, known or not, or from an address."""
     services, moment = edge.services(request), now()
-    count, seconds = await edge.read(request, services.door.tries.count, _network(request), moment)
+    tries = services.door.tries
+    count, seconds = await edge.read(
+        request, partial(tries.count, address=True), _network(request), moment
+    )
     if count <= ADDRESS_TRIES_MAX:
         if place is None:
             return
-        count, seconds = await edge.read(request, services.door.tries.count, place, moment)
+        count, seconds = await edge.read(request, tries.count, place, moment)
         if count == TRIES_MAX + 1 and sign_in is not None and sign_in.password is not None:
             _lock_afterwards(request, sign_in, moment + timedelta(seconds=seconds))
         if count <= TRIES_MAX:
@@ -313,7 +335,7 @@ def _shown(request: web.Request, sign_in: SignIn, code: str | None) -> dict[str,
         return {}
     digits, nonce = code.replace(" ", ""), sign_in.totp.nonce
     if len(digits) != TOTP_DIGITS:
-        return {"code_sha256": hash_secret(code.strip().lower())}
+        return {"code_sha256": hash_secret(recovery_code_text(code))}
     secret = edge.services(request).door.secrets.totp_secret(sign_in.id, nonce)
     step = matching_step(secret, digits, now())
     if step is None:
@@ -339,14 +361,20 @@ async def propose_totp(request: web.Request) -> web.StreamResponse:
     edge.no_query(request)
     wanted = await edge.body(request, OwnPasswordRequest)
     sign_in, _ = await _check_own(request, who, wanted.password)
-    if sign_in.totp is not None:
-        raise ConflictError("There is a second factor already: remove it first.")
+    _check_no_factor(sign_in)
+    await _came_in(request, _own_place(sign_in))
     nonce = token_hex(16)
     secret = base32(secrets.totp_secret(sign_in.id, nonce))
     account = quote(f"Scrinia:{await _login_of(request, sign_in)}")
     uri = f"otpauth://totp/{account}?secret={secret}&issuer=Scrinia"
     body = {"nonce": nonce, "secret": secret, "uri": uri}
     return edge.answer(body, headers={"Cache-Control": "no-store"})
+
+
+def _check_no_factor(sign_in: SignIn) -> None:
+    """ConflictError, before a code is looked at: nobody may learn here which one is right."""
+    if sign_in.totp is not None:
+        raise ConflictError("There is a second factor already: remove it first.")
 
 
 async def _login_of(request: web.Request, sign_in: SignIn) -> str:
@@ -360,10 +388,12 @@ async def enrol_totp(request: web.Request) -> web.StreamResponse:
     who, secrets = edge.limited_caller(request), edge.services(request).door.secrets
     wanted = await edge.body(request, EnrolTotpRequest)
     sign_in, number = await _check_own(request, who, wanted.password)
+    _check_no_factor(sign_in)
     secret = secrets.totp_secret(sign_in.id, wanted.nonce)
     step = matching_step(secret, wanted.code.replace(" ", ""), now())
     if step is None:
         raise InvalidCredentialsError("This is no code of the proposed secret at this time.")
+    await _came_in(request, _own_place(sign_in))
     command = commands.EnrolTotp(sign_in.id, number, wanted.nonce, step)
     return _unstored(await submit(request, who, command, followed=True))
 
@@ -373,6 +403,7 @@ async def remove_own_totp(request: web.Request) -> web.StreamResponse:
     who = edge.caller(request)
     wanted = await edge.body(request, OwnPasswordRequest)
     sign_in, number = await _check_own(request, who, wanted.password)
+    await _came_in(request, _own_place(sign_in))
     return await submit(request, who, commands.RemoveTotp(sign_in.id, number), followed=True)
 
 
@@ -400,6 +431,7 @@ async def set_password(request: web.Request) -> web.StreamResponse:
     who = edge.limited_caller(request)
     wanted = await edge.body(request, PasswordRequest)
     sign_in, number = await _check_own(request, who, wanted.current)
+    await _came_in(request, _own_place(sign_in))
     verifier = await edge.services(request).door.passwords.new(wanted.new)
     command = commands.SetPassword(sign_in.id, number, verifier)
     return await submit(request, who, command, followed=True)
@@ -411,13 +443,17 @@ async def _check_own(request: web.Request, who: Caller, password: str) -> tuple[
     sign_in = services.access.sign_ins.get(UUID(who.principal_id))
     if sign_in is None or sign_in.password is None:
         raise ConflictError("You have no password: an admin hands out a code to set one with.")
-    place = f"own {sign_in.id}"
-    await _count_try(request, place)
+    check_whole(services.access.check_limited(who, now()))  # before the password is looked at
+    await _count_try(request, _own_place(sign_in))
     number, verifier = await _kept(request, sign_in.id)
     if not (await services.door.passwords.check(verifier, password)).right:
         raise InvalidCredentialsError("This is not the current password.")
-    await _came_in(request, place)
     return sign_in, number
+
+
+def _own_place(sign_in: SignIn) -> str:
+    """Where tries of somebody who is in already are counted."""
+    return f"own {sign_in.id}"
 
 
 def _unstored(response: web.Response) -> web.Response:

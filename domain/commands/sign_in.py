@@ -139,6 +139,10 @@ class RefreshSession:
 
 @dataclass(frozen=True)
 class EndSession:
-    """End a session: one's own, or another's."""
+    """End a session: one's own, or another's.
+
+    `number`: of the refresh token that was shown for it, where no access token counts any more.
+    """
 
     session_id: UUID
+    number: int | None = None

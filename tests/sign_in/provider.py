@@ -1,16 +1,17 @@
 """A small OpenID Connect provider: real discovery, codes, PKCE and signed ID tokens."""
 
+import json
 import secrets
 import time
-from base64 import urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, unquote_plus, urlencode, urlsplit
 
 from aiohttp import web
-from joserfc import jwt
+from joserfc import jws
 from joserfc.jwk import ECKey, KeySet, RSAKey
 
 CLIENT_ID = "scrinia-test"
@@ -30,6 +31,9 @@ class Provider:
         self.twist: Twist = lambda claims: None
         self.sign: Callable[[dict[str, Any]], str] = self._sign
         self.asked: list[str] = []
+        self.metadata: dict[str, Any] = {}
+        self.also: list[Any] = []  # beside its keys
+        self.shown: list[str] = []  # how the client showed its secret
         self._codes: dict[str, dict[str, str]] = {}
 
     def rotate(self) -> None:
@@ -39,19 +43,21 @@ class Provider:
     def _sign(self, claims: dict[str, Any]) -> str:
         algorithm = "ES256" if isinstance(self.key, ECKey) else "RS256"
         header = {"alg": algorithm, "kid": self.key.kid}
-        return jwt.encode(header, claims, self.key, algorithms=[algorithm])
+        payload = json.dumps(claims).encode()  # with any text that JSON can say
+        return jws.serialize_compact(header, payload, self.key, algorithms=[algorithm])
 
     async def discovery(self, request: web.Request) -> web.Response:
         self.asked.append("discovery")
         return web.json_response({
             "issuer": self.issuer, "jwks_uri": f"{self.issuer}/keys",
             "authorization_endpoint": f"{self.issuer}/authorize",
-            "token_endpoint": f"{self.issuer}/token",
+            "token_endpoint": f"{self.issuer}/token", **self.metadata,
         })  # fmt: skip
 
     async def keys(self, request: web.Request) -> web.Response:
         self.asked.append("keys")
-        return web.json_response(KeySet(self.published).as_dict(private=False))
+        told = KeySet(self.published).as_dict(private=False)
+        return web.json_response({"keys": [*self.also, *told["keys"]]})
 
     def authorize(self, url: str) -> str:
         """What a browser at the authorization endpoint is sent back to."""
@@ -62,6 +68,15 @@ class Provider:
         self._codes[code] = asked
         return asked["redirect_uri"] + "?" + urlencode({"code": code, "state": asked["state"]})
 
+    def _client(self, request: web.Request, form: Any) -> tuple[Any, Any]:
+        """As the client shows itself: by `client_secret_basic` or `client_secret_post`."""
+        scheme, _, both = request.headers.get("Authorization", "").partition(" ")
+        self.shown.append(scheme or "form")
+        if scheme == "Basic":
+            name, _, secret = b64decode(both).decode().partition(":")
+            return unquote_plus(name), unquote_plus(secret)
+        return form.get("client_id"), form.get("client_secret")
+
     async def token(self, request: web.Request) -> web.Response:
         form = await request.post()
         asked = self._codes.pop(str(form.get("code")), None)
@@ -70,7 +85,7 @@ class Provider:
         good = asked is not None and (
             challenge == asked["code_challenge"]
             and form.get("redirect_uri") == asked["redirect_uri"]
-            and (form.get("client_id"), form.get("client_secret")) == (CLIENT_ID, CLIENT_SECRET)
+            and self._client(request, form) == (CLIENT_ID, CLIENT_SECRET)
         )
         if not good:
             return web.json_response({"error": "invalid_grant"}, status=400)

@@ -85,6 +85,37 @@ async def test_it_counts_as_a_second_factor(api: Api, idp: Provider, ada: Person
     assert (await nobody.call("GET", "/v1/whoami", headers=cookies(answer))).status == 200
 
 
+async def test_a_name_that_only_reads_as_somebodys_is_nobodys(api: Api, idp: Provider) -> None:
+    """ß is folded to ss where people type names; to a provider they are two domains."""
+    await new_person(api, "admin@strasse.example")
+    for email in ("admin@straße.example", "ａdmin@strasse.example"):
+        idp.user = {"sub": "mallory", "email": email, "email_verified": True}
+        answer = await sign_in(api, idp)
+        assert (answer.status, answer.code) == (401, "invalid_credentials"), email
+    idp.user["email"] = "Admin@Strasse.example"
+    assert (await sign_in(api, idp)).status == 200
+
+
+@pytest.mark.parametrize("methods", [None, ["client_secret_basic"], ["client_secret_post"]])
+async def test_the_secret_is_shown_as_the_provider_takes_it(
+    api: Api, idp: Provider, ada: Person, methods: list[str] | None
+) -> None:
+    if methods is not None:
+        idp.metadata["token_endpoint_auth_methods_supported"] = methods
+    assert (await sign_in(api, idp)).status == 200
+    assert idp.shown == ["form" if methods == ["client_secret_post"] else "Basic"]
+
+
+async def test_odd_words_of_a_provider_break_nothing(api: Api, idp: Provider, ada: Person) -> None:
+    unknown = {"kty": "EC", "crv": "P-000", "x": "AA", "y": "AA", "kid": "two"}
+    idp.also = [unknown, {"kty": "FUTURE"}, "no key"]
+    assert (await sign_in(api, idp)).status == 200
+    for twist in (claim(nonce="\ud800"), claim(sub="\ud800")):
+        idp.twist = twist
+        answer = await sign_in(api, idp)
+        assert (answer.status, answer.code) == (401, "invalid_credentials")
+
+
 async def test_only_a_browser_that_was_sent_out_comes_back(
     api: Api, idp: Provider, ada: Person
 ) -> None:

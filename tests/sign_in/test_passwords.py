@@ -9,6 +9,7 @@ from unicodedata import normalize
 
 import psycopg
 import pytest
+from multidict import CIMultiDict
 from nacl.pwhash import argon2id
 
 from api.http.passwords import HASHES_AT_ONCE, HASHES_WAITING_MAX, Passwords
@@ -223,6 +224,37 @@ async def test_strangers_do_not_shut_the_way_back(api: Api, ada: Person) -> None
     for _ in range(TRIES_MAX + 2):
         assert (await nobody.call("POST", "/v1/auth/recover", body)).status == 401
     assert (await set_first_password(ada)).status == 200
+
+
+async def test_a_code_ends_the_wait_however_many_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with registry(tmp_path, trusted_proxies="127.0.0.1/32") as api:
+        ada, nobody = await new_person(api), api.as_token(None)
+        wrong = {"login": ada.login, "password": "wrong"}
+        for n in range(115):
+            far = {"X-Forwarded-For": f"198.51.100.{n}"}
+            await nobody.call("POST", "/v1/auth/login", wrong, headers=far)
+        assert (await ada.sign_in()).status == 429
+        assert (await set_first_password(ada)).status == 200
+        assert (await ada.sign_in()).status == 201
+
+
+async def test_tries_are_of_the_address_that_a_proxy_saw(tmp_path: Path) -> None:
+    """Lines that a client sent itself come first; a port is no part of an address."""
+    async with registry(tmp_path, trusted_proxies="127.0.0.1/32") as api:
+        statuses = []
+        for n in range(104):
+            told = CIMultiDict([("X-Forwarded-For", f"10.0.0.{n}")])
+            told.add("X-Forwarded-For", f"203.0.113.7:{40000 + n}" if n % 2 else "203.0.113.7")
+            body = {"login": f"name{n}", "password": "wrong"}
+            async with api.session.post(f"{api.url}/v1/auth/login", json=body, headers=told) as one:
+                statuses.append(one.status)
+        assert statuses == [401] * 100 + [429] * 4
+        six = {"X-Forwarded-For": "[2001:db8::1]:4711"}
+        token = {"networks": ["2001:db8::/32"]}
+        inside = (await api.make_caller({"role": "viewer"}, **token)).api
+        assert (await inside.call("GET", "/v1/whoami", headers=six)).status == 200
 
 
 async def test_what_is_remembered_of_a_request_guesses_no_password(api: Api, ada: Person) -> None:

@@ -153,6 +153,8 @@ async def test_a_user_is_replaced(scim: Api) -> None:
         ({"value": {"schemas": [USER], "id": "x", "displayName": "B"}}, {"displayName": "B"}),
         ({"value": {USER: {"displayName": "B"}}}, {"displayName": "B"}),
         ({"path": "name", "value": {"givenName": "B", "familyName": "C"}}, {"displayName": "B C"}),
+        ({"path": "name", "value": {"givenName": "B"}}, {}),  # half a name replaces none
+        ({"value": {"name.givenName": "B", "name.familyName": "C"}}, {"displayName": "B C"}),
         ({"path": "active", "value": None}, {}),
         ({"value": {"urn:example:extension:2.0:User": {"department": "B"}}}, {}),
         ({"path": 'emails[type eq "work"].value', "value": "b@example.com"}, {}),
@@ -165,6 +167,32 @@ async def test_a_user_is_changed(scim: Api, operation: Any, expected: Any) -> No
     assert answer.status == 200, answer.body
     for name in ("userName", "displayName", "active"):
         assert answer.body[name] == (made | expected)[name]
+
+
+async def test_what_providers_write_otherwise(scim: Api) -> None:
+    body = {"username": "ada", "DisplayName": " ", "active": "False", "name": {"givenname": "Ada"}}
+    made = await scim.ok("POST", "/scim/v2/Users", body)
+    assert (made["userName"], made["displayName"], made["active"]) == ("ada", "Ada", False)
+    parts = [
+        {"op": "Replace", "path": f"name.{part}", "value": value}
+        for part, value in (("givenName", "Ada"), ("familyName", "Lovelace"))
+    ]
+    path = f"/scim/v2/Users/{made['id']}"
+    assert (await patch(scim, path, *parts)).body["displayName"] == "Ada Lovelace"
+    for name in ({"formatted": "A\x1b[2J"}, {"givenName": "A\0"}):
+        refused(
+            await scim.call("PUT", path, {"userName": "ada", "name": name}), 400, "invalidValue"
+        )
+    steers = {"op": "replace", "path": "displayName", "value": "A\x1b[2J"}
+    refused(await patch(scim, path, steers), 400, "invalidValue")
+    members = {"displayName": "Staff", "members": [{"value": made["id"].upper()}]}
+    group = await scim.ok("POST", "/scim/v2/Groups", members)
+    path = f"/scim/v2/Groups/{group['id']}"
+    kept = await scim.ok("PUT", path, {"displayName": "Team"})
+    assert (kept["displayName"], len(kept["members"])) == ("Team", 1)
+    removal = {"op": "Remove", "path": "members", "value": [{"value": made["id"].upper()}]}
+    described = {"op": "Replace", "path": "description", "value": "who builds it"}
+    assert (await patch(scim, path, described, removal)).body["members"] == []
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ async def test_there_is_one_at_a_time_and_it_can_be_removed(api: Api, ada: Perso
     again = await session.api.call("POST", "/v1/auth/totp", {"password": PASSWORD})
     assert again.code == "conflict"
     body = {"password": PASSWORD, "nonce": "0" * 32, "code": "000000"}
-    assert (await session.api.call("PUT", "/v1/auth/totp", body)).code == "invalid_credentials"
+    assert (await session.api.call("PUT", "/v1/auth/totp", body)).code == "conflict"
     wrong = await session.api.call("DELETE", "/v1/auth/totp", {"password": "wrong"})
     assert wrong.code == "invalid_credentials"
     await session.api.ok("DELETE", "/v1/auth/totp", {"password": PASSWORD})
@@ -72,6 +72,26 @@ async def test_there_is_one_at_a_time_and_it_can_be_removed(api: Api, ada: Perso
     await enrol(session)
     await api.ok("DELETE", f"/v1/principals/{ada.principal_id}/totp", {"reason": "lost phone"})
     assert (await ada.sign_in()).status == 201
+
+
+async def test_nobody_learns_here_which_code_is_right(api: Api, ada: Person) -> None:
+    """Not with a factor in force, not by a narrowed token, and not by trying on."""
+    session = await ada.session()
+    about = {"principal_id": ada.principal_id, "scopes": [{"permissions": ["prompt.read"]}]}
+    narrowed = api.as_token((await api.ok("POST", "/v1/tokens", about))["token"])
+    narrowed.position = api.position
+    body = {"password": PASSWORD, "nonce": "0" * 32, "code": "000000"}
+    assert (await narrowed.call("POST", "/v1/auth/totp", {"password": PASSWORD})).status == 403
+    assert (await narrowed.call("PUT", "/v1/auth/totp", body)).status == 403
+    tries = [await session.api.call("PUT", "/v1/auth/totp", body) for _ in range(12)]
+    assert [one.status for one in tries] == [401] * 10 + [429] * 2
+
+
+async def test_recovery_codes_are_typed_as_people_type(ada: Person) -> None:
+    _, codes = await enrol(await ada.session())
+    for code in (codes[0].replace("-", ""), codes[1].replace("-", " ").upper(), f" {codes[2]} "):
+        assert (await ada.sign_in(code=code)).status == 201, code
+    assert (await ada.sign_in(code=codes[0])).status == 401
 
 
 async def test_a_code_of_an_admin_can_let_one_do_without(ada: Person) -> None:

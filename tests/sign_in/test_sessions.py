@@ -217,6 +217,30 @@ async def test_a_browser_holds_its_tokens_in_cookies(api: Api, ada: Person) -> N
     assert (await nobody.call("GET", "/v1/whoami", headers=header)).status == 401
 
 
+async def test_a_browser_signs_out_when_its_access_is_over(api: Api, ada: Person) -> None:
+    """The cookie of its access token is there still, minutes after that counts for nothing."""
+    first = cookies_of(await ada.sign_in(cookie=True))
+    own = {"Origin": api.url}
+    nobody, cookies = api.as_token(None), first
+    for _ in range(2):
+        header = {"Cookie": f"__Host-scrinia-refresh={cookies['__Host-scrinia-refresh']}", **own}
+        answer = await nobody.call("POST", "/v1/auth/refresh", headers=header)
+        assert answer.status == 200, answer.body
+        cookies = cookies_of(answer)
+    dead = {"__Host-scrinia": first["__Host-scrinia"]}
+    shown = dead | {"__Host-scrinia-refresh": cookies["__Host-scrinia-refresh"]}
+    header = {"Cookie": "; ".join(f"{name}={value}" for name, value in shown.items())}
+    elsewhere = header | {"Origin": "https://elsewhere.example"}
+    assert (await nobody.call("POST", "/v1/auth/logout", headers=elsewhere)).status == 403
+    gone = await nobody.call("POST", "/v1/auth/logout", headers=header | own)
+    assert gone.status == 200 and set(cookies_of(gone).values()) == {'""'}, gone.body
+    again = await nobody.call("POST", "/v1/auth/refresh", headers=header | own)
+    assert (again.status, again.code) == (401, "session_over")
+    assert (await nobody.call("POST", "/v1/auth/logout", headers=header | own)).status == 401
+    causes = await api.ok("GET", "/v1/events?kind=session.ended&limit=500")
+    assert causes["items"][-1]["data"]["cause"] == "logout"
+
+
 async def test_a_token_needs_no_origin(ada: Person) -> None:
     session = await ada.session()
     body = {"current": PASSWORD, "new": "another password"}
