@@ -23,7 +23,7 @@ from domain.errors import (
 from domain.gate import Unmet
 from domain.intent import Signed, approval_intent, promotion_intent
 from domain.names import check_label, check_prompt_name
-from domain.promoting import Promoting, Wish, check_reason, item_of, missing_data
+from domain.promoting import Promoting, Wish, check_reason, item_of, missing_data, withheld
 from domain.prompt import Prompt
 from domain.standing import standing
 
@@ -78,6 +78,7 @@ class ChangeCommands(Promoting):
         scheduled_at = checked_moment(command.scheduled_at, "/scheduled_at", after=self._now)
         if command.automatic or scheduled_at is not None:
             self._authorise_all(ENVIRONMENT_PROMOTE, about, resources)
+            self._check_unsigned(command.project, label)
         change = ChangeRequest.propose(
             change_id, self._now, project=command.project, kind="promotion", environment=label,
             items=[one.as_data() for one in self._items(prompts, command.items, label)],
@@ -115,6 +116,7 @@ class ChangeCommands(Promoting):
         automatic = change.automatic or scheduled_at is not None
         if automatic:
             self._authorise_all(ENVIRONMENT_PROMOTE, about.resource, _places(prompts, label))
+            self._check_unsigned(change.project, label)
         change.revise(
             self._items(prompts, wanted, label), self._caller.principal_id, self._now,
             credential=self._caller.token_id, automatic=automatic,
@@ -123,6 +125,14 @@ class ChangeCommands(Promoting):
             reason=self._text(command.reason, "/reason"),
         )  # fmt: skip
         return self._answer(provenance, revised)
+
+    def _check_unsigned(self, project: str, label: str) -> None:
+        """ConflictError where nothing is applied by itself: nobody is there to sign it."""
+        if self._environment(project, label) and self._project(project).rules_of(label).signed:
+            raise ConflictError(
+                f"{label} asks for the promoter's own signature, so nothing is applied there by"
+                " itself: leave automatic and scheduled_at out."
+            )
 
     def comment_on_change(self, command: commands.CommentOnChange) -> Decision:
         """Say something of the request, or of a place in it."""
@@ -234,7 +244,8 @@ class ChangeCommands(Promoting):
         if rights is not None:
             answer = access.permitted_all(rights, ENVIRONMENT_PROMOTE, about.resources, self._now)
         moved = [p for item, p in about.pairs if self._target(p, change.environment) != item.base]
-        cause = self._obstacle(change)
+        stuck = next((why.code for p in about.prompts if (why := withheld(p)) is not None), None)
+        cause = self._obstacle(change) or stuck
         if cause is None and moved:
             cause = "base_moved"
         if rights is None or not answer.allowed:
@@ -305,10 +316,12 @@ class ChangeCommands(Promoting):
             if label in prompt.labels:
                 prompt.remove_label(label, change.reason, self._now, change_id, signature)
             return
-        prompt.set_label(
+        moved = prompt.set_label(
             label, item.version, "promotion", change.reason, self._now, change.expires_at,
             change_id, forced=change.forced, signature=signature,
         )  # fmt: skip
+        if not moved and label in prompt.rollouts:
+            prompt.stop_rollout(label, change.reason, self._now)
 
     def _missing(
         self,
@@ -320,6 +333,10 @@ class ChangeCommands(Promoting):
         change = about.change
         rules = self._project(change.project).rules_of(change.environment)
         missing: list[tuple[Prompt, Unmet]] = []
+        if change.status == "open" and signed is None:  # else it is refused before
+            missing += self._held_up(
+                change.environment, [(prompt, item.version) for item, prompt in about.pairs]
+            )
         for item, prompt in about.pairs:
             wish = Wish(
                 change.environment, item.version, change.expires_at,

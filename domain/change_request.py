@@ -212,6 +212,20 @@ class ChangeRequest(Aggregate):
             Approval(one.by, one.at, one.signature is not None) for one in self.approvals.values()
         )
 
+    def why_no_split(self, at: datetime, until: datetime | None, *, forced: bool) -> str | None:
+        """Why its approvals do not let a split of the label that is there until a moment (None:
+        without an end); None where they do. A split is live at once, as what is applied would be.
+        """
+        if self.status != "open" or self.emergency:
+            return f"is {self.status}"
+        if self.scheduled_at is not None and at < self.scheduled_at:
+            return f"is scheduled for {self.scheduled_at.isoformat()}"
+        if self.expires_at is not None and (until is None or until > self.expires_at):
+            return f"expires at {self.expires_at.isoformat()}, and the label does not"
+        if forced and not self.forced:
+            return "was not agreed to break consumers"
+        return None
+
     @property
     def asked_by(self) -> str:
         """Who asked for what is proposed now: whoever proposed or last revised it."""

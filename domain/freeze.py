@@ -6,7 +6,7 @@ those of the IANA database (RFC 6557).
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -39,13 +39,25 @@ class Freeze:
         """Whether a moment lies in the window: its start counts, its end does not."""
         if self.starts_at is not None and self.ends_at is not None:
             return self.starts_at <= at < self.ends_at
-        local = at.astimezone(ZoneInfo(self.time_zone or "UTC"))
-        minute = local.hour * 60 + local.minute
-        today = DAYS[local.weekday()] in self.days
-        if self.from_minute < self.to_minute:
-            return today and self.from_minute <= minute < self.to_minute
-        yesterday = DAYS[(local - timedelta(days=1)).weekday()] in self.days
-        return (today and minute >= self.from_minute) or (yesterday and minute < self.to_minute)
+        zone = ZoneInfo(self.time_zone or "UTC")
+        today = at.astimezone(zone).date()
+        return any(
+            DAYS[day.weekday()] in self.days and self._holds_from(day, zone, at)
+            for day in (today - timedelta(days=1), today)
+        )
+
+    def _holds_from(self, day: date, zone: ZoneInfo, at: datetime) -> bool:
+        """Whether a moment lies in the window that starts on a day.
+
+        Compared as moments, since an hour can come twice: the window starts the first time its
+        start comes and ends the last time its end does.
+        """
+        ends = day if self.from_minute < self.to_minute else day + timedelta(days=1)
+        return (
+            _moment_of(day, self.from_minute, zone, fold=0)
+            <= at
+            < (_moment_of(ends, self.to_minute, zone, fold=1))
+        )
 
     def as_data(self) -> dict[str, Any]:
         """JSON form, as `read_freeze` takes it."""
@@ -57,6 +69,12 @@ class Freeze:
             "to": _clock(self.to_minute),
             "time_zone": self.time_zone,
         }
+
+
+def _moment_of(day: date, minute: int, zone: ZoneInfo, *, fold: int) -> datetime:
+    """A place's time on a day as a moment in UTC."""
+    midnight = datetime.combine(day, time(), zone)
+    return (midnight + timedelta(minutes=minute)).replace(fold=fold).astimezone(UTC)
 
 
 def _clock(minute: int) -> str:
@@ -79,6 +97,8 @@ def read_freeze(data: dict[str, Any], pointer: str, faults: list[Fault]) -> Free
     if not days or len(days) != len(set(data.get("days") or ())):
         faults.append(Fault(f"{pointer}/days", "unknown_day", f"some of {', '.join(DAYS)}"))
     start = _minute(data.get("from") or "00:00", f"{pointer}/from", faults)
+    if start == DAY_MINUTES:
+        faults.append(Fault(f"{pointer}/from", "invalid_time", "00:00 of the next day is meant"))
     end = _minute(data.get("to") or "24:00", f"{pointer}/to", faults)
     zone = _zone(data.get("time_zone"), f"{pointer}/time_zone", faults)
     return Freeze(None, None, tuple(days), start, end, zone)

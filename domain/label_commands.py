@@ -75,8 +75,9 @@ class LabelCommands(Promoting):
         if command.rules is not None:
             rules = _given_rules(command.rules)
         until = checked_moment(command.expires_at, "/expires_at", after=self._now)
-        wish = Wish(label, command.version, until)
-        missing = self._unmet(prompt, wish, self._rights(), rules)
+        wish = Wish(label, command.version, until, force=command.force)
+        missing = [why for _, why in self._held_up(label, [(prompt, command.version)])]
+        missing += self._unmet(prompt, wish, self._rights(), rules)
         broken = self.broken(prompt, label, prompt.version_numbered(command.version))
         resource = access.prompt_resource(prompt.project, prompt.name, label)
         may = self._may(access.ENVIRONMENT_PROMOTE, resource)
@@ -108,6 +109,10 @@ class LabelCommands(Promoting):
             raise ConflictError(f"The rules of {label} know no emergencies: propose a change.")
         check_match(command.if_match, label_etag(prompt, label))
         current = self._live(prompt).get(label)
+        if current == command.version and label in prompt.rollouts:
+            raise ConflictError(
+                f"{label} points there and is split: stop the rollout, it needs less."
+            )
         due = self._now + timedelta(hours=hours)
         change_id = self._ids.new_id()
         decision = self._move(
@@ -168,12 +173,14 @@ class LabelCommands(Promoting):
         prompt.check_not_archived()
         if act in ("promotion", "emergency"):
             prompt.check_not_draft()
-        given, force, signed = None, act == "emergency", command.signature
+        force, signed = act == "emergency", command.signature
         if isinstance(command, commands.SetLabel):
-            given, force = command.expires_at, force or command.force
+            force = force or command.force
+            expires_at = checked_moment(command.expires_at, "/expires_at", after=self._now)
+        else:
+            expires_at = prompt.until(command.label, self._now)
         if force:
             check_reason(command.reason, "says why consumers may break")
-        expires_at = checked_moment(given, "/expires_at", after=self._now)
         if current != version or (state is not None and state.expires_at != expires_at):
             self._check_moves(command.label, [(prompt, version)])
             intent = promotion_intent(prompt, command.label, version, expires_at, None)
@@ -189,6 +196,9 @@ class LabelCommands(Promoting):
                 command.label, version, act, reason, self._now, expires_at, change_id,
                 forced=force, signature=signature,
             )  # fmt: skip
+        elif command.label in prompt.rollouts:  # all of it is to serve what some get
+            reason = self._text(command.reason, "/reason")
+            prompt.stop_rollout(command.label, reason, self._now)
         body = _label_body(prompt, command.label, current)
         return self._decision(provenance, Answer(body, made=made), prompt)
 

@@ -10,6 +10,7 @@ from domain import access
 from domain.access import ENVIRONMENT_PROMOTE, Rights
 from domain.change_request import Item
 from domain.check import Check, VersionChecks, checks_id
+from domain.composition import Source
 from domain.consumer import Consumers, consumers_id
 from domain.environment import Rules
 from domain.errors import ConflictError, Fault, InvalidError, RulesNotMetError
@@ -20,7 +21,7 @@ from domain.project import Project
 from domain.prompt import Prompt
 from domain.prompt_deciding import PromptDeciding
 from domain.standing import standing
-from domain.version import Version
+from domain.version import Version, merged_in
 
 
 @dataclass(frozen=True)
@@ -90,13 +91,13 @@ class Promoting(PromptDeciding):
         }
 
     def _authors(self, prompt: Prompt, version: Version | None) -> frozenset[str]:
-        """Who committed a version, and what it merged."""
+        """Who committed a version, and everything that came in by its merge."""
         if version is None:
             return frozenset()
-        merged = [prompt.version_numbered(number) for number in version.parents[1:]]
+        merged = merged_in(lambda one: prompt.version_numbered(one).parents, version.number)
         return frozenset(
-            self._session.actor(Prompt, prompt.id, one.stream_position)
-            for one in (version, *merged)
+            self._session.actor(Prompt, prompt.id, prompt.version_numbered(one).stream_position)
+            for one in (version.number, *merged)
         )
 
     def _checks(self, prompt: Prompt, version: Version | None) -> Mapping[str, Check]:
@@ -120,15 +121,40 @@ class Promoting(PromptDeciding):
             raise ConflictError("What you signed is not what would happen now: look again.")
         return signed.as_data()
 
+    def _held_up(
+        self, label: str, targets: Iterable[tuple[Prompt, int | None]]
+    ) -> list[tuple[Prompt, Unmet]]:
+        """What holds promotions up whatever the rules: an archived prompt, a draft, or that they do
+        not compose, all of them moved.
+        """
+        known = list(targets)
+        found = [(prompt, why) for prompt, _ in known if (why := withheld(prompt)) is not None]
+        try:
+            self._check_moves(label, [(p, version) for p, version in known if version is not None])
+        except ConflictError as refusal:
+            found.append((known[0][0], Unmet(refusal.code, refusal.detail)))
+        return found
+
     def broken(self, prompt: Prompt, label: str, version: Version | None) -> dict[str, str]:
         """Registered consumers of a label that could not go on with a version, and why."""
         held = self._session.load(Consumers, consumers_id(prompt.id))
         using = held.of(label) if held is not None and version is not None else ()
         if not using or version is None:
             return {}
-        content = self._value(version)
+        content = self._whole(prompt, label, version)
         told = ((one.name, one.broken_by(version.semver, content)) for one in using)
         return {name: why for name, why in told if why is not None}
+
+    def _whole(self, prompt: Prompt, label: str, version: Version) -> Mapping[str, Any]:
+        """A version as the label would serve it: with the variables of its partials."""
+        own = self._stored(prompt, version)
+        root = Source(prompt.project, prompt.name, version.number, own.digest, own.value)
+        if not version.partials:
+            return root.content
+        try:
+            return self._in_every_language(root, {f"{prompt.name}@{label}": root}).content
+        except ConflictError:
+            return root.content  # which is held up by that
 
     def _standing(self, principal_id: str) -> Rights | None:
         return standing(self._session, principal_id, None)
@@ -144,6 +170,16 @@ def item_of(prompt: Prompt, version: int | None, base: int | None) -> Item:
     target = prompt.version_numbered(version) if version is not None else None
     commitment = target.content["commitment"] if target is not None else None
     return Item(str(prompt.id), prompt.name, version, commitment, base)
+
+
+def withheld(prompt: Prompt) -> Unmet | None:
+    """Why no version of a prompt is promoted."""
+    try:
+        prompt.check_not_archived()
+        prompt.check_not_draft()
+    except ConflictError as refusal:
+        return Unmet(refusal.code, refusal.detail)
+    return None
 
 
 def check_reason(reason: str | None, why: str) -> None:

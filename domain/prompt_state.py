@@ -184,6 +184,12 @@ class PromptState:
             )
         return state.returns[-2]
 
+    def until(self, label: str, at: datetime) -> datetime | None:
+        """Until when a label points where it does; None without an end, or where that is over."""
+        state = self.labels.get(label)
+        expires_at = state.expires_at if state is not None else None
+        return expires_at if expires_at is not None and at < expires_at else None
+
     def check_not_archived(self) -> None:
         """ArchivedError where the prompt takes no changes."""
         if self.archived:

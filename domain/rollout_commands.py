@@ -130,8 +130,10 @@ class RolloutCommands(LabelCommands):
             raise InvalidError(
                 f"/change_id {detail}.", [Fault("/change_id", "other_change", detail)]
             )
-        if change.status != "open" or change.emergency:
-            raise ConflictError(f"The change request is {change.status}: it lets nothing any more.")
+        until = prompt.labels[command.label].expires_at
+        why_not = change.why_no_split(self._now, until, forced=command.force)
+        if why_not is not None:
+            raise ConflictError(f"The change request {why_not}: it does not let this.")
         return Agreed(item.version, change.counted, tuple(change.editors))
 
     def _check_versions(
@@ -156,19 +158,33 @@ class RolloutCommands(LabelCommands):
             self._check_gate(prompt, wish, rights)
 
     def stop_rollout(self, command: commands.StopRollout) -> Decision:
-        """End a rollout at once; the label goes to the safe version that was named, if any."""
+        """End a rollout at once; the label goes to the safe version that was named, if any.
+
+        Nothing keeps it from ending: where rules do not let the safe version, the label stays.
+        """
         prompt, provenance, _ = self._label(command)
         target = prompt.target_of(command.label).number
-        rollout = prompt.rollouts.get(command.label)
+        rollout, refused = prompt.rollouts.get(command.label), None
         if rollout is not None:
             reason = self._text(command.reason, "/reason")
             prompt.stop_rollout(command.label, reason, self._now)
             if rollout.safe is not None and rollout.safe != target:
-                self._check_moves(command.label, [(prompt, rollout.safe)])
-                wish = Wish(command.label, rollout.safe, rollback=True)
-                self._check_gate(prompt, wish, self._rights())
-                prompt.set_label(command.label, rollout.safe, "rollback", reason, self._now)
-        return self._decision(provenance, Answer(rollout_body(prompt, command.label)), prompt)
+                refused = self._return_to(prompt, command.label, rollout.safe, reason)
+        body = {**rollout_body(prompt, command.label), "safe_refused": refused}
+        return self._decision(provenance, Answer(body), prompt)
+
+    def _return_to(
+        self, prompt: Prompt, label: str, safe: int, reason: ContentRef | None
+    ) -> str | None:
+        """Return a label to a version that was live before; why not, where rules refuse it."""
+        until = prompt.labels[label].expires_at
+        try:
+            self._check_moves(label, [(prompt, safe)])
+            self._check_gate(prompt, Wish(label, safe, until, rollback=True), self._rights())
+        except (RulesNotMetError, ConflictError) as refusal:
+            return str(refusal)
+        prompt.set_label(label, safe, "rollback", reason, self._now, until)
+        return None
 
     def take_ramp_step(self, command: commands.TakeRampStep) -> Decision:
         """Take a step that is due, by the rights its asker has now; else let the ramp wait."""
@@ -226,8 +242,9 @@ class RolloutCommands(LabelCommands):
         if rollout.change_id is None:
             return Agreed()
         wanted = commands.SetRollout(
-            prompt.project, prompt.name, label, {}, change_id=UUID(rollout.change_id)
-        )
+            prompt.project, prompt.name, label, {}, change_id=UUID(rollout.change_id),
+            force=rollout.forced,
+        )  # fmt: skip
         try:
             return self._agreed(prompt, wanted)
         except (InvalidError, ConflictError):
@@ -238,8 +255,10 @@ def _is_same(before: Rollout, fields: Mapping[str, Any]) -> bool:
     """Whether a rollout is set to what it is."""
     after = [tuple(one) for one in fields["ranges"]], fields["targeting"], fields["shadow"]
     steps = [step.as_data() for step in before.ramp]
+    if before.ramp and (before.by, before.credential) != (fields["by"], fields["credential"]):
+        return False  # by whose rights its steps are taken
     return (
-        before.paused is None
+        (before.paused, before.forced) == (None, fields["forced"])
         and (list(before.ranges), before.targeting, before.shadow) == after
         and (before.safe, steps, before.change_id)
         == (fields["safe"], fields["ramp"], fields["change_id"])

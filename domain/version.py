@@ -1,6 +1,6 @@
 """A prompt's versions as a graph: on which branch, out of which versions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -36,13 +36,25 @@ class Version:
 
 def ancestors(versions: Sequence[Version], number: int) -> set[int]:
     """A version and all that it came from; `versions` are a prompt's, from number 1 on."""
+    return _reached(lambda one: versions[one - 1].parents, [number])
+
+
+def merged_in(parents_of: Callable[[int], Sequence[int]], number: int) -> set[int]:
+    """What came in by a merge: all that its branch had and the one merged into had not."""
+    parents = parents_of(number)
+    if len(parents) < 2:
+        return set()
+    return _reached(parents_of, parents[1:]) - _reached(parents_of, parents[:1])
+
+
+def _reached(parents_of: Callable[[int], Sequence[int]], starts: Sequence[int]) -> set[int]:
     found: set[int] = set()
-    waiting = [number]
+    waiting = list(starts)
     while waiting:
         one = waiting.pop()
         if one not in found:
             found.add(one)
-            waiting.extend(versions[one - 1].parents)
+            waiting.extend(parents_of(one))
     return found
 
 

@@ -223,7 +223,12 @@ def _split_fault(
     rules, state = project.rules_of(event.label), prompt.labels[event.label]
     change = facts.changes.get(event.change_id) if event.change_id else None
     item = _item_of(change, str(event.originator_id))
-    if change is not None and (change.status != "open" or change.environment != event.label):
+    if change is not None and (
+        change.environment != event.label
+        or change.why_no_split(
+            datetime.fromisoformat(recorded.time), state.until, forced=event.forced
+        )
+    ):
         change = None
     for version in sorted(versions):
         agreed = change if item is not None and item.version == version else None
@@ -332,7 +337,11 @@ def _change_fault(facts: Facts, recorded: RecordedEvent) -> str | None:
             facts, recorded
         ):
             return "is to be reviewed at another time than the rules say"
-        return _items_fault(facts, [Item(**item) for item in event.items])
+        about: Any = event
+        if isinstance(event, ChangeRequest.Revised):
+            about = facts.changes[str(event.originator_id)]
+        at = datetime.fromisoformat(recorded.time)
+        return _items_fault(facts, [Item(**item) for item in event.items], about.environment, at)
     change = facts.changes[str(event.originator_id)]
     of_revision = isinstance(event, ChangeRequest.Approved | ChangeRequest.Rejected)
     if of_revision and event.revision != change.revision:
@@ -356,9 +365,11 @@ def _due(facts: Facts, recorded: RecordedEvent) -> str | None:
     return (datetime.fromisoformat(recorded.time) + timedelta(hours=hours)).isoformat()
 
 
-def _items_fault(facts: Facts, items: list[Item]) -> str | None:
+def _items_fault(facts: Facts, items: list[Item], environment: str, at: datetime) -> str | None:
     for item in items:
         versions = facts.prompts[item.prompt_id].versions
+        if facts.prompts[item.prompt_id].live(at).get(environment) != item.base:
+            return "says that another version was live than was"
         if item.version is None:
             continue
         if not 1 <= item.version <= len(versions):
@@ -418,11 +429,15 @@ def scheduled_fault(facts: Facts, recorded: RecordedEvent) -> str | None:
         return "claims to be done on behalf of somebody, and is not"
     if (change.asked_by, change.credential) != (actor["on_behalf_of"], actor["credential"]):
         return "is done on behalf of somebody else than who asked"
+    item = _item_of(change, str(event.originator_id))
+    live = facts.prompts[item.prompt_id].live(datetime.fromisoformat(recorded.time)) if item else {}
+    if item is not None and live.get(change.environment) != item.base:
+        return "is applied by itself over another version than was live when it was proposed"
     return None
 
 
 def suspension_allowed(facts: Facts, recorded: RecordedEvent) -> bool:
-    """Whether a request applied by itself had to wait: its base moved, or who asked may not."""
+    """Whether a request applied by itself had to wait for the cause that it says."""
     change = facts.changes.get(str(recorded.event.originator_id))
     if change is None or change.status != "open" or not change.automatic:
         return False
@@ -434,6 +449,8 @@ def suspension_allowed(facts: Facts, recorded: RecordedEvent) -> bool:
         return project is None or change.environment not in project.environments
     if cause == "expired":
         return change.expires_at is not None and change.expires_at <= at
+    if cause in ("prompt_archived", "prompt_draft"):
+        return any(p.archived if cause == "prompt_archived" else p.draft for p in prompts)
     moved = any(
         prompt.live(at).get(change.environment) != item.base
         for item, prompt in zip(change.items, prompts, strict=True)

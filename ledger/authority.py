@@ -58,12 +58,18 @@ class Authority:
 
     facts: Facts = field(default_factory=Facts)
     unfinished: str | None = None  # the change request whose labels move, and which is not applied
+    opened: str | None = None  # the emergency just opened, whose label has to move now
     agreed: tuple[str, str] | None = None  # the access request just applied, and by which command
 
     def fault(self, recorded: RecordedEvent) -> str | None:
         """Why the event was not allowed; None where it was."""
         if self.unfinished is not None and _change_of(recorded) != self.unfinished:
             return f"follows a move of {self.unfinished}, which was not applied"
+        emergency = _emergency_of(recorded)
+        if self.opened != emergency:
+            if emergency is not None:
+                return "is an emergency that opens no review"
+            return f"follows the opening of {self.opened}, an emergency that moved nothing"
         authz = recorded.payload["authz"]
         alone = alone_fault(self.facts, recorded, self.agreed)
         if alone is not None:
@@ -97,7 +103,11 @@ class Authority:
 
     def apply(self, recorded: RecordedEvent) -> None:
         """Fold an event."""
-        self.unfinished = None
+        self.unfinished = self.opened = None
+        if isinstance(recorded.event, ChangeRequest.Applied):
+            applied = self.facts.changes.get(str(recorded.event.originator_id))
+            if applied is not None and applied.emergency:
+                self.opened = str(applied.id)
         if not (self.agreed is not None and goes_before(recorded)):
             self.agreed = agreed_by(recorded)
         if isinstance(recorded.event, Prompt.LabelMoved | Prompt.LabelRemoved):
@@ -216,6 +226,13 @@ class Authority:
         if rights.limited and not isinstance(recorded.event, _WHILE_LIMITED):
             return "was done in a session without the second factor"
         return rights
+
+
+def _emergency_of(recorded: RecordedEvent) -> str | None:
+    """The emergency by which an event moves a label."""
+    event = recorded.event
+    moves = isinstance(event, Prompt.LabelMoved) and event.act == "emergency"
+    return getattr(event, "change_id", None) if moves else None
 
 
 def _change_of(recorded: RecordedEvent) -> str | None:

@@ -26,6 +26,7 @@ from domain.rollout import Rollout
 from domain.sign_in import LoginName, Recovery, SignIn
 from domain.sign_in_rules import SignInRules
 from domain.user_session import UserSession
+from domain.version import merged_in
 from domain.webhook import Webhook
 from ledger.mapper import RecordedEvent
 
@@ -48,10 +49,10 @@ class LabelFacts:
 
 @dataclass(frozen=True)
 class VersionFacts:
-    """Who committed a version, which versions it merged, what it commits to, its semver."""
+    """Who committed a version, what it came from, what it commits to, its semver."""
 
     author: str
-    merged: tuple[int, ...]
+    parents: tuple[int, ...]
     commitment: str
     semver: str | None
 
@@ -65,12 +66,13 @@ class PromptFacts:
     versions: list[VersionFacts] = field(default_factory=list)
     labels: dict[str, LabelFacts] = field(default_factory=dict)
     rollouts: dict[str, Rollout] = field(default_factory=dict)
+    archived: bool = False
+    draft: bool = False
 
     def authors(self, number: int) -> frozenset[str]:
         """Who committed a version, and what it merged."""
-        version = self.versions[number - 1]
-        merged = (self.versions[one - 1].author for one in version.merged)
-        return frozenset((version.author, *merged))
+        merged = merged_in(lambda one: self.versions[one - 1].parents, number)
+        return frozenset(self.versions[one - 1].author for one in {number, *merged})
 
     def live(self, at: datetime) -> dict[str, int]:
         """Where labels point at a moment."""
@@ -159,15 +161,20 @@ class Facts:
     def _apply_prompt(self, recorded: RecordedEvent, stream_id: str) -> None:
         event = recorded.event
         if isinstance(event, Prompt.Created):
-            self.prompts[stream_id] = PromptFacts(event.project, event.name)
+            made = PromptFacts(event.project, event.name, draft=event.draft)
+            self.prompts[stream_id] = made
             return
         prompt = self.prompts[stream_id]
         if isinstance(event, Prompt.VersionCommitted):
             author = recorded.payload["actor"]["id"]
-            merged, commitment = tuple(event.parents[1:]), event.content["commitment"]
-            prompt.versions.append(VersionFacts(author, merged, commitment, event.semver))
+            parents, commitment = tuple(event.parents), event.content["commitment"]
+            prompt.versions.append(VersionFacts(author, parents, commitment, event.semver))
         elif isinstance(event, Prompt.Moved):
             prompt.name = event.to
+        elif isinstance(event, Prompt.Archived | Prompt.Restored):
+            prompt.archived = isinstance(event, Prompt.Archived)
+        elif isinstance(event, Prompt.Activated):
+            prompt.draft = False
         elif isinstance(event, Prompt.RolloutSet):
             prompt.rollouts[event.label] = Rollout.of(event)
         elif isinstance(event, Prompt.RolloutPaused):

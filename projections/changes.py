@@ -7,6 +7,7 @@ from typing import Any
 from domain.access import Resource, prompt_resource
 from domain.change_request import ChangeRequest
 from domain.prompt import Prompt
+from domain.version import merged_in
 from ledger.mapper import RecordedEvent
 from projections.cursors import decode_cursor, encode_cursor
 from projections.views import Cursor, SqlProjection, Texts
@@ -27,8 +28,9 @@ class Changes(SqlProjection):
     """Folds change requests, who took part in them, and who wrote the versions."""
 
     name = "changes"
+    edition = 2
     tables = ("changes", "change_items", "change_parts", "change_names", "change_authors",
-              "change_merges")  # fmt: skip
+              "change_merges", "change_parents")  # fmt: skip
 
     def apply(self, cursor: Cursor, recorded: RecordedEvent, texts: Texts) -> None:
         """See SqlProjection."""
@@ -44,10 +46,29 @@ class Changes(SqlProjection):
             cursor.execute(
                 "INSERT INTO change_authors VALUES (?, ?, ?)", (prompt_id, event.number, author)
             )
-            for merged in event.parents[1:]:
-                cursor.execute(
-                    "INSERT INTO change_merges VALUES (?, ?, ?)", (prompt_id, event.number, merged)
-                )
+            self._apply_parents(cursor, prompt_id, event.number, event.parents)
+
+    def _apply_parents(
+        self, cursor: Cursor, prompt_id: str, number: int, parents: Sequence[int]
+    ) -> None:
+        """Note what a version came from, and everything that came in by a merge."""
+        for parent in parents:
+            cursor.execute(
+                "INSERT INTO change_parents VALUES (?, ?, ?)", (prompt_id, number, parent)
+            )
+        if len(parents) < 2:
+            return
+        cursor.execute(
+            "SELECT number, parent FROM change_parents WHERE prompt_id = ?", (prompt_id,)
+        )
+        known: dict[int, list[int]] = {number: list(parents)}
+        for row in cursor.fetchall():
+            if row["number"] != number:
+                known.setdefault(row["number"], []).append(row["parent"])
+        for merged in sorted(merged_in(lambda one: known.get(one, ()), number)):
+            cursor.execute(
+                "INSERT INTO change_merges VALUES (?, ?, ?)", (prompt_id, number, merged)
+            )
 
     def _apply_name(self, cursor: Cursor, prompt_id: str, name: str) -> None:
         cursor.execute(

@@ -10,7 +10,9 @@ import click
 from api.cli.client import project_path
 from api.cli.context import FILE, Cli, pass_cli
 
-_WEEKLY = re.compile(r"(?P<days>[a-z]{3}(?:,[a-z]{3})*) (?P<from>\S+)-(?P<to>\S+) (?P<zone>\S+)")
+_WEEKLY = re.compile(
+    r"(?P<days>[a-z]{3}(?:, ?[a-z]{3})*) (?P<from>[^\s-]+)-(?P<to>\S+) (?P<zone>\S+)", re.IGNORECASE
+)
 
 
 @click.group()
@@ -73,12 +75,25 @@ def set_environment(
     reason: str | None, **given: Any,
 ) -> None:  # fmt: skip
     """Make environment NAME, or give it these rules: what is left out needs nothing."""
+    if file is not None:
+        _check_only_file(given)
     rules = _from_file(file) if file is not None else _rules(**given)
     path = f"{project_path(project)}/environments/{name}"
     answer = cli.call("PUT", path, {**rules, "order": order, "reason": reason})
     needs = "; ".join(_needs(answer))
     state = "needs" if answer["changed"] else "stays as it is: it needs"
     cli.output.say(answer, f"{project}: {name} {state} {needs}")
+
+
+def _check_only_file(given: dict[str, Any]) -> None:
+    """UsageError where rules are given beside those of a file."""
+    context = click.get_current_context()
+    beside = [
+        name for name in given
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+    ]  # fmt: skip
+    if beside:
+        raise click.UsageError("--file holds all of the rules: give them there, or without it.")
 
 
 def _from_file(file: Path) -> dict[str, Any]:
@@ -120,12 +135,13 @@ def _check(text: str) -> dict[str, Any]:
 def _freeze(text: str) -> dict[str, Any]:
     weekly = _WEEKLY.fullmatch(text.strip())
     if weekly:
+        days = [day.strip().lower() for day in weekly["days"].split(",")]
         return {
-            "days": weekly["days"].split(","), "from": weekly["from"], "to": weekly["to"],
+            "days": days, "from": weekly["from"], "to": weekly["to"],
             "time_zone": weekly["zone"],
         }  # fmt: skip
     start, slash, end = text.partition("/")
-    if not slash:
+    if not slash or " " in text.strip():
         raise click.BadParameter(
             f"{text!r} is neither START/END nor 'DAY,DAY HH:MM-HH:MM Area/City'."
         )

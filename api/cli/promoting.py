@@ -47,7 +47,7 @@ expires_option = click.option("--expires-at", help="Until this RFC 3339 time, th
 
 def _set(cli: Cli, ref: Ref, name: str, version: int | None, **given: Any) -> None:
     path = prompt_path(*ref[:2])
-    body = {"version": version or chosen_version(cli, ref), **given}
+    body = {"version": version if version is not None else chosen_version(cli, ref), **given}
     _say(cli, cli.call("PUT", f"{path}/-/labels/{name}", body))
 
 
@@ -112,7 +112,7 @@ def promote(
             " Other labels: scrinia label set."
         )
     if preview:
-        _preview(cli, ref, environment, given["expires_at"])
+        _preview(cli, ref, environment, given["expires_at"], force=given["force"])
         return
     version = chosen_version(cli, ref)
     if key_file is not None:
@@ -122,8 +122,11 @@ def promote(
     _set(cli, ref, environment, version, **given)
 
 
-def _preview(cli: Cli, ref: Ref, environment: str, expires_at: str | None) -> None:
-    body = {"label": environment, "version": chosen_version(cli, ref), "expires_at": expires_at}
+def _preview(cli: Cli, ref: Ref, environment: str, expires_at: str | None, *, force: bool) -> None:
+    body = {
+        "label": environment, "version": chosen_version(cli, ref), "expires_at": expires_at,
+        "force": force,
+    }  # fmt: skip
     answer = cli.call("POST", f"{prompt_path(*ref[:2])}/-/promotions/preview", body)
     verdict = "may be promoted" if answer["allowed"] else "may not be promoted yet"
     lines = [f"version {answer['version']} {verdict} to {environment}"]

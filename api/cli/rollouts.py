@@ -26,6 +26,8 @@ def _weights(given: tuple[str, ...] | list[str], rest: int) -> dict[str, int]:
         version, equals, share = one.partition("=")
         if not equals or not version.isdecimal() or not share.isdecimal():
             raise click.UsageError(f"{one!r} is not VERSION=SHARE, a share of {WHOLE}.")
+        if version in weights:
+            raise click.UsageError(f"Version {version} is given two shares.")
         weights[version] = int(share)
     left = WHOLE - sum(weights.values())
     if left > 0:
@@ -71,11 +73,18 @@ def start(
     body: dict[str, Any] = {
         "rollout": _weights(weights, target),
         "ramp": [_step(one, target) for one in steps],
-        "rules": json.loads(rules.read_text()) if rules is not None else [],
+        "rules": _rules_in(rules) if rules is not None else [],
         **given,
     }
     answer = cli.call("PUT", path, body)
     cli.output.say(answer, f"{answer['ref']}: {_shares(answer['rollout'])}")
+
+
+def _rules_in(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text())
+    except ValueError as error:
+        raise click.BadParameter(f"{file} is not JSON: {error}") from None
 
 
 def _shares(data: dict[str, Any]) -> str:
@@ -113,4 +122,5 @@ def stop(cli: Cli, ref: Ref, label: str, reason: str | None) -> None:
     path = f"{prompt_path(*ref[:2])}/-/labels/{label}/stop"
     answer = cli.call("POST", path, {"reason": reason})
     done = "everybody gets" if answer["changed"] else "was not split: everybody gets"
-    cli.output.say(answer, f"{answer['ref']}: {done} version {answer['version']}.")
+    kept = f" Not the safe version: {answer['safe_refused']}" if answer["safe_refused"] else ""
+    cli.output.say(answer, f"{answer['ref']}: {done} version {answer['version']}.{kept}")

@@ -108,11 +108,15 @@ class ReviewRequest(Request):
 
 
 class PreviewRequest(Request):
-    """Which version would be promoted; `rules`: by these instead of those in force."""
+    """Which version would be promoted; `rules`: by these instead of those in force.
+
+    `force`: whatever registered consumers it breaks.
+    """
 
     label: LabelName = "production"
     version: VersionNumber
     expires_at: Moment | None = None
+    force: bool = False
     rules: RulesRequest | None = None
 
 

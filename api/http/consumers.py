@@ -1,7 +1,9 @@
 """Consumers: services that say which label of a prompt they use, in which range."""
 
+from contextlib import suppress
 from typing import Annotated, Any
 
+import orjson
 from aiohttp import web
 from pydantic import Field
 
@@ -23,11 +25,13 @@ from domain import commands
 from domain.access import CONSUMER_WRITE, PROMPT_READ, prompt_resource
 from domain.consumer import VARIABLES_MAX, Consumers, consumers_id
 from domain.consumer_commands import consumer_body
+from domain.errors import ErasedError
 from domain.names import check_label
 from domain.prompt import Prompt
 from domain.variables import VARIABLE_PATTERN
 from domain.version import Version
 from ledger.ids import now
+from projections.entry import Entry
 
 VariableName = Annotated[str, Field(pattern=anchored(VARIABLE_PATTERN))]
 
@@ -88,7 +92,9 @@ async def list_consumers(request: web.Request) -> web.StreamResponse:
     items = []
     for _, consumer in sorted(known.items()):
         version = live.get(consumer.label)
-        broken = consumer.broken_by(version.semver, None) if version is not None else None
+        broken = None
+        if version is not None:
+            broken = consumer.broken_by(version.semver, await _content_of(request, entry, version))
         served = version.number if version is not None else None
         items.append({**consumer_body(prompt, consumer), "version": served, "broken": broken})
     readers = await _readers(request, prompt, live, {one.by for one in known.values()})
@@ -102,6 +108,15 @@ async def list_consumers(request: web.Request) -> web.StreamResponse:
         },
     }  # fmt: skip
     return edge.view_answer(request, body, services.follower.position)
+
+
+async def _content_of(request: web.Request, entry: Entry, version: Version) -> Any:
+    """A version whose variables are all its own; None for one of partials, or erased."""
+    if version.partials:
+        return None
+    with suppress(ErasedError):
+        return orjson.loads(await edge.services(request).serving.content(entry, version))
+    return None
 
 
 async def _readers(

@@ -254,7 +254,7 @@ async def rollback(request: web.Request) -> web.StreamResponse:
     signed = None
     if prompt is not None:
         to = prompt.rollback_target(label, wanted.to, now())
-        intent = promotion_intent(prompt, label, to, None, None)
+        intent = promotion_intent(prompt, label, to, prompt.until(label, now()), None)
         signed = own_signature(request, who, wanted.signature, intent)
     command = commands.Rollback(
         project=edge.project_name(request),

@@ -26,6 +26,7 @@ async def preview_promotion(request: web.Request) -> web.StreamResponse:
         version=wanted.version,
         expires_at=wanted.expires_at,
         rules=wanted.rules.rules() if wanted.rules is not None else None,
+        force=wanted.force,
     )
     told = await ask(request, who, question)
     entry = await entry_for(request)

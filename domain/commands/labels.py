@@ -51,7 +51,10 @@ class RemoveLabel:
 
 @dataclass(frozen=True)
 class PreviewPromotion:
-    """Say what would keep an environment's label from moving; `rules`: by these instead."""
+    """Say what would keep an environment's label from moving; `rules`: by these instead.
+
+    `force`: whatever registered consumers it breaks.
+    """
 
     project: str
     name: str
@@ -59,6 +62,7 @@ class PreviewPromotion:
     version: int
     expires_at: datetime | None = None
     rules: dict[str, Any] | None = None
+    force: bool = False
 
 
 @dataclass(frozen=True)

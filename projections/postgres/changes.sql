@@ -53,3 +53,10 @@ CREATE TABLE IF NOT EXISTS change_merges (
     merged bigint NOT NULL,
     PRIMARY KEY (prompt_id, number, merged)
 );
+
+CREATE TABLE IF NOT EXISTS change_parents (
+    prompt_id text COLLATE "C" NOT NULL,
+    number bigint NOT NULL,
+    parent bigint NOT NULL,
+    PRIMARY KEY (prompt_id, number, parent)
+);

@@ -53,3 +53,10 @@ CREATE TABLE IF NOT EXISTS change_merges (
     merged INTEGER NOT NULL,
     PRIMARY KEY (prompt_id, number, merged)
 ) STRICT;
+
+CREATE TABLE IF NOT EXISTS change_parents (
+    prompt_id TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    parent INTEGER NOT NULL,
+    PRIMARY KEY (prompt_id, number, parent)
+) STRICT;

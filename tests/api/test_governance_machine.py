@@ -128,7 +128,9 @@ class GovernanceMachine(RolloutRules):
         elif number > len(prompt.authors):
             assert answer.code == "version_not_found"
         elif prompt.live(label) == number:
-            assert answer.status == 200 and not answer.body["changed"]
+            split = label == "production" and prompt.split is not None
+            assert (answer.status, answer.body["changed"]) == (200, split)
+            prompt.split = None if split else prompt.split
         else:
             missing = self._missing(name, number, None) if label == "production" else set()
             if self._moved(answer, missing, [name]):
@@ -153,6 +155,7 @@ class GovernanceMachine(RolloutRules):
             if to == state.target:
                 missing = set()
             if self._moved(answer, missing, [name]):
+                prompt.split = None
                 state.roll_back(to)
 
     @rule(name=PROMPTS)
@@ -178,6 +181,9 @@ class GovernanceMachine(RolloutRules):
         path = self._path(name, "labels/production")
         assert self._send("rob", "PUT", path, body).status == 403
         if number > len(prompt.authors) or prompt.archived:
+            return
+        if prompt.live("production") == number and prompt.split is not None:
+            assert self._send("admin", "PUT", path, body).code == "conflict"
             return
         done = self._ok("admin", "PUT", path, body)
         if prompt.live("production") != number:
@@ -220,7 +226,9 @@ class GovernanceMachine(RolloutRules):
             if version is None:
                 if state is not None:
                     state.target = None
-            elif state is None or state.target != version:
+            elif state is not None and state.target == version:
+                self.prompts[name].split = None
+            else:
                 state = self.prompts[name].labels.setdefault("production", ModelLabel())
                 state.move(version)
 

@@ -111,6 +111,15 @@ def weekly(days: str, start: str, end: str, zone: str) -> Freeze:
         (weekly("sun", "01:00", "02:00", "America/New_York"), "2026-11-01T05:30:00+00:00", True),
         (weekly("sun", "01:00", "02:00", "America/New_York"), "2026-11-01T06:30:00+00:00", True),
         (weekly("sun", "01:00", "02:00", "America/New_York"), "2026-11-01T07:00:00+00:00", False),
+        # One that ends in the hour that comes twice holds on to the second time, without a gap.
+        (weekly("sat", "22:00", "02:30", "Europe/Berlin"), "2026-10-25T00:29:00+00:00", True),
+        (weekly("sat", "22:00", "02:30", "Europe/Berlin"), "2026-10-25T00:45:00+00:00", True),
+        (weekly("sat", "22:00", "02:30", "Europe/Berlin"), "2026-10-25T01:29:00+00:00", True),
+        (weekly("sat", "22:00", "02:30", "Europe/Berlin"), "2026-10-25T01:30:00+00:00", False),
+        # The hour that does not come: 02:30 is 03:30 then.
+        (weekly("sun", "02:30", "04:00", "Europe/Berlin"), "2026-03-29T01:29:00+00:00", False),
+        (weekly("sun", "02:30", "04:00", "Europe/Berlin"), "2026-03-29T01:30:00+00:00", True),
+        (weekly("sun", "02:30", "04:00", "Europe/Berlin"), "2026-03-29T02:00:00+00:00", False),
     ],
 )
 def test_a_weekly_window_goes_by_its_place(freeze: Freeze, at: str, holds: bool) -> None:

@@ -22,6 +22,46 @@ from tests.harness import ROOT, Answer, Api, Caller, Process, registry, text_con
 from tests.governance.team import CHANGES, PRODUCTION, PROMPT, Pen, Team, codes, hours, rules
 
 
+async def test_what_cannot_go_live_is_not_waited_for_in_silence(team: Team) -> None:
+    await team.admin.ok("PUT", PRODUCTION, rules())
+    change = await team.propose(by="releaser", automatic=True)
+    await team.author.ok("POST", f"{PROMPT}/-/archive")
+    assert "prompt_archived" in [
+        one["code"] for one in (await team.viewer.ok("GET", change))["missing"]
+    ]
+    await team.reviewer.ok("POST", f"{change}/approve")
+    while (told := await team.viewer.ok("GET", change))["status"] == "open":
+        await asyncio.sleep(0.05)
+    assert (told["status"], told["suspended_for"]) == ("suspended", "prompt_archived")
+
+
+async def test_nothing_is_applied_by_itself_where_promotions_are_signed(team: Team) -> None:
+    await team.admin.ok("PUT", PRODUCTION, rules(signed=True))
+    items = [{"name": "support/triage", "version": 2}]
+    for terms in ({"automatic": True}, {"scheduled_at": hours(1)}):
+        body = {"items": items, "title": "x", **terms}
+        answer = await team.releaser.call("POST", CHANGES, body)
+        assert (answer.status, answer.code) == (409, "conflict"), answer.body
+
+
+async def test_whoever_wrote_a_merged_branch_is_an_author(team: Team) -> None:
+    """Also of its older versions: a last letter by somebody else makes nobody else of them."""
+    await team.admin.ok("PUT", PRODUCTION, rules())
+    about = {"principal_id": team.callers["reviewer"].principal_id, "project": "acme"}
+    await team.admin.ok("POST", "/v1/grants", {**about, "role": "developer"})
+    await team.reviewer.ok("POST", f"{PROMPT}/-/branches", {"branch": "side"})
+    for writer, text in ((team.reviewer, "nearly all of it"), (team.author, "nearly all of it.")):
+        body = {"content": text_content(text), "branch": "side"}
+        await writer.ok("POST", f"{PROMPT}/-/versions", body)
+    merged = await team.author.ok("POST", f"{PROMPT}/-/merge", {"source": "side"})
+    change = await team.propose(merged["version"])
+    assert (await team.reviewer.call("POST", f"{change}/approve")).status == 403
+    mine = await team.reviewer.ok("GET", "/v1/change-requests?awaiting=me")
+    assert mine["items"] == []
+    assert len((await team.second.ok("GET", "/v1/change-requests?awaiting=me"))["items"]) == 1
+    assert (await team.second.call("POST", f"{change}/approve")).status == 200
+
+
 async def test_a_promotion_waits_for_another_pair_of_eyes(team: Team) -> None:
     await team.admin.ok("PUT", PRODUCTION, rules())
     assert codes(await team.promote(2)) == ["approvals"]

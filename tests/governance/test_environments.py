@@ -22,6 +22,54 @@ from tests.harness import ROOT, Answer, Api, Caller, Process, registry, text_con
 from tests.governance.team import CHANGES, PRODUCTION, PROMPT, Pen, Team, codes, hours, rules
 
 
+async def test_a_preview_says_what_no_rule_lets(team: Team) -> None:
+    preview = f"{PROMPT}/-/promotions/preview"
+    await team.viewer.ok("PUT", f"{PROMPT}/-/consumers/app", {"range": "=1.0.0"})
+    told = await team.releaser.ok("POST", preview, {"version": 2})
+    assert [one["code"] for one in told["missing"]] == ["consumer:app"]
+    told = await team.releaser.ok("POST", preview, {"version": 2, "force": True})
+    assert told["allowed"] and "app" in {one["consumer"] for one in told["broken"]}
+    await team.author.ok("POST", f"{PROMPT}/-/archive")
+    told = await team.releaser.ok("POST", preview, {"version": 2, "force": True})
+    assert [one["code"] for one in told["missing"]] == ["prompt_archived"]
+    assert not told["allowed"]
+    body = {"name": "sketch", "content": text_content("x"), "draft": True}
+    await team.author.ok("POST", "/v1/projects/acme/prompts", body)
+    sketch = "/v1/projects/acme/prompts/sketch/-/promotions/preview"
+    told = await team.releaser.ok("POST", sketch, {"version": 1})
+    assert [one["code"] for one in told["missing"]] == ["prompt_draft"]
+
+
+async def test_consumers_and_the_variables_of_partials(team: Team) -> None:
+    """What a partial takes, whoever renders has to pass: as much as the prompt's own."""
+    path = "/v1/projects/acme/prompts"
+    for name, text in (("one", "for {{who}}"), ("two", "for {{extra}}")):
+        body = {"name": name, "content": text_content(text), "declare_variables": True}
+        await team.author.ok("POST", path, body)
+    main = f"{path}/main"
+    await team.author.ok("POST", path, {"name": "main", "content": text_content("{{> one@1}}")})
+    await team.releaser.ok("PUT", f"{main}/-/labels/production", {"version": 1})
+    await team.viewer.ok("PUT", f"{main}/-/consumers/app", {"variables": ["who"]})
+    for text in ("{{> one@1}}!", "{{> one@1}} {{> two@1}}"):
+        await team.author.ok("POST", f"{main}/-/versions", {"content": text_content(text)})
+    fine = await team.releaser.call("PUT", f"{main}/-/labels/production", {"version": 2})
+    assert fine.status == 200, fine.body
+    breaks = await team.releaser.call("PUT", f"{main}/-/labels/production", {"version": 3})
+    assert codes(breaks) == ["consumer:app"] and "extra" in breaks.body["detail"]
+    await team.viewer.ok("PUT", f"{PROMPT}/-/consumers/odd", {"variables": ["nothing"]})
+    told = await team.viewer.ok("GET", f"{PROMPT}/-/consumers")
+    assert "nothing" in told["items"][0]["broken"]
+
+
+async def test_a_rollback_lasts_no_longer_than_what_it_replaces(team: Team) -> None:
+    label, until = f"{PROMPT}/-/labels/production", hours(5)
+    await team.releaser.ok("PUT", label, {"version": 2, "expires_at": until})
+    await team.admin.ok("PUT", PRODUCTION, {"label_hours_max": 24, "guarded_rollback": True})
+    answer = await team.releaser.ok("POST", f"{PROMPT}/-/rollback", {"label": "production"})
+    assert answer["version"] == 1
+    assert datetime.fromisoformat(answer["expires_at"]) == datetime.fromisoformat(until)
+
+
 async def test_the_rules_are_read_changed_and_known_of_any_moment(team: Team) -> None:
     before = team.admin.position
     plain = await team.viewer.ok("GET", PRODUCTION)

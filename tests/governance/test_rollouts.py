@@ -208,12 +208,67 @@ async def test_stopping_leads_to_the_safe_version(team: Team) -> None:
     assert history["items"][0]["act"] == "rollback"
 
 
+async def test_stopping_is_never_held_up(team: Team) -> None:
+    """Where the rules do not let the safe version, the split ends all the same, and says so."""
+    await team.releaser.ok("PUT", LABEL, {"version": 2, "expires_at": hours(5)})
+    until = (await team.viewer.ok("GET", LABEL))["expires_at"]
+    await split(team, {"2": 500, "1": 500}, safe=1)
+    await team.admin.ok("PUT", PRODUCTION, rules(guarded_rollback=True))
+    answer = await team.releaser.ok("POST", f"{LABEL}/stop")
+    assert answer["changed"] and "approvals" in answer["safe_refused"]
+    assert (answer["version"], await shown(team)) == (2, None)
+    await team.admin.ok("PUT", PRODUCTION, {})
+    await split(team, {"2": 500, "1": 500}, safe=1)
+    answer = await team.releaser.ok("POST", f"{LABEL}/stop")
+    assert (answer["version"], answer["safe_refused"]) == (1, None)
+    assert (await team.viewer.ok("GET", LABEL))["expires_at"] == until  # no longer than before
+
+
+async def test_a_split_is_live_no_earlier_later_or_further_than_agreed(team: Team) -> None:
+    """What was approved for later, for a time or unforced lets no split of another kind."""
+    await team.admin.ok("PUT", PRODUCTION, rules())
+    for terms, words in (
+        ({"scheduled_at": hours(1)}, "is scheduled for"),
+        ({"expires_at": hours(1)}, "and the label does not"),
+    ):
+        change = await team.propose(by="releaser", **terms)
+        await team.reviewer.ok("POST", f"{change}/approve")
+        answer = await split(team, {"2": 1000}, change_id=change.rpartition("/")[2])
+        assert (answer.status, answer.code) == (409, "conflict") and words in answer.body["detail"]
+    await team.viewer.ok("PUT", f"{PROMPT}/-/consumers/app", {"range": "=1.0.0"})
+    change = await team.propose()
+    await team.reviewer.ok("POST", f"{change}/approve")
+    forced = {"change_id": change.rpartition("/")[2], "force": True, "reason": "because"}
+    answer = await split(team, {"2": 1000}, **forced)
+    assert answer.status == 409 and "not agreed to break" in answer.body["detail"]
+    agreed = await team.propose(force=True, reason="because")
+    await team.reviewer.ok("POST", f"{agreed}/approve")
+    forced["change_id"] = agreed.rpartition("/")[2]
+    assert (await split(team, {"2": 1000}, **forced)).status == 201
+
+
+async def test_glass_is_not_broken_for_what_stopping_does(team: Team) -> None:
+    await split(team, {"2": 1000})
+    body = {"version": 1, "break_glass": True, "reason": "2 is broken"}
+    answer = await team.admin.call("PUT", LABEL, body)
+    assert answer.status == 409 and "stop the rollout" in answer.body["detail"]
+
+
+async def test_another_takes_a_ramp_over(team: Team) -> None:
+    """By their rights are its steps taken from then on."""
+    ramp = [{"at": hours(1), "weights": {"2": 1000}}]
+    await split(team, {"1": 900, "2": 100}, ramp=ramp)
+    answer = await split(team, {"1": 900, "2": 100}, by="admin", ramp=ramp)
+    assert answer.body["changed"]
+    assert (await shown(team))["by"] != team.callers["releaser"].principal_id
+
+
 async def test_it_ends_when_the_label_moves(team: Team) -> None:
-    await split(team, {"1": 950, "2": 50})
-    assert (await team.promote(1)).body["changed"] is False
-    assert await shown(team) is not None
-    await team.promote(2)
-    assert await shown(team) is None
+    for version in (1, 2):  # also to where it points: then all are served that
+        await split(team, {"1": 950, "2": 50})
+        assert (await team.promote(version)).body["changed"] is True
+        assert await shown(team) is None
+        assert (await team.promote(version)).body["changed"] is False
     await split(team, {"2": 950, "1": 50})
     await team.releaser.ok("DELETE", LABEL)
     assert (await team.viewer.call("GET", PROMPT, params={"targeting_key": "u"})).status == 404

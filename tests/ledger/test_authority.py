@@ -83,7 +83,7 @@ CASES = [
     ("label.moved", 1, data(change_id="nobody"), "not about this"),
     ("label.moved", 1, data(to=1), "not about this"),
     ("label.moved", 1, data(change_id=None, act="rollback"), "has 0 of 1 approvals"),
-    ("label.moved", 1, data(act="emergency"), "needs environment.break_glass"),
+    ("label.moved", 1, data(act="emergency"), "opens no review"),
     ("label.moved", 1, data(label="staging"), "another environment"),
     ("label.moved", 1, data(label="beta"), "needs label.write"),
     ("label.moved", 1, data(forced=True), "is forced, and its change request is not"),
@@ -100,8 +100,11 @@ CASES = [
     ("label.moved", 2, data(change_id="late"), "before it was scheduled"),
     ("change.applied", 1, actor(on_behalf_of="author"), "on behalf"),
     # An emergency that hides what it is, or one that is none.
-    ("label.moved", 3, data(act="promotion"), "needs environment.promote"),
-    ("label.moved", 3, data(change_id=None), "not about this"),
+    ("label.moved", 3, data(act="promotion"), "an emergency that moved nothing"),
+    ("label.moved", 3, data(change_id=None), "an emergency that moved nothing"),
+    ("label.moved", 3, data(to=2), "not about this"),
+    # What was live when it was proposed, by which it may be applied by itself.
+    ("change.proposed", 0, item(base=2), "another version was live"),
     # Approvals.
     ("change.approved", 0, by("author"), "no grant in force"),
     ("change.approved", 0, data(by="second"), "somebody else than who did it"),

@@ -100,7 +100,7 @@ CASES = [
     ("session.refreshed", 0, data(access_expires_at=DAYS_31), "gives access for longer"),
     ("session.refreshed", 0, actor(via="password"), "does not make it"),
     ("session.refreshed", 0, as_of("bob"), "for somebody else"),
-    ("session.ended", 0, data(cause="logout"), "not used again"),
+    ("session.ended", 0, data(cause="revoked"), "not used again"),
     ("session.ended", 0, authz(policy="roles/1"), "needs access.write"),
     ("session.ended", 1, authz(policy="signin/1"), "for somebody else"),
     # Codes that counted twice, or that nobody has.

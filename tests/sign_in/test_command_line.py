@@ -69,7 +69,7 @@ def test_a_persons_first_day(server: Process, hers: Process, by_token: Process) 
     client = server.client()
     client.token = session["access_token"]
     proposed = client.ok("POST", "/v1/auth/totp", {"password": PASSWORD})
-    shown = hers.cli("totp", "enrol", STDIN, check=False, input=f"{PASSWORD}\n000000\n")
+    shown = hers.cli("totp", "enrol", STDIN, check=False, input=f"{PASSWORD}\n" + "000000\n" * 3)
     assert shown.returncode == 1 and "otpauth://totp/" in shown.stderr
     body = {"password": PASSWORD, "nonce": proposed["nonce"],
             "code": code_of(proposed["secret"], -1)}  # fmt: skip
