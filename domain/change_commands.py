@@ -303,7 +303,7 @@ class ChangeCommands(Promoting):
             answer = access.permitted(rights, ENVIRONMENT_PROMOTE, place, self._now)
             own = self._provenance(ENVIRONMENT_PROMOTE, place, answer, provenance.actor)
             moves.append(replace(changes_of(prompt)[0], provenance=own))
-        body = _body(change, [])
+        body = self._body(about, [])
         return Decision(
             (*moves, *changes_of(change)), tuple(self._contents), provenance, Answer(body)
         )
@@ -413,8 +413,30 @@ class ChangeCommands(Promoting):
     ) -> Decision:
         change = about.change
         missing = self._missing(about, self._rights_of_asker()) if change.status == "open" else []
-        body = {**_body(change, missing), **more}
+        body = {**self._body(about, missing), **more}
         return self._decision(provenance, Answer(body, made=made), change)
+
+    def _body(self, about: About, missing: list[tuple[Prompt, Unmet]]) -> dict[str, Any]:
+        """A request; `base` is what was live when it was proposed, `live` what is."""
+        change = about.change
+        return {
+            "change_id": str(change.id),
+            "project": change.project,
+            "environment": change.environment,
+            "status": change.status,
+            "revision": change.revision,
+            "forced": change.forced,
+            "automatic": change.automatic,
+            "items": [
+                {
+                    "name": item.name, "version": item.version, "base": item.base,
+                    "live": self._target(prompt, change.environment),
+                }
+                for item, prompt in about.pairs
+            ],
+            "approved_by": list(change.approvals),
+            "missing": _missing_data(missing),
+        }  # fmt: skip
 
     def _rights_of_asker(self) -> Rights:
         """Whoever looks is taken for who would apply it."""
@@ -451,20 +473,3 @@ def _missing_data(missing: Iterable[tuple[Prompt, Unmet]]) -> list[dict[str, Any
     return [
         {"name": prompt.name, **entry} for prompt, one in missing for entry in missing_data([one])
     ]
-
-
-def _body(change: ChangeRequest, missing: list[tuple[Prompt, Unmet]]) -> dict[str, Any]:
-    return {
-        "change_id": str(change.id),
-        "project": change.project,
-        "environment": change.environment,
-        "status": change.status,
-        "revision": change.revision,
-        "forced": change.forced,
-        "automatic": change.automatic,
-        "items": [
-            {"name": item.name, "version": item.version, "base": item.base} for item in change.items
-        ],
-        "approved_by": list(change.approvals),
-        "missing": _missing_data(missing),
-    }

@@ -92,6 +92,7 @@ def show(cli: Cli, change: str) -> None:
         f"proposed by {person(answer, 'proposed_by')} at {answer['proposed_at'][:19]}",
     ]
     lines += [f"why: {answer['reason']}"] if answer["reason"] else []
+    lines += [_step(one) for one in answer["items"]] if answer["status"] != "applied" else []
     lines += _terms(answer)
     lines += [f"approved{_how(one)} {_by(one)}" for one in answer["approvals"]]
     if answer["rejection"] is not None:
@@ -101,6 +102,15 @@ def show(cli: Cli, change: str) -> None:
         for one in answer["comments"]
     ]
     cli.output.say(answer, "\n".join([*lines, *_missing(answer)]))
+
+
+def _step(item: dict[str, Any]) -> str:
+    """What applying it would replace now, and whether that is what was looked at."""
+    live, version = (f"version {n}" if n is not None else "nothing" for n in
+                     (item["live"], item["version"]))  # fmt: skip
+    moved = item["live"] != item["base"]
+    since = f" (when it was proposed: {item['base'] or 'nothing'})" if moved else ""
+    return f"{item['name']}: {live} is live{since}, then {version}"
 
 
 def _terms(answer: dict[str, Any]) -> list[str]:

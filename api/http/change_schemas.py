@@ -41,7 +41,7 @@ class ProposeChangeRequest(Request):
 
     environment: LabelName = "production"
     items: Items
-    title: Annotated[FreeText, Field(min_length=1, max_length=TITLE_CHARS_MAX)]
+    title: Annotated[FreeText, Field(min_length=1, max_length=TITLE_CHARS_MAX, pattern=r"\S")]
     reason: FreeText | None = None
     automatic: bool = False
     scheduled_at: Moment | None = None

@@ -77,7 +77,8 @@ def test_the_rest_of_governance_on_the_command_line(server: Process, tmp_path: P
     refused = server.cli("change-request", "review", change, "accepted", check=False)
     assert refused.returncode == 1 and "somebody else" in refused.stderr
     made = ok("change-request", "propose", "acme/mail", "--remove", "-t", "End it").split()[0]
-    assert "missing: mail" in ok("change-request", "show", made)
+    shown = ok("change-request", "show", made)
+    assert "missing: mail" in shown and "mail: version 1 is live, then nothing" in shown
     assert "revision 2" in ok("change-request", "revise", made, "acme/mail@1")
     assert "is withdrawn" in ok("change-request", "withdraw", made, "-m", "later")
     for command in ("approve", "retract", "reject", "apply"):
