@@ -42,7 +42,7 @@ test: $(VENV)/dev.stamp lint nats-server ## Lint, type-check and run all tests
 long-test: $(VENV)/dev.stamp nats-server ## The fault and soak tests in full length
 	SCRINIA_LONG=1 $(BIN)/python -m pytest tests/faults tests/sign_in tests/api/test_machine.py \
 	  tests/api/test_governance_machine.py tests/governance/test_second_person_machine.py \
-	  tests/api/test_schemathesis.py
+	  tests/api/test_schemathesis_reads.py tests/api/test_schemathesis_changes.py
 
 lint: $(VENV)/dev.stamp ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .

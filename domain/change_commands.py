@@ -316,12 +316,10 @@ class ChangeCommands(Promoting):
             if label in prompt.labels:
                 prompt.remove_label(label, change.reason, self._now, change_id, signature)
             return
-        moved = prompt.set_label(
+        prompt.set_label(
             label, item.version, "promotion", change.reason, self._now, change.expires_at,
             change_id, forced=change.forced, signature=signature,
         )  # fmt: skip
-        if not moved and label in prompt.rollouts:
-            prompt.stop_rollout(label, change.reason, self._now)
 
     def _missing(
         self,

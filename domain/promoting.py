@@ -13,7 +13,7 @@ from domain.check import Check, VersionChecks, checks_id
 from domain.composition import Source
 from domain.consumer import Consumers, consumers_id
 from domain.environment import Rules
-from domain.errors import ConflictError, Fault, InvalidError, RulesNotMetError
+from domain.errors import ConflictError, ErasedError, Fault, InvalidError, RulesNotMetError
 from domain.gate import Approval, Move, Unmet, unmet
 from domain.intent import Signed
 from domain.names import project_id
@@ -131,7 +131,7 @@ class Promoting(PromptDeciding):
         found = [(prompt, why) for prompt, _ in known if (why := withheld(prompt)) is not None]
         try:
             self._check_moves(label, [(p, version) for p, version in known if version is not None])
-        except ConflictError as refusal:
+        except (ConflictError, ErasedError) as refusal:
             found.append((known[0][0], Unmet(refusal.code, refusal.detail)))
         return found
 
@@ -145,12 +145,14 @@ class Promoting(PromptDeciding):
         told = ((one.name, one.broken_by(version.semver, content)) for one in using)
         return {name: why for name, why in told if why is not None}
 
-    def _whole(self, prompt: Prompt, label: str, version: Version) -> Mapping[str, Any]:
-        """A version as the label would serve it: with the variables of its partials."""
-        own = self._stored(prompt, version)
+    def _whole(self, prompt: Prompt, label: str, version: Version) -> Mapping[str, Any] | None:
+        """A version as the label would serve it: with the variables of its partials; None where it
+        was erased.
+        """
+        own = self._held(version)
+        if own is None or not version.partials:
+            return own.value if own is not None else None
         root = Source(prompt.project, prompt.name, version.number, own.digest, own.value)
-        if not version.partials:
-            return root.content
         try:
             return self._in_every_language(root, {f"{prompt.name}@{label}": root}).content
         except ConflictError:

@@ -184,12 +184,13 @@ class Prompt(PromptState, PromptEvents, Aggregate):
         forced: bool = False,
         signature: dict[str, str] | None = None,
     ) -> bool:
-        """Point a label at a version, until it expires; False where it does so already."""
+        """Point a label at a version, until it expires; False where it does so already, unsplit."""
         self.check_not_archived()
         self.version_numbered(number)
         state = self.labels.get(label)
         current = state.target if state else None
-        if state is not None and current == number and state.expires_at == expires_at:
+        as_it_is = state is not None and current == number and state.expires_at == expires_at
+        if as_it_is and label not in self.rollouts:
             return False
         self.trigger_event(
             self.LabelMoved,

@@ -143,7 +143,7 @@ class ChangeFilter:
     """Which requests: of a project, in a state, on their way to an environment.
 
     `waiting`: those that are open, or an emergency nobody has looked at, without what this
-    principal took part in or wrote.
+    principal approved already or, where its authors do not approve, has proposed or written.
     """
 
     project: str | None = None
@@ -155,21 +155,24 @@ class ChangeFilter:
 
 
 Readable = Callable[[list[Resource]], bool]
+AuthorsApprove = Callable[[str, str], bool]
 
 
 def find_changes(
-    cursor: Cursor, wanted: ChangeFilter, readable: Readable
+    cursor: Cursor, wanted: ChangeFilter, readable: Readable, authors_approve: AuthorsApprove
 ) -> tuple[list[dict[str, Any]], str | None]:
     """A page of those that `readable` says one may know of, newest first; the next page's cursor.
 
-    `readable` is asked with everything a request would move. At most SCANS times SCANNED requests
+    `readable` is asked with everything a request would move, `authors_approve` with project and
+    environment of what the principal waited for has written. At most SCANS times SCANNED requests
     are looked at; a page that ends there is short and goes on.
     """
     before = decode_cursor(wanted.cursor, str)[0] if wanted.cursor is not None else None
     found: list[dict[str, Any]] = []
     for _ in range(SCANS):
         rows = _rows(cursor, wanted, before)
-        for item in _items(cursor, rows):
+        waiting = [row for row in rows if wanted.waiting is None or _waits(row, authors_approve)]
+        for item in _items(cursor, waiting):
             if len(found) == wanted.limit:
                 return found, encode_cursor(found[-1]["change_id"])
             if readable(_about(item)):
@@ -185,6 +188,27 @@ def _about(item: dict[str, Any]) -> list[Resource]:
     return [prompt_resource(project, one["name"], environment) for one in item["items"]]
 
 
+_EDITED = (
+    "EXISTS (SELECT 1 FROM change_parts e WHERE e.change_id = changes.change_id"
+    " AND e.principal_id = ? AND e.part = 'editor')"
+)
+_WROTE = (
+    "EXISTS (SELECT 1 FROM change_items i JOIN change_authors a"
+    " ON a.prompt_id = i.prompt_id AND (a.number = i.version OR a.number IN"
+    " (SELECT m.merged FROM change_merges m"
+    " WHERE m.prompt_id = i.prompt_id AND m.number = i.version))"
+    " WHERE i.change_id = changes.change_id AND a.author = ?)"
+)
+
+
+def _waits(row: Any, authors_approve: AuthorsApprove) -> bool:
+    """Whether it is for somebody to approve or review; nobody reviews an emergency of their own."""
+    if row["edited"] and row["review_due_at"] is not None:
+        return False
+    mine = bool(row["edited"] or row["wrote"])
+    return not mine or authors_approve(row["project"], row["environment"])
+
+
 def _rows(cursor: Cursor, wanted: ChangeFilter, before: str | None) -> list[Any]:
     where, params = ["1 = 1"], list[Any]()
     for column, value in (
@@ -198,20 +222,16 @@ def _rows(cursor: Cursor, wanted: ChangeFilter, before: str | None) -> list[Any]
         where.append(
             "(status = 'open' OR (review_due_at IS NOT NULL AND reviewed = 0))"
             " AND NOT EXISTS (SELECT 1 FROM change_parts p WHERE p.change_id = changes.change_id"
-            " AND p.principal_id = ?)"
-            " AND NOT EXISTS (SELECT 1 FROM change_items i JOIN change_authors a"
-            " ON a.prompt_id = i.prompt_id AND (a.number = i.version OR a.number IN"
-            " (SELECT m.merged FROM change_merges m"
-            " WHERE m.prompt_id = i.prompt_id AND m.number = i.version))"
-            " WHERE i.change_id = changes.change_id AND a.author = ?)"
+            " AND p.principal_id = ? AND p.part = 'approver')"
         )
-        params += [wanted.waiting, wanted.waiting]
+        params.append(wanted.waiting)
     if before is not None:
         where.append("change_id < ?")
         params.append(before)
     cursor.execute(
-        f"SELECT * FROM changes WHERE {' AND '.join(where)} ORDER BY change_id DESC LIMIT ?",
-        [*params, SCANNED],
+        f"SELECT changes.*, {_EDITED} AS edited, {_WROTE} AS wrote FROM changes"
+        f" WHERE {' AND '.join(where)} ORDER BY change_id DESC LIMIT ?",
+        [wanted.waiting or "", wanted.waiting or "", *params, SCANNED],
     )
     rows: list[Any] = cursor.fetchall()
     return rows

@@ -36,6 +36,10 @@ class KnownProject:
         """Whether reads by a label are put on record."""
         return self.project is not None and self.project.rules_of(label).access_log
 
+    def authors_approve(self, label: str) -> bool:
+        """Whether who wrote or proposed something may approve it for an environment too."""
+        return self.project is not None and self.project.rules_of(label).approvals.authors
+
     def covering(self, prompt_name: str, former: Sequence[str] = ()) -> tuple[list[Guardrail], int]:
         """The guardrails of a prompt, innermost first, and the last position that changed any."""
         if self.project is None:

@@ -69,8 +69,13 @@ def collections() -> Path:
     pytest.skip(reason)
 
 
+# At the end of a run they would keep one process busy and the others idle.
+LONGEST = ("test_schemathesis_changes.py", "test_schemathesis_reads.py", "test_two_processes.py")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Long variants run only with SCRINIA_LONG=1 (make long-test)."""
+    """Modules that take longest come first; long variants only with SCRINIA_LONG=1."""
+    items.sort(key=lambda item: LONGEST.index(n) if (n := item.path.name) in LONGEST else 9)
     if os.environ.get("SCRINIA_LONG") == "1":
         return
     config.hook.pytest_deselected(items=[item for item in items if "long" in item.keywords])

@@ -118,7 +118,8 @@ class Client:
             sent["Scrinia-Min-Position"] = str(self._position)
         sent |= headers or {}
         status, answer = await self._send(method, path, data, params, sent)
-        if status == 401 and self._target.sessions is not None:
+        told = answer.get("code") if isinstance(answer, dict) else None
+        if told == "unauthenticated" and self._target.sessions is not None:
             # The clock here, or a server that does not know the session yet: once more.
             await self._refresh()
             status, answer = await self._send(method, path, data, params, sent)

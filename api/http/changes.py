@@ -93,6 +93,7 @@ async def _page(
             who.principal_id if wanted.awaiting else None, wanted.limit, wanted.cursor,
         ),
         readable=partial(_may, rights, permission),
+        authors_approve=lambda project, label: services.projects.of(project).authors_approve(label),
     )  # fmt: skip
     (items, next_cursor), position = await edge.read(
         request, services.views.read, question, Changes.name

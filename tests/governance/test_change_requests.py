@@ -35,6 +35,41 @@ async def test_what_cannot_go_live_is_not_waited_for_in_silence(team: Team) -> N
     assert (told["status"], told["suspended_for"]) == ("suspended", "prompt_archived")
 
 
+async def test_where_authors_approve_their_own_waits_for_them(team: Team) -> None:
+    about = {"principal_id": team.callers["author"].principal_id, "project": "acme"}
+    await team.admin.ok("POST", "/v1/grants", {**about, "role": "reviewer"})
+    approvals = {"count": 1, "authors": True}
+    await team.admin.ok("PUT", PRODUCTION, {"approvals": approvals})
+    change = await team.propose()
+
+    async def waits() -> int:
+        return len((await team.author.ok("GET", "/v1/change-requests?awaiting=me"))["items"])
+
+    assert await waits() == 1
+    await team.author.ok("POST", f"{change}/approve")
+    assert await waits() == 0
+    await team.author.ok("POST", f"{change}/retract")
+    await team.admin.ok("PUT", PRODUCTION, {"approvals": {"count": 1}})
+    assert await waits() == 0
+
+
+@pytest.mark.parametrize("automatic", [False, True])
+async def test_what_is_applied_ends_a_split(team: Team, automatic: bool) -> None:
+    """Also where the label points at it already: then everybody is served that."""
+    label = f"{PROMPT}/-/labels/production"
+    await team.releaser.ok("PUT", label, {"rollout": {"1": 900, "2": 100}})
+    await team.admin.ok("PUT", PRODUCTION, rules())
+    change = await team.propose(1, by="releaser", automatic=automatic)
+    await team.reviewer.ok("POST", f"{change}/approve")
+    if not automatic:
+        await team.releaser.ok("POST", f"{change}/apply")
+    while (await team.viewer.ok("GET", change))["status"] != "applied":
+        await asyncio.sleep(0.05)
+    assert (await team.viewer.ok("GET", label))["rollout"] is None
+    history = await team.viewer.ok("GET", f"{label}/history")
+    assert (history["items"][0]["from"], history["items"][0]["to"]) == (1, 1)
+
+
 async def test_nothing_is_applied_by_itself_where_promotions_are_signed(team: Team) -> None:
     await team.admin.ok("PUT", PRODUCTION, rules(signed=True))
     items = [{"name": "support/triage", "version": 2}]

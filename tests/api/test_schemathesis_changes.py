@@ -1,0 +1,14 @@
+"""Schemathesis on what changes something."""
+
+import pytest
+
+from tests.api.probing import CHANGES, admins, keeps_its_word
+from tests.harness import Sync
+
+__all__ = ["admins"]
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("operation_id", CHANGES)
+def test_a_change_keeps_its_word(admins: dict[str, Sync], operation_id: str) -> None:
+    keeps_its_word(admins, operation_id)
