@@ -245,6 +245,15 @@ async def test_groups_follow_what_it_says(api: Api, idp: Provider, ada: Person) 
 
     assert await groups("Writers", "Unknown") == {"ours", "writers"}
     assert await groups("Readers", "writers") == {"ours", "readers"}  # as it is written there
+    # Too many for a token: the provider tells them elsewhere, and nobody is taken out for it.
+    del idp.user["groups"]
+    idp.user["_claim_names"] = {"groups": "src1"}
+    answer = await sign_in(api, idp)
+    who = await api.as_token(None).ok("GET", "/v1/whoami", headers=cookies(answer))
+    assert ids["readers"] in who["groups"]
+    del idp.user["_claim_names"]
+    many = [f"group {n}" for n in range(600)]
+    assert await groups(*many, "Writers") == {"ours", "writers"}
     assert await groups() == {"ours"}
     odd: list[object] = [None, {}, "Writers", ["x" * 300, "a\x07b", 7, None, " "]]
     for said in odd:
