@@ -11,6 +11,7 @@ from domain.errors import AccessRequestClosedError
 
 ACCESS_REQUEST_DAYS = 7
 RequestStatus = Literal["open", "approved", "rejected", "applied", "lapsed"]
+UNNOTED = "unnoted"  # what an approval of the first form says of whom it is about
 REQUEST_STATUSES = ("open", "approved", "rejected", "applied", "lapsed")
 
 
@@ -35,10 +36,17 @@ class AccessRequest(Aggregate):
     class Approved(Aggregate.Event):
         """Somebody else agreed. `target_sha256`: what was so of whom it is about."""
 
-        TOPIC = "io.scrinia.accessrequest.approved.v1"
+        TOPIC = "io.scrinia.accessrequest.approved.v2"
+        class_version = 2
         by: str
         comment: ContentRef | None
         target_sha256: str | None
+
+        @staticmethod
+        def upcast_v1_v2(state: dict[str, Any]) -> None:
+            """Only of who was given more was anything noted then."""
+            held = state["credentials_sha256"]
+            state["target_sha256"] = held if held is not None else UNNOTED
 
     class Rejected(Aggregate.Event):
         """Somebody said no, or who asked wants it no more."""

@@ -119,9 +119,15 @@ class AccessRules(Aggregate):
     class Changed(Aggregate.Event):
         """The rules are others from now on. `reason`: where they were lifted on the host."""
 
-        TOPIC = "io.scrinia.accessrules.changed.v1"
+        TOPIC = "io.scrinia.accessrules.changed.v2"
+        class_version = 2
         second_person: list[dict[str, Any]]
         reason: ContentRef | None
+
+        @staticmethod
+        def upcast_v1_v2(state: dict[str, Any]) -> None:
+            """They were not lifted on the host then."""
+            state["reason"] = None
 
     def __init__(self, second_person: list[dict[str, Any]]) -> None:
         self.second_person = protected_from(second_person)

@@ -331,7 +331,7 @@ class ChangeCommands(Promoting):
         change = about.change
         rules = self._project(change.project).rules_of(change.environment)
         missing: list[tuple[Prompt, Unmet]] = []
-        if change.status == "open" and signed is None:  # else it is refused before
+        if change.status == "open" and signed is None:  # who applies is told by a refusal
             missing += self._held_up(
                 change.environment, [(prompt, item.version) for item, prompt in about.pairs]
             )

@@ -112,6 +112,7 @@ class Intent:
 ACTIONS = (
     "give_grant", "join_group", "issue_token", "set_login", "issue_recovery", "set_access_rules",
 )  # fmt: skip
+GIVING = ("give_grant", "join_group")  # what somebody is given more by
 
 
 def intent_of(streams: Streams, event: CanMutateAggregate[UUID]) -> Intent | None:
@@ -160,7 +161,7 @@ def target_sha256(streams: Streams, intent: Intent) -> str | None:
     principal, sign_in = streams.load(Principal, principal_id), streams.load(SignIn, principal_id)
     if principal is None:
         return None
-    if intent.action not in ("give_grant", "join_group"):
+    if intent.action not in GIVING:
         has = {"grants": sorted(principal.grants), "groups": sorted(principal.groups)}
         return sha256(rfc8785.dumps(has)).hexdigest()
     tokens = principal.tokens.values()

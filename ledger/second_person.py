@@ -4,9 +4,10 @@ from datetime import datetime
 from typing import Any, cast
 
 from domain import access
-from domain.access_request import AccessRequest
+from domain.access_request import UNNOTED, AccessRequest
 from domain.second_person import (
     ACTIONS,
+    GIVING,
     Intent,
     intent_of,
     takes_two,
@@ -74,7 +75,7 @@ def access_request_fault(facts: Facts, recorded: RecordedEvent) -> str | None:
     if isinstance(event, AccessRequest.Approved):
         if actor["type"] != "person" or request.asked_by == event.by:
             return "approves what takes another person"
-        if event.target_sha256 != target_sha256(facts, Intent.of(request)):
+        if _differs(facts, event.target_sha256, request):
             return "agrees to something else than there was"
         return None if status == "open" else f"approves a request that was {status}"
     if isinstance(event, AccessRequest.Rejected):
@@ -82,6 +83,15 @@ def access_request_fault(facts: Facts, recorded: RecordedEvent) -> str | None:
     if status != "approved" or request.asked_by != event.by:
         return "applies a request that nobody else agreed to"
     return _approver_fault(facts, request, recorded)
+
+
+def _differs(facts: Facts, noted: str | None, request: AccessRequest) -> bool:
+    """Whether what an approval holds to is another than is so; one of the first form noted only
+    what lets one act as who is given more.
+    """
+    if noted == UNNOTED and request.action not in GIVING:
+        return False
+    return noted != target_sha256(facts, Intent.of(request))
 
 
 def _approver_fault(facts: Facts, request: AccessRequest, recorded: RecordedEvent) -> str | None:
@@ -92,6 +102,6 @@ def _approver_fault(facts: Facts, request: AccessRequest, recorded: RecordedEven
     at = datetime.fromisoformat(recorded.time)
     if not access.decide(rights.grants, access.ACCESS_WRITE, place, at).allowed:
         return "applies a request whose approver may not give this any more"
-    if request.target_sha256 != target_sha256(facts, Intent.of(request)):
+    if _differs(facts, request.target_sha256, request):
         return "applies a request after whom it is about has changed"
     return None

@@ -69,7 +69,15 @@ def of_request(fields: dict, names: dict) -> None:
     fields["request"]["id"] = "another"
 
 
+def first_form(fields: dict, names: dict) -> None:
+    """An approval as the first version wrote it, of what it noted nothing about."""
+    fields["type"] = "io.scrinia.accessrequest.approved.v1"
+    del fields["data"]["target_sha256"]
+    fields["data"]["credentials_sha256"] = None
+
+
 CASES = [
+    ("accessrequest.approved", 0, first_form, "agrees to something else"),
     ("accessrequest.created", 0, data(by="other"), "names somebody else"),
     ("accessrequest.created", 0, authz(resource="registry"), "needs access.write on"),
     ("accessrequest.approved", 0, by("me"), "approves what takes another person"),
@@ -92,6 +100,11 @@ CASES = [
     ("accessrules.changed", -1, authz(policy="system/1", grants=[]), "claims system/1"),
     ("accessrules.set", -1, authz(resource="registry"), "needs access.write on"),
 ]  # fmt: skip
+
+
+def test_approvals_of_the_first_form_held_to_who_was_given_more_alone(past: TwoPeople) -> None:
+    for number in (1, 3, 4):  # of a token, a login name, rules
+        assert past.fault(past.find("accessrequest.approved", number), first_form) is None
 
 
 @pytest.mark.parametrize(("kind_verb", "number", "edit", "words"), CASES)
