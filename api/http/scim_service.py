@@ -1,5 +1,6 @@
 """SCIM 2.0: what this service can do and what it keeps (RFC 7643 sections 5 to 7)."""
 
+from collections.abc import Callable, Container
 from typing import Any
 
 from aiohttp import web
@@ -17,6 +18,7 @@ from api.http.scim_schemas import (
 )
 from domain.errors import NotFoundError
 
+Describe = Callable[[str], dict[str, Any]]
 _CORE = "urn:ietf:params:scim:schemas:core:2.0"
 _SCHEMA_OF = {"User": SCIM_USER, "Group": SCIM_GROUP}
 
@@ -97,10 +99,7 @@ async def scim_resource_types(request: web.Request) -> web.StreamResponse:
 
 async def scim_resource_type(request: web.Request) -> web.StreamResponse:
     """One of them."""
-    kind = request.match_info["kind"]
-    if kind not in _SCHEMA_OF:
-        raise _absent("ResourceTypes", kind)
-    return scim_answer(_resource_type(kind))
+    return _one(request.match_info["kind"], _SCHEMA_OF, _resource_type)
 
 
 async def scim_schemas(request: web.Request) -> web.StreamResponse:
@@ -110,10 +109,7 @@ async def scim_schemas(request: web.Request) -> web.StreamResponse:
 
 async def scim_schema(request: web.Request) -> web.StreamResponse:
     """The attributes that are kept of users, or of groups."""
-    schema = request.match_info["schema"]
-    if schema not in _SCHEMAS:
-        raise _absent("Schemas", schema)
-    return scim_answer(_schema(schema))
+    return _one(request.match_info["schema"], _SCHEMAS, _schema)
 
 
 def _resource_type(kind: str) -> dict[str, Any]:
@@ -135,8 +131,10 @@ def _list(resources: list[dict[str, Any]]) -> web.Response:
                         "itemsPerPage": total, "Resources": resources})  # fmt: skip
 
 
-def _absent(collection: str, wanted: str) -> NotFoundError:
-    return NotFoundError(f"{wanted[:100]} is none of /scim/v2/{collection}.")
+def _one(wanted: str, known: Container[str], describe: Describe) -> web.Response:
+    if wanted not in known:
+        raise NotFoundError(f"There is no {wanted[:100]} here.")
+    return scim_answer(describe(wanted))
 
 
 def _about(path: str, handler: Any, summary: str, answers: dict[int, Any]) -> Route:
