@@ -1,11 +1,8 @@
 """Signing in and out: password and second factor, sessions, and what people change of their own."""
 
-import asyncio
 import hmac
 import logging
-from datetime import datetime, timedelta
-from functools import partial
-from ipaddress import IPv6Address, ip_address, ip_network
+from datetime import datetime
 from secrets import token_hex
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -22,15 +19,14 @@ from api.http.passwords import PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN
 from api.http.route import Route
 from api.http.schemas import Answer, CommandAnswer, FreeText, Request
 from api.http.texts import text_in, texts_of
+from api.http.tries import came_in, count_try
 from domain import commands
-from domain.access import SYSTEM_CALLER, VIA_SESSION, Caller, check_whole
+from domain.access import VIA_SESSION, Caller, check_whole
 from domain.credential import PASSWORD
 from domain.errors import (
     ConflictError,
-    DomainError,
     InvalidCredentialsError,
     SessionOverError,
-    SignInLockedError,
     UnauthenticatedError,
 )
 from domain.granting import hash_secret
@@ -39,9 +35,7 @@ from domain.sign_in import SignIn
 from domain.sign_in_commands import LOGIN_CHARS_MAX
 from domain.sign_in_secrets import base32, fold_login, recovery_code_text
 from ledger.batch import Outcome
-from ledger.errors import LedgerError
 from ledger.ids import now
-from projections.sign_in_tries import ADDRESS_TRIES_MAX, TRIES_MAX
 
 log = logging.getLogger("scrinia.sign-in")
 
@@ -149,7 +143,7 @@ async def login(request: web.Request) -> web.StreamResponse:
     wanted, services = await edge.body(request, LoginRequest), edge.services(request)
     login_id = services.door.secrets.login_id(fold_login(wanted.login))
     sign_in = services.access.sign_in_of(login_id)
-    await _count_try(request, str(login_id), sign_in)
+    await count_try(request, str(login_id), sign_in)
     # An unknown name costs what a wrong password does, in every step.
     number, verifier = await _kept(request, sign_in.id if sign_in is not None else login_id)
     checked = await services.door.passwords.check(verifier, wanted.password)
@@ -161,7 +155,7 @@ async def login(request: web.Request) -> web.StreamResponse:
         **_shown(request, sign_in, wanted.code),
     )  # fmt: skip
     outcome = await commit(request, Caller(str(sign_in.id), "", "password"), command)
-    await _came_in(request, str(login_id))
+    await came_in(request, str(login_id))
     return session_answer(outcome, cookie=wanted.cookie)
 
 
@@ -199,12 +193,12 @@ async def logout(request: web.Request) -> web.StreamResponse:
     except UnauthenticatedError:
         if REFRESH_COOKIE not in request.cookies:
             raise
-        who, command = _at_the_door(request)
+        response = await _end_at_the_door(request)
     else:
         if who.via != VIA_SESSION:
             raise ConflictError("This is an API token, of no session: revoke it instead.")
         command = commands.EndSession(UUID(who.token_id))
-    response = await submit(request, who, command, followed=True)
+        response = await submit(request, who, command, followed=True)
     for name in (edge.ACCESS_COOKIE, REFRESH_COOKIE):
         response.set_cookie(
             name, "", max_age=0, secure=True, httponly=True, samesite="Strict", path="/"
@@ -212,11 +206,17 @@ async def logout(request: web.Request) -> web.StreamResponse:
     return response
 
 
-def _at_the_door(request: web.Request) -> tuple[Caller, commands.EndSession]:
-    """Who signs out where access is over, as it is after minutes, by the refresh cookie."""
+async def _end_at_the_door(request: web.Request) -> web.Response:
+    """Sign out where access is over, as it is after minutes, by the refresh cookie.
+
+    Nobody is known yet whose Idempotency-Key it would be; to do it again does no more.
+    """
+    edge.no_query(request)
     edge.check_origin(request)
     session_id, number = _refresh_token(request, request.cookies[REFRESH_COOKIE])
-    return Caller("", str(session_id), "refresh"), commands.EndSession(session_id, number)
+    command = commands.EndSession(session_id, number)
+    outcome = await commit(request, Caller("", str(session_id), "refresh"), command)
+    return edge.answer(outcome.body, headers={"Scrinia-Position": str(outcome.position)})
 
 
 def _refresh_token(request: web.Request, token: str | None) -> tuple[UUID, int]:
@@ -253,74 +253,6 @@ def client_of(request: web.Request) -> str:
     """What a client shows of itself, as a keyed hash: who sends a token again is the same one."""
     agent, address = request.headers.get("User-Agent", ""), edge.address_of(request) or ""
     return edge.services(request).door.secrets.client(agent, address)
-
-
-# Tries
-
-
-async def _count_try(
-    request: web.Request, place: str | None, sign_in: SignIn | None = None
-) -> None:
-    """SignInLockedError after too many tries with a name, known or not, or from an address."""
-    services, moment = edge.services(request), now()
-    tries = services.door.tries
-    count, seconds = await edge.read(
-        request, partial(tries.count, address=True), _network(request), moment
-    )
-    if count <= ADDRESS_TRIES_MAX:
-        if place is None:
-            return
-        count, seconds = await edge.read(request, tries.count, place, moment)
-        if count == TRIES_MAX + 1 and sign_in is not None and sign_in.password is not None:
-            _lock_afterwards(request, sign_in, moment + timedelta(seconds=seconds))
-        if count <= TRIES_MAX:
-            _check_unlocked(sign_in, moment)
-            return
-    raise _locked(seconds)
-
-
-def _check_unlocked(sign_in: SignIn | None, moment: datetime) -> None:
-    if sign_in is not None and sign_in.locked_until is not None and sign_in.is_locked(moment):
-        raise _locked((sign_in.locked_until - moment).total_seconds())
-
-
-def _locked(seconds: float) -> SignInLockedError:
-    wait = int(seconds) + 1
-    return SignInLockedError(f"Too many tries: wait {wait} seconds.", retry_after_seconds=wait)
-
-
-def _lock_afterwards(request: web.Request, sign_in: SignIn, until: datetime) -> None:
-    """Lock a name that is somebody's: behind the answer, which takes as long for all others."""
-
-    async def lock() -> None:
-        try:
-            await commit(request, SYSTEM_CALLER, commands.LockSignIn(sign_in.id, until))
-        except (DomainError, LedgerError) as error:
-            log.warning("a lock-out is not in the ledger: %s", error)
-
-    task = asyncio.create_task(lock())
-    _locking.add(task)
-    task.add_done_callback(_locking.discard)
-
-
-_locking: set[asyncio.Task[None]] = set()
-
-
-def _network(request: web.Request) -> str:
-    """Where a request comes from, as a keyed hash: of IPv6 the /64, which is one customer."""
-    address = edge.address_of(request) or ""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        parsed = None
-    if isinstance(parsed, IPv6Address):
-        address = str(ip_network((parsed, 64), strict=False))
-    return edge.services(request).door.secrets.client("address", address)
-
-
-async def _came_in(request: web.Request, place: str) -> None:
-    tries = edge.services(request).door.tries
-    await edge.read(request, tries.came_in, place, _network(request))
 
 
 # Second factors
@@ -362,7 +294,7 @@ async def propose_totp(request: web.Request) -> web.StreamResponse:
     wanted = await edge.body(request, OwnPasswordRequest)
     sign_in, _ = await _check_own(request, who, wanted.password)
     _check_no_factor(sign_in)
-    await _came_in(request, _own_place(sign_in))
+    await came_in(request, _own_place(sign_in))
     nonce = token_hex(16)
     secret = base32(secrets.totp_secret(sign_in.id, nonce))
     account = quote(f"Scrinia:{await _login_of(request, sign_in)}")
@@ -393,7 +325,7 @@ async def enrol_totp(request: web.Request) -> web.StreamResponse:
     step = matching_step(secret, wanted.code.replace(" ", ""), now())
     if step is None:
         raise InvalidCredentialsError("This is no code of the proposed secret at this time.")
-    await _came_in(request, _own_place(sign_in))
+    await came_in(request, _own_place(sign_in))
     command = commands.EnrolTotp(sign_in.id, number, wanted.nonce, step)
     return _unstored(await submit(request, who, command, followed=True))
 
@@ -403,7 +335,7 @@ async def remove_own_totp(request: web.Request) -> web.StreamResponse:
     who = edge.caller(request)
     wanted = await edge.body(request, OwnPasswordRequest)
     sign_in, number = await _check_own(request, who, wanted.password)
-    await _came_in(request, _own_place(sign_in))
+    await came_in(request, _own_place(sign_in))
     return await submit(request, who, commands.RemoveTotp(sign_in.id, number), followed=True)
 
 
@@ -417,12 +349,12 @@ async def recover(request: web.Request) -> web.StreamResponse:
     login_id = services.door.secrets.login_id(fold_login(wanted.login))
     sign_in = services.access.sign_in_of(login_id)
     # Nobody guesses 256 bits, so a name is not shut by who tries.
-    await _count_try(request, None)
+    await count_try(request, None)
     verifier = await services.door.passwords.new(wanted.password)
     whose = sign_in.id if sign_in is not None else login_id
     command = commands.UseRecovery(whose, hash_secret(wanted.code.strip()), verifier)
     outcome = await commit(request, Caller(str(whose), "", "recovery"), command)
-    await _came_in(request, str(login_id))
+    await came_in(request, str(login_id))
     return edge.answer(outcome.body, headers={"Scrinia-Position": str(outcome.position)})
 
 
@@ -431,7 +363,7 @@ async def set_password(request: web.Request) -> web.StreamResponse:
     who = edge.limited_caller(request)
     wanted = await edge.body(request, PasswordRequest)
     sign_in, number = await _check_own(request, who, wanted.current)
-    await _came_in(request, _own_place(sign_in))
+    await came_in(request, _own_place(sign_in))
     verifier = await edge.services(request).door.passwords.new(wanted.new)
     command = commands.SetPassword(sign_in.id, number, verifier)
     return await submit(request, who, command, followed=True)
@@ -444,7 +376,7 @@ async def _check_own(request: web.Request, who: Caller, password: str) -> tuple[
     if sign_in is None or sign_in.password is None:
         raise ConflictError("You have no password: an admin hands out a code to set one with.")
     check_whole(services.access.check_limited(who, now()))  # before the password is looked at
-    await _count_try(request, _own_place(sign_in))
+    await count_try(request, _own_place(sign_in))
     number, verifier = await _kept(request, sign_in.id)
     if not (await services.door.passwords.check(verifier, password)).right:
         raise InvalidCredentialsError("This is not the current password.")

@@ -319,7 +319,7 @@ def test_nobody_comes_in_otherwise(
     client: Sync, tmp_path: Path, database_url: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(user_session, "GRACE_SECONDS", 0.0)
-    monkeypatch.setattr("api.http.sign_in.ADDRESS_TRIES_MAX", 10**9)
+    monkeypatch.setattr("api.http.tries.ADDRESS_TRIES_MAX", 10**9)
     machine = type("Machine", (SignInMachine,), {"client": client})
     case = machine.TestCase
     case.settings = settings(

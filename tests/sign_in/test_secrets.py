@@ -115,7 +115,7 @@ def welch(one: list[float], other: list[float]) -> float:
 async def test_time_does_not_say_who_is_known(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """A known name with a wrong password against a name that nobody has, in turn."""
     for limit in ("TRIES_MAX", "ADDRESS_TRIES_MAX"):
-        monkeypatch.setattr(f"api.http.sign_in.{limit}", 10**9)
+        monkeypatch.setattr(f"api.http.tries.{limit}", 10**9)
         assert hasattr(sign_in_tries, limit)
     await new_person(api, "ada@example.com")
     nobody = api.as_token(None)

@@ -241,6 +241,20 @@ async def test_a_browser_signs_out_when_its_access_is_over(api: Api, ada: Person
     assert causes["items"][-1]["data"]["cause"] == "logout"
 
 
+async def test_who_signs_out_by_cookie_has_no_other_answer(api: Api, ada: Person) -> None:
+    """An Idempotency-Key that somebody else used too ends one's own session all the same."""
+    nobody = api.as_token(None)
+    for _ in range(2):
+        token = cookies_of(await ada.sign_in(cookie=True))["__Host-scrinia-refresh"]
+        header = {"Cookie": f"__Host-scrinia-refresh={token}", "Origin": api.url}
+        keyed = header | {"Idempotency-Key": "out"}
+        tried = await nobody.call("POST", "/v1/auth/logout?dry_run=true", headers=keyed)
+        assert tried.status == 400
+        assert (await nobody.call("POST", "/v1/auth/logout", headers=keyed)).status == 200
+        over = await nobody.call("POST", "/v1/auth/refresh", headers=header)
+        assert (over.status, over.code) == (401, "session_over")
+
+
 async def test_a_token_needs_no_origin(ada: Person) -> None:
     session = await ada.session()
     body = {"current": PASSWORD, "new": "another password"}
